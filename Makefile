@@ -1,0 +1,50 @@
+# 'make' lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+# root's PATH after sudo or su may lack Go and the engine
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GOTEST := go test -vet=off -race
+SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh
+
+.PHONY: help deps build demo test test-long lint fmt fuzz bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+
+deps: ## install the Debian packages that building and testing need
+	tools/deps.sh
+
+build: deps ## bin/ds01
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ds01 ./cmd/ds01
+
+demo: build ## the main job on a real engine, as root; KEEP=1 leaves it running
+	bin/ds01 demo $(if $(KEEP),--keep)
+
+test: deps ## every test, with the race detector, on a real engine if root
+	$(GOTEST) -timeout 20m ./...
+
+test-long: deps ## the same with more rounds in the crash and load suites
+	DS01_TEST_LONG=1 $(GOTEST) -timeout 80m ./...
+
+lint: bin/golangci-lint ## linters, formatting, go.mod, shell scripts
+	bin/golangci-lint run ./...
+	bin/golangci-lint fmt --diff ./...
+	go mod tidy -diff
+	shellcheck $(SCRIPTS)
+
+fmt: bin/golangci-lint ## format the code
+	bin/golangci-lint fmt ./...
+
+bin/golangci-lint: tools/go.mod tools/go.sum | deps
+	cd tools && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+fuzz: deps ## each fuzz target for ten seconds
+	tools/fuzz.sh 10s
+
+bench: deps ## the benchmarks
+	go test -vet=off -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,85 @@
+package admission
+
+import (
+	"fmt"
+	"strings"
+
+	"ds01.dev/ds01/internal/account"
+)
+
+// ExecBody is the body of POST /containers/{id}/exec.
+type ExecBody struct {
+	User         string   `json:"User,omitzero"`
+	Privileged   Unset    `json:"Privileged,omitzero"`
+	Tty          bool     `json:"Tty,omitzero"`
+	ConsoleSize  *[2]uint `json:"ConsoleSize,omitzero"`
+	AttachStdin  bool     `json:"AttachStdin,omitzero"`
+	AttachStdout bool     `json:"AttachStdout,omitzero"`
+	AttachStderr bool     `json:"AttachStderr,omitzero"`
+	Detach       Ignored  `json:"Detach,omitzero"`
+	DetachKeys   string   `json:"DetachKeys,omitzero"`
+	Env          []string `json:"Env,omitzero"`
+	WorkingDir   string   `json:"WorkingDir,omitzero"`
+	Cmd          Words    `json:"Cmd,omitzero"`
+}
+
+// ExecStartBody is the body of POST /exec/{id}/start.
+type ExecStartBody struct {
+	Detach      bool     `json:"Detach,omitzero"`
+	Tty         bool     `json:"Tty,omitzero"`
+	ConsoleSize *[2]uint `json:"ConsoleSize,omitzero"`
+}
+
+// ReviewExec reads and reviews the body of an exec request in a container
+// that has host mounts or not.
+func ReviewExec(data []byte, who account.Account, isolation Isolation, mounts bool) (ExecBody, error) {
+	const what = "Command not run"
+	var e ExecBody
+	if err := decode(what, data, &e); err != nil {
+		return ExecBody{}, err
+	}
+	if e.Privileged.asked != "" {
+		return ExecBody{}, denied(what, "Privileged: a privileged command is root on the host", "Leave --privileged away.")
+	}
+	if err := checkWorkingDir(what, e.WorkingDir); err != nil {
+		return ExecBody{}, err
+	}
+	e.Env = withoutGPUVariables(e.Env)
+	if isolation == UID && mounts {
+		own := fmt.Sprintf("%d:%d", who.UID, who.GID)
+		if e.User != "" && e.User != own && e.User != fmt.Sprint(who.UID) {
+			return ExecBody{}, denied(what,
+				fmt.Sprintf("this container has directories of the host, so everything in it runs as you (%s), not as %q", own, e.User),
+				"Leave --user away; on a host with remapped user namespaces you may be root in the container.")
+		}
+		e.User = own
+	}
+	return e, nil
+}
+
+// ReviewExecStart reads the body of an exec start.
+func ReviewExecStart(data []byte) (ExecStartBody, error) {
+	var s ExecStartBody
+	err := decode("Command not started", data, &s)
+	return s, err
+}
+
+// checkWorkingDir keeps the runtime from starting in a leaked descriptor of
+// the host (CVE-2024-21626).
+func checkWorkingDir(what, dir string) error {
+	if dir == "/proc" || strings.HasPrefix(dir, "/proc/") {
+		return denied(what, fmt.Sprintf("WorkingDir: %q lies in /proc", dir), "Choose a directory of the container.")
+	}
+	return nil
+}
+
+// withoutGPUVariables drops what could select a device past the claim.
+func withoutGPUVariables(env []string) []string {
+	kept := make([]string, 0, len(env))
+	for _, e := range env {
+		if !strings.HasPrefix(e, "NVIDIA_") {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}

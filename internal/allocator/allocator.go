@@ -1,0 +1,438 @@
+// Package allocator is the one place that grants: it counts, chooses and
+// stores a claim in one step, so that two callers never get the same device,
+// and keeps every record in memory for those who look one up. It asks the
+// store to write and the driver for nothing.
+package allocator
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// Store keeps records over restarts.
+type Store interface {
+	Containers(ctx context.Context) ([]container.Record, error)
+	Save(ctx context.Context, r container.Record) error
+	Delete(ctx context.Context, claim string) error
+}
+
+// Allocator holds every record. It is safe for concurrent use.
+type Allocator struct {
+	store   Store
+	devices func() []gpu.Device
+	now     func() time.Time
+
+	mu      sync.Mutex
+	records map[string]container.Record // by claim id
+	byID    map[string]string           // container id → claim id
+	gone    map[string]tombstone        // container id → who owned it
+	taken   map[string]string           // device UUID → why nobody gets it
+	locks   map[string]*keyLock
+}
+
+type tombstone struct {
+	uid int
+	at  time.Time
+}
+
+type keyLock struct {
+	sync.Mutex
+	waiters int
+}
+
+// New loads every record from the store. devices returns what the host has
+// now.
+func New(ctx context.Context, store Store, devices func() []gpu.Device, now func() time.Time) (*Allocator, error) {
+	a := &Allocator{
+		store: store, devices: devices, now: now,
+		records: map[string]container.Record{}, byID: map[string]string{}, gone: map[string]tombstone{},
+		taken: map[string]string{}, locks: map[string]*keyLock{},
+	}
+	all, err := store.Containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range all {
+		a.put(r)
+	}
+	return a, nil
+}
+
+// put remembers a record; the caller holds mu or is alone.
+func (a *Allocator) put(r container.Record) {
+	a.records[r.ID] = r
+	if r.ContainerID != "" {
+		a.byID[r.ContainerID] = r.ID
+	}
+}
+
+// An Order is what a container is to be granted.
+type Order struct {
+	Account   account.Account
+	Limits    limits.Limits
+	Name      string
+	Image     string
+	Interface string
+	GPU       *gpu.Request // nil: none
+	Waits     bool
+	Mounts    func(claim string) []container.Mount // the mounts of the claim with this id; nil: none
+}
+
+// Claim grants an order: it checks the name and the counts, chooses devices
+// and stores the record as pending, all in one step. Errors are of kind
+// problem.ErrConflict (the name is taken), ErrLimit, ErrDenied or
+// ErrExhausted.
+func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu.Device, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.checkOwner(o); err != nil {
+		return container.Record{}, nil, err
+	}
+	var devices []gpu.Device
+	if o.GPU != nil {
+		var err error
+		if devices, err = gpu.Allocate(a.pool(), o.Account.UID, *o.GPU, QuotaOf(o.Limits)); err != nil {
+			return container.Record{}, nil, err
+		}
+	}
+	r := container.Record{
+		Claim: gpu.Claim{
+			ID: newID(), UID: o.Account.UID, Name: o.Name, State: gpu.Pending,
+			Devices: grants(devices), CreatedAt: a.now().UTC(),
+		},
+		Login: o.Account.Name, Image: o.Image, Interface: o.Interface, Waits: o.Waits,
+		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)},
+	}
+	if o.Mounts != nil {
+		r.Mounts = o.Mounts(r.ID)
+	}
+	if err := a.save(ctx, r); err != nil {
+		return container.Record{}, nil, err
+	}
+	return r, devices, nil
+}
+
+// checkOwner checks the name and the number of the owner's containers.
+func (a *Allocator) checkOwner(o Order) error {
+	own := 0
+	for _, r := range a.records {
+		if r.UID != o.Account.UID {
+			continue
+		}
+		own++
+		if r.Name == o.Name {
+			return &problem.Error{
+				What: "Container " + o.Name + " not created",
+				Why:  problem.Because(problem.ErrConflict, "you have a container of that name already"),
+				Next: fmt.Sprintf("Open it with 'container open %s', remove it with 'container remove %s', or choose another name.", o.Name, o.Name),
+			}
+		}
+	}
+	if limit := o.Limits.MaxContainers; !limit.Unlimited && own >= limit.Value {
+		return &problem.Error{
+			What: "Container " + o.Name + " not created",
+			Why: problem.Because(problem.ErrLimit, fmt.Sprintf("you have %d containers, your limit is %d (max_containers_per_user: %s)",
+				own, limit.Value, o.Limits.Source("max_containers_per_user"))),
+			Next: "Remove one that you don't need: 'container list', then 'container remove NAME'.",
+			Code: "CONTAINER_LIMIT",
+		}
+	}
+	return nil
+}
+
+// QuotaOf returns the GPU quota within the limits.
+func QuotaOf(l limits.Limits) gpu.Quota {
+	source := map[string]string{}
+	for _, key := range []string{"max_mig_instances", "max_gpus_per_container", "max_gpu_share", "allow_full_gpu"} {
+		source[key] = l.Source(key).String()
+	}
+	return gpu.Quota{
+		MaxDevices: l.MaxDevices, MaxPerContainer: l.MaxGPUsPerContainer,
+		MaxShare: l.MaxGPUShare, AllowFull: l.AllowFullGPU, Source: source,
+	}
+}
+
+// HoldOf returns how long a stopped container keeps its devices; negative
+// means without end.
+func HoldOf(l limits.Limits) time.Duration {
+	if l.GPUHoldAfterStop.Unlimited {
+		return -1
+	}
+	return l.GPUHoldAfterStop.Value
+}
+
+func (a *Allocator) pool() gpu.Pool {
+	claims := make([]gpu.Claim, 0, len(a.records))
+	for _, r := range a.records {
+		claims = append(claims, r.Claim)
+	}
+	return gpu.Pool{Devices: a.devices(), Claims: claims, Taken: a.taken}
+}
+
+func grants(devices []gpu.Device) []gpu.Grant {
+	out := make([]gpu.Grant, len(devices))
+	for i, d := range devices {
+		out[i] = gpu.Grant{UUID: d.UUID, Slot: d.Slot, Share: d.Share}
+	}
+	return out
+}
+
+func newID() string {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck,gosec // crypto/rand never fails
+	return hex.EncodeToString(b[:])
+}
+
+// save writes through to the store; memory changes only when that worked.
+func (a *Allocator) save(ctx context.Context, r container.Record) error {
+	if err := a.store.Save(ctx, r); err != nil {
+		if errors.Is(err, problem.ErrConflict) {
+			return fmt.Errorf("claim of %s: %w", r.Name, err)
+		}
+		return &problem.Error{
+			What: "Claim not stored",
+			Why:  problem.Because(problem.ErrUnavailable, err.Error()),
+			Next: "Nothing was granted. Tell your administrators that ds01 can't write its database.",
+		}
+	}
+	a.put(r)
+	return nil
+}
+
+// Update changes one record in the store and in memory: change gets the
+// record as it is. An unknown claim is of kind problem.ErrNotFound.
+func (a *Allocator) Update(ctx context.Context, claim string, change func(*container.Record)) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.records[claim]
+	if !ok {
+		return fmt.Errorf("claim %s: %w", claim, problem.ErrNotFound)
+	}
+	change(&r)
+	return a.save(ctx, r)
+}
+
+// Acquire makes sure that the claim holds its devices and marks it running:
+// devices that were given back are asked for again, the same ones.
+func (a *Allocator) Acquire(ctx context.Context, claim string, l limits.Limits) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.records[claim]
+	if !ok {
+		return fmt.Errorf("claim %s: %w", claim, problem.ErrNotFound)
+	}
+	if r.State == gpu.Running {
+		return nil
+	}
+	if r.State == gpu.Released && len(r.Devices) > 0 {
+		uuids := make([]string, len(r.Devices))
+		for i, d := range r.Devices {
+			uuids[i] = d.UUID
+		}
+		if _, err := gpu.Reclaim(a.pool(), r.UID, uuids, QuotaOf(l)); err != nil {
+			return err
+		}
+	}
+	r.State, r.HeldUntil = gpu.Running, time.Time{}
+	r.Quota.HoldAfterStop = HoldOf(l)
+	return a.save(ctx, r)
+}
+
+// Forget drops a record: its container is gone. Forgetting an unknown claim
+// is no error.
+func (a *Allocator) Forget(ctx context.Context, claim string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.records[claim]
+	if !ok {
+		return nil
+	}
+	if err := a.store.Delete(ctx, claim); err != nil {
+		return err
+	}
+	delete(a.records, claim)
+	if r.ContainerID != "" {
+		delete(a.byID, r.ContainerID)
+		a.bury(r)
+	}
+	return nil
+}
+
+// mourning is how long the owner of a removed container is remembered, so
+// that its last events still reach them.
+const mourning = 10 * time.Minute
+
+func (a *Allocator) bury(r container.Record) {
+	now := a.now()
+	maps.DeleteFunc(a.gone, func(_ string, t tombstone) bool { return now.Sub(t.at) > mourning })
+	a.gone[r.ContainerID] = tombstone{r.UID, now}
+}
+
+// Adopt stores a record for a container that ds01 did not make, with the
+// devices it reaches. A name or a device that somebody has is of kind
+// problem.ErrConflict.
+func (a *Allocator) Adopt(ctx context.Context, r container.Record, uuids []string) (container.Record, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range a.devices() {
+		if slices.Contains(uuids, d.UUID) {
+			r.Devices = append(r.Devices, gpu.Grant{UUID: d.UUID, Slot: d.Slot, Share: d.Share})
+		}
+	}
+	r.ID, r.CreatedAt = newID(), a.now().UTC()
+	return r, a.save(ctx, r)
+}
+
+// SetTaken tells which devices are out of reach although no claim holds them.
+func (a *Allocator) SetTaken(taken map[string]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.taken = taken
+}
+
+// Taken returns a copy of what SetTaken told.
+func (a *Allocator) Taken() map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.taken)
+}
+
+// Record returns the record of a claim.
+func (a *Allocator) Record(claim string) (container.Record, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.records[claim]
+	return r, ok
+}
+
+// ByContainer returns the record of an engine's container id.
+func (a *Allocator) ByContainer(id string) (container.Record, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.records[a.byID[id]]
+	return r, ok
+}
+
+// OwnerOf returns who owns a container, or owned it until a moment ago.
+func (a *Allocator) OwnerOf(id string) (uid int, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r, known := a.records[a.byID[id]]; known {
+		return r.UID, true
+	}
+	t, ok := a.gone[id]
+	return t.uid, ok
+}
+
+// Find returns what uid means by a reference: the own container of that name,
+// id or unique prefix of an id. Others' containers are of kind
+// problem.ErrNotFound, as if they didn't exist.
+func (a *Allocator) Find(uid int, reference string) (container.Record, error) {
+	return a.find(reference, func(r container.Record) bool { return r.UID == uid })
+}
+
+// FindAny returns what an administrator means: first as Find, then by the
+// engine's name or id among everybody's.
+func (a *Allocator) FindAny(uid int, reference string) (container.Record, error) {
+	if r, err := a.Find(uid, reference); err == nil {
+		return r, nil
+	}
+	if name, owner, ok := account.SplitEngineName(reference); ok {
+		return a.Find(owner, name)
+	}
+	return a.find(reference, func(r container.Record) bool { return r.ContainerID != "" && r.Name != reference })
+}
+
+func (a *Allocator) find(reference string, mine func(container.Record) bool) (container.Record, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var found []container.Record
+	for _, r := range a.records {
+		switch {
+		case !mine(r):
+		case r.Name == reference, r.ContainerID == reference, account.EngineName(r.Name, r.UID) == reference:
+			return r, nil
+		case len(reference) >= 2 && strings.HasPrefix(r.ContainerID, reference):
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return container.Record{}, &problem.Error{
+			What: "No such container: " + reference,
+			Why:  problem.Because(problem.ErrNotFound, "you have no container of that name or id"),
+			Next: "'container list' shows yours.",
+		}
+	}
+	return container.Record{}, &problem.Error{
+		What: "Which container?",
+		Why:  problem.Because(problem.ErrConflict, fmt.Sprintf("%q is the beginning of %d container ids", reference, len(found))),
+		Next: "Write more of the id, or the name.",
+	}
+}
+
+// Records returns every record, oldest first.
+func (a *Allocator) Records() []container.Record {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.SortedFunc(maps.Values(a.records), func(x, y container.Record) int {
+		return cmp.Or(x.CreatedAt.Compare(y.CreatedAt), strings.Compare(x.ID, y.ID))
+	})
+}
+
+// Used returns the devices and the share that uid holds.
+func (a *Allocator) Used(uid int) (devices int, share quantity.GPUShare, containers int) {
+	for _, r := range a.Records() {
+		if r.UID != uid {
+			continue
+		}
+		containers++
+		if r.State == gpu.Released {
+			continue
+		}
+		for _, d := range r.Devices {
+			devices++
+			share += d.Share
+		}
+	}
+	return devices, share, containers
+}
+
+// Lock serialises what is done to one container; call the result to unlock.
+func (a *Allocator) Lock(claim string) (unlock func()) {
+	a.mu.Lock()
+	l := a.locks[claim]
+	if l == nil {
+		l = &keyLock{}
+		a.locks[claim] = l
+	}
+	l.waiters++
+	a.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if l.waiters--; l.waiters == 0 {
+			delete(a.locks, claim)
+		}
+	}
+}

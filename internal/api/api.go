@@ -1,0 +1,253 @@
+// Package api serves the daemon's own API on its unix socket: what the ds01
+// commands need beyond the Docker API. Authority stands in the route table,
+// not in the handlers.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/peer"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/reconciler"
+)
+
+// Accounts looks people up.
+type Accounts interface {
+	Lookup(uid int) (account.Account, error)
+	LookupName(name string) (account.Account, error)
+	All(ctx context.Context) ([]account.Account, error)
+}
+
+// Engine is asked for what the ledger doesn't know.
+type Engine interface {
+	Stop(ctx context.Context, id string, timeout time.Duration) error
+	Remove(ctx context.Context, id string, force bool) error
+	Image(ctx context.Context, reference string) (container.Image, error)
+}
+
+// A Sample is what a control group has used so far and holds now.
+type Sample struct {
+	CPUNanos    int64
+	MemoryBytes int64
+	MemoryLimit int64 // 0: none
+	Pids        int64
+}
+
+// Usage reads control groups.
+type Usage interface {
+	Container(uid int, id string) (Sample, error) // one container's
+	Person(uid int) (Sample, error)               // a person's, over all containers
+}
+
+// Simulator sets what simulated devices report.
+type Simulator interface {
+	Simulate(uuid string, r apitype.SimReading) error
+}
+
+// State is what the daemon knows of itself.
+type State struct {
+	Version       string
+	Engine        container.EngineInfo // zero while the engine was never reached
+	EngineUp      bool
+	CgroupVersion int
+	GPUProvider   string
+	Libraries     string // how driver libraries get into containers
+	DefaultImage  string
+	Groups        account.RoleGroups
+	LimitsProblem string // why the limits file on disk isn't in force, "" = it is
+	Warnings      []string
+}
+
+// Parts are what the API works with.
+type Parts struct {
+	Accounts   Accounts
+	Engine     Engine
+	Ledger     *allocator.Allocator
+	Launcher   *launcher.Launcher
+	Reconciler *reconciler.Reconciler
+	Usage      Usage
+	Simulator  Simulator // nil without simulated devices
+	Devices    func() []gpu.Device
+	Readings   func(ctx context.Context) (map[string]gpu.Reading, error)
+	Document   func() *limits.Document // in force
+	Members    func() (map[string]limits.File, error)
+	Limits     func(account.Account) limits.Limits
+	State      func() State
+	Log        *slog.Logger
+	Now        func() time.Time
+	Host       string
+}
+
+// API is an http.Handler. It is safe for concurrent use.
+type API struct {
+	Parts
+	mux *http.ServeMux
+}
+
+// An Access is who may use a route.
+type Access int
+
+// Access to a route. Its zero value is nobody's.
+const (
+	_       Access = iota
+	Anybody        // every account of the host
+	Users          // who may use containers
+	Admins
+)
+
+// A Route is one row of the API.
+type Route struct {
+	Method, Path string
+	Access       Access
+	Handle       func(*call) error
+}
+
+// Routes returns the table of routes.
+func Routes() []Route {
+	return []Route{
+		{"GET", "/v1/version", Anybody, (*call).version},
+		{"GET", "/v1/me", Anybody, (*call).me},
+		{"GET", "/v1/doctor", Anybody, (*call).doctor},
+		{"GET", "/v1/gpus", Users, (*call).gpus},
+		{"POST", "/v1/gpus/{uuid}/sim", Admins, (*call).simulate},
+		{"GET", "/v1/containers", Users, (*call).containers},
+		{"POST", "/v1/containers", Users, (*call).create},
+		{"GET", "/v1/containers/{name}", Users, (*call).container},
+		{"POST", "/v1/containers/{name}/start", Users, (*call).start},
+		{"POST", "/v1/containers/{name}/stop", Users, (*call).stop},
+		{"DELETE", "/v1/containers/{name}", Users, (*call).remove},
+		{"POST", "/v1/containers/{name}/adopt", Admins, (*call).adopt},
+		{"GET", "/v1/stats", Users, (*call).stats},
+		{"GET", "/v1/limits", Users, (*call).limits},
+		{"POST", "/v1/limits/diff", Admins, (*call).limitsDiff},
+		{"GET", "/v1/dashboard", Users, (*call).dashboard},
+	}
+}
+
+// New returns the API of these parts.
+func New(p Parts) *API {
+	a := &API{Parts: p, mux: http.NewServeMux()}
+	for _, route := range Routes() {
+		a.mux.HandleFunc(route.Method+" "+route.Path, func(w http.ResponseWriter, r *http.Request) { a.handle(w, r, route) })
+	}
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answerProblem(w, &problem.Error{What: r.Method + " " + r.URL.Path, Why: problem.Because(problem.ErrNotFound, "there is no such route"), Next: "Is the ds01 command as new as the daemon?"})
+	})
+	return a
+}
+
+// ServeHTTP answers one request.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// A call is one request on its way: who asks, and for whom.
+type call struct {
+	*API
+	w     http.ResponseWriter
+	r     *http.Request
+	who   account.Account // the caller
+	roles account.Roles   // the caller's
+	owner account.Account // whom it is for: the caller, or another for admins
+}
+
+func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
+	c := &call{API: a, w: w, r: r}
+	err := c.identify(route.Access)
+	if err == nil {
+		err = route.Handle(c)
+	}
+	if err == nil {
+		return
+	}
+	if problem.HTTPStatus(err) == http.StatusInternalServerError {
+		a.Log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	answerProblem(w, err)
+}
+
+// identify finds out who asks and whether the route is open to them.
+func (c *call) identify(access Access) error {
+	p, err := peer.FromContext(c.r.Context())
+	if err != nil {
+		return err
+	}
+	if c.who, err = c.Accounts.Lookup(p.UID); err != nil {
+		return &problem.Error{What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(p.UID)+" has no account on this host"), Next: "Log in with your own account."}
+	}
+	groups := c.State().Groups
+	c.roles, c.owner = account.RolesOf(c.who, groups), c.who
+	allowed := access == Anybody || access == Users && c.roles.Docker || access == Admins && c.roles.Admin
+	if !allowed {
+		group := groups.Docker
+		if access == Admins {
+			group = groups.Admin
+		}
+		return &problem.Error{
+			What: "Not open to " + c.who.Name,
+			Why:  problem.Because(problem.ErrDenied, "the account isn't in the group "+group),
+			Next: "Ask your administrators; 'ds01 doctor' shows what is missing.",
+		}
+	}
+	return c.actFor(c.r.URL.Query().Get("user"))
+}
+
+// actFor lets an administrator act for somebody else.
+func (c *call) actFor(name string) error {
+	if name == "" || name == c.who.Name {
+		return nil
+	}
+	if !c.roles.Admin {
+		return &problem.Error{What: "Not for " + name, Why: problem.Because(problem.ErrDenied, "only administrators act for others"), Next: "Leave --user away."}
+	}
+	owner, err := c.Accounts.LookupName(name)
+	if err != nil {
+		return &problem.Error{What: "No user " + name, Why: problem.Because(problem.ErrNotFound, "the host knows no account of that name")}
+	}
+	c.Log.InfoContext(c.r.Context(), "administrator acts for another", "admin", c.who.Name, "user", name, "method", c.r.Method, "path", c.r.URL.Path)
+	c.owner = owner
+	return nil
+}
+
+func answerProblem(w http.ResponseWriter, err error) {
+	doc := problem.Describe(err)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(doc.Status)
+	_ = json.NewEncoder(w).Encode(doc) // a client that went needs no answer
+}
+
+// answer sends v, or nothing where v is nil.
+func (c *call) answer(v any) error {
+	if v == nil {
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	c.w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(c.w).Encode(v) // a client that went needs no answer
+	return nil
+}
+
+// maxBody is the largest request body, in bytes: a limits file fits.
+const maxBody = 4 << 20
+
+// read decodes the request's body; an absent one leaves v as it is.
+func (c *call) read(v any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+		return &problem.Error{What: "Request not understood", Why: problem.Because(problem.ErrInvalid, err.Error()), Next: "Is the ds01 command as new as the daemon?"}
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// doctor tells the caller what works and what is missing for them, and whom
+// to ask.
+func (c *call) doctor() error {
+	state := c.State()
+	roles := account.RolesOf(c.owner, state.Groups)
+	checks := []apitype.Check{
+		c.checkEngine(state),
+		checkGroup("container group", roles.Docker, c.owner, state.Groups.Docker, "use containers"),
+		checkGroup("gpu group", roles.GPU, c.owner, state.Groups.GPU, "hold GPUs"),
+		c.checkImage(state),
+		c.checkGPUs(),
+	}
+	checks = append(checks, c.checkQuota()...)
+	if c.roles.Admin {
+		checks = append(checks, c.checkHost(state)...)
+	}
+	return c.answer(apitype.Doctor{Checks: checks})
+}
+
+func ok(name, detail string) apitype.Check {
+	return apitype.Check{Name: name, Result: apitype.CheckOK, Detail: detail}
+}
+
+func warn(name, detail, next string) apitype.Check {
+	return apitype.Check{Name: name, Result: apitype.CheckWarn, Detail: detail, Next: next}
+}
+
+func fail(name, detail, next string) apitype.Check {
+	return apitype.Check{Name: name, Result: apitype.CheckFail, Detail: detail, Next: next}
+}
+
+func (c *call) checkEngine(state State) apitype.Check {
+	if !state.EngineUp {
+		return fail("engine", "The Docker engine doesn't answer; running containers are not affected.", "Tell your administrators: systemctl status docker.")
+	}
+	isolation := "root in a container is nobody on the host"
+	if !state.Engine.Remapped {
+		isolation = "containers with your directories run as you"
+	}
+	return ok("engine", fmt.Sprintf("Docker %s, API %s; %s.", state.Engine.Version, state.Engine.API, isolation))
+}
+
+func checkGroup(name string, member bool, who account.Account, group, what string) apitype.Check {
+	if member {
+		return ok(name, fmt.Sprintf("%s may %s.", who.Name, what))
+	}
+	return fail(name, fmt.Sprintf("%s may not %s: not in the group %s.", who.Name, what, group),
+		fmt.Sprintf("Ask your administrators to add you: gpasswd -a %s %s. It holds at once, without a new login.", who.Name, group))
+}
+
+func (c *call) checkImage(state State) apitype.Check {
+	if state.DefaultImage == "" {
+		return warn("image", "No default image is configured; name one with --image.", "Administrators set images.default in ds01.yaml.")
+	}
+	switch _, err := c.Engine.Image(c.r.Context(), state.DefaultImage); {
+	case errors.Is(err, problem.ErrNotFound):
+		return warn("image", fmt.Sprintf("The default image %s isn't on this host yet.", state.DefaultImage), "docker pull "+state.DefaultImage)
+	case err != nil:
+		return fail("image", "The engine can't be asked for the default image.", "See the engine's line.")
+	}
+	return ok("image", fmt.Sprintf("The default image %s is here.", state.DefaultImage))
+}
+
+func (c *call) checkGPUs() apitype.Check {
+	all, free, sick := len(c.Devices()), 0, []string{}
+	holders, taken := c.holders(), c.Ledger.Taken()
+	for _, d := range c.Devices() {
+		if d.Problem != "" {
+			sick = append(sick, d.Slot+": "+d.Problem)
+		} else if _, quarantined := taken[d.UUID]; holders[d.UUID] == nil && !quarantined {
+			free++
+		}
+	}
+	switch {
+	case all == 0:
+		return fail("gpus", "This host has no GPU that can be granted.", "Administrators: check the driver with nvidia-smi, and MIG instances where MIG is on.")
+	case len(sick) > 0:
+		return warn("gpus", fmt.Sprintf("%d of %d GPUs and MIG instances are free; not granted: %s.", free, all, strings.Join(sick, "; ")), "Administrators: see the driver's log.")
+	}
+	return ok("gpus", fmt.Sprintf("%d of %d GPUs and MIG instances are free.", free, all))
+}
+
+// checkQuota says which of the person's limits are reached or nearly so.
+func (c *call) checkQuota() []apitype.Check {
+	var checks []apitype.Check
+	l := c.limitsOf(c.owner)
+	for _, u := range l.Usage {
+		if u.Unlimited || u.Limit <= 0 || u.Used < 0.8*u.Limit {
+			continue
+		}
+		detail := fmt.Sprintf("%s: %s in use.", u.Label, u.Text)
+		if u.Used >= u.Limit {
+			checks = append(checks, warn("quota", detail, "Stop and remove what you don't need: container list, container retire NAME."))
+		} else {
+			checks = append(checks, warn("quota", detail, "Close to the limit."))
+		}
+	}
+	if len(checks) == 0 {
+		group := l.Group
+		if group == "" {
+			group = "defaults"
+		}
+		checks = append(checks, ok("quota", fmt.Sprintf("Within every limit of %s.", group)))
+	}
+	return checks
+}
+
+// checkHost adds what only administrators can mend.
+func (c *call) checkHost(state State) []apitype.Check {
+	var checks []apitype.Check
+	if state.LimitsProblem != "" {
+		checks = append(checks, fail("limits file", "The file on disk is not in force, the last good one is: "+state.LimitsProblem, "Correct it, then: systemctl reload ds01."))
+	} else {
+		checks = append(checks, ok("limits file", "The limits file on disk is in force."))
+	}
+	if q := c.Reconciler.Quarantined(); len(q) > 0 {
+		names := make([]string, len(q))
+		for i, o := range q {
+			names[i] = o.Name
+		}
+		checks = append(checks, warn("quarantine", fmt.Sprintf("%d containers are unknown to ds01: %s.", len(q), strings.Join(names, ", ")),
+			"Give each an owner with 'container adopt NAME --user USER', or remove it at the engine's own socket."))
+	}
+	pending := 0
+	for _, r := range c.Ledger.Records() {
+		if r.State == gpu.Pending {
+			pending++
+		}
+	}
+	if pending > 0 {
+		checks = append(checks, warn("claims", fmt.Sprintf("%d claims wait for the engine's word.", pending), "They are settled within a minute once the engine answers."))
+	}
+	switch {
+	case state.GPUProvider == "sim":
+		checks = append(checks, ok("gpu libraries", "The GPUs are simulated: containers get device nodes and no driver libraries."))
+	case state.Libraries == "none":
+		checks = append(checks, warn("gpu libraries", "Containers get GPUs but no driver libraries: the engine knows neither CDI nor NVIDIA's hook.", "Install nvidia-container-toolkit, or set gpu.libraries in ds01.yaml."))
+	default:
+		checks = append(checks, ok("gpu libraries", "Driver libraries come into containers by "+state.Libraries+"."))
+	}
+	for _, w := range state.Warnings {
+		checks = append(checks, warn("host", w, "See the daemon's log."))
+	}
+	return checks
+}

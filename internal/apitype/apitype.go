@@ -1,0 +1,243 @@
+// Package apitype holds the JSON bodies of the daemon's API: types only.
+// Times are RFC 3339 UTC, sizes bytes, durations seconds, keys snake_case.
+//
+// Routes (unix socket /run/ds01/ds01.sock; errors are RFC 9457 documents):
+//
+//	GET    /v1/version                       Version          anybody on the host
+//	GET    /v1/me                            Me               anybody
+//	GET    /v1/doctor                        Doctor           anybody; more for admins
+//	GET    /v1/gpus                          []GPU            users
+//	POST   /v1/gpus/{uuid}/sim               SimReading → 204 admins, sim provider only
+//	GET    /v1/containers[?all_users=true]   []Container      users; all_users: admins
+//	POST   /v1/containers                    CreateContainer → Container
+//	GET    /v1/containers/{name}             Container
+//	POST   /v1/containers/{name}/start       → Container
+//	POST   /v1/containers/{name}/stop        StopContainer → Container
+//	DELETE /v1/containers/{name}[?force=true] → 204
+//	POST   /v1/containers/{name}/adopt       Adopt → Container, admins
+//	GET    /v1/stats[?all_users=true]        []Stats          running containers
+//	GET    /v1/limits[?all=true|user=NAME]   []UserLimits     others': admins
+//	POST   /v1/limits/diff                   LimitsFile → []LimitChange, admins
+//	GET    /v1/dashboard                     Dashboard        users; admins see everybody
+//
+// A {name} is the caller's own name for a container, its id or a unique
+// prefix of it; for admins also the engine's name "<name>._.<uid>". With
+// ?user=NAME an admin acts for somebody else.
+// Streams (attach, exec, logs) go through the Docker API under /docker/.
+package apitype
+
+import "time"
+
+// Version tells what answers.
+type Version struct {
+	Version       string `json:"version"`
+	EngineVersion string `json:"engine_version,omitempty"` // "" while the engine is down
+	EngineAPI     string `json:"engine_api,omitempty"`
+	Isolation     string `json:"isolation,omitempty"`     // "userns" or "uid"
+	CgroupVersion int    `json:"cgroup_version"`          // 1 or 2
+	GPUProvider   string `json:"gpu_provider"`            // "nvml" or "sim"
+	DefaultImage  string `json:"default_image,omitempty"` // what create uses when nothing is named
+}
+
+// Me tells the caller who they are to ds01.
+type Me struct {
+	User        string   `json:"user"`
+	UID         int      `json:"uid"`
+	Home        string   `json:"home"`
+	Groups      []string `json:"groups"`
+	Docker      bool     `json:"docker"`   // may use containers
+	GPU         bool     `json:"gpu"`      // may hold GPUs
+	Priority    bool     `json:"priority"` // stands in the priority class
+	Admin       bool     `json:"admin"`
+	LimitsGroup string   `json:"limits_group"`
+}
+
+// Container states, as the engine names them.
+const (
+	StateCreated = "created"
+	StateRunning = "running"
+	StatePaused  = "paused"
+	StateExited  = "exited"
+	StateDead    = "dead"
+	StatePending = "pending" // claimed, the engine hasn't confirmed it
+)
+
+// Container is one container as its owner sees it.
+type Container struct {
+	ID          string     `json:"id"` // full engine id, "" while pending
+	Name        string     `json:"name"`
+	EngineName  string     `json:"engine_name"`
+	User        string     `json:"user"` // owner's login name, "" when quarantined
+	UID         int        `json:"uid"`  // -1 when quarantined
+	Image       string     `json:"image"`
+	State       string     `json:"state"`
+	ExitCode    int        `json:"exit_code"`
+	CreatedAt   time.Time  `json:"created_at"`
+	StartedAt   *time.Time `json:"started_at,omitempty"`
+	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+	Interface   string     `json:"interface"`
+	Workspace   string     `json:"workspace,omitempty"`  // host path at /workspace
+	GPUs        []GPUGrant `json:"gpus"`                 // what the claim holds or held
+	ClaimState  string     `json:"claim_state"`          // pending, bound, running, held, released, quarantined
+	HeldUntil   *time.Time `json:"held_until,omitempty"` // when a stopped container gives its GPUs back
+	Quarantined bool       `json:"quarantined,omitempty"`
+}
+
+// GPUGrant is a device that a container holds.
+type GPUGrant struct {
+	UUID    string `json:"uuid"`
+	Slot    string `json:"slot"`
+	Profile string `json:"profile"` // "full" or the MIG profile
+	Model   string `json:"model"`
+}
+
+// CreateContainer asks for a container as `container create` makes it: the
+// caller's uid, home, workspace, and a shell that waits.
+type CreateContainer struct {
+	Name      string `json:"name"`
+	Image     string `json:"image,omitempty"`     // "": the configured default
+	GPUs      int    `json:"gpus"`                // 0: none
+	Workspace string `json:"workspace,omitempty"` // host directory for /workspace, must exist; "": none
+	Data      string `json:"data,omitempty"`      // host directory for /data
+	Models    string `json:"models,omitempty"`    // host directory for /models
+	Interface string `json:"interface,omitempty"` // "orchestration" or "atomic" (default)
+}
+
+// StopContainer carries an optional grace period.
+type StopContainer struct {
+	TimeoutSeconds *int `json:"timeout_seconds,omitempty"` // nil: the owner's stop_timeout
+}
+
+// Adopt gives a quarantined container to a user.
+type Adopt struct {
+	User string `json:"user"`
+	Name string `json:"name,omitempty"` // "": from the engine's name
+}
+
+// Stats is what one running container uses now.
+type Stats struct {
+	ID               string     `json:"id"`
+	Name             string     `json:"name"`
+	User             string     `json:"user"`
+	CPUPercent       float64    `json:"cpu_percent"` // 100 = one core, over the last sampling window
+	MemoryBytes      int64      `json:"memory_bytes"`
+	MemoryLimitBytes int64      `json:"memory_limit_bytes"` // 0: none
+	Pids             int64      `json:"pids"`
+	GPUs             []GPUUsage `json:"gpus"`
+}
+
+// GPUUsage is what one device does now.
+type GPUUsage struct {
+	UUID               string  `json:"uuid"`
+	Slot               string  `json:"slot"`
+	UtilizationPercent int     `json:"utilization_percent"` // -1: unknown
+	MemoryUsedBytes    int64   `json:"memory_used_bytes"`
+	MemoryBytes        int64   `json:"memory_bytes"`
+	PowerWatts         float64 `json:"power_watts"`
+	TemperatureC       int     `json:"temperature_c"`
+}
+
+// GPU is one grantable device with its holder.
+type GPU struct {
+	GPUUsage
+	Card    int     `json:"card"`
+	Model   string  `json:"model"`
+	Profile string  `json:"profile"` // "full" or the MIG profile
+	Share   float64 `json:"share"`   // of a whole GPU, 0 to 1
+	Problem string  `json:"problem,omitempty"`
+	Holder  *Holder `json:"holder,omitempty"` // nil: free
+}
+
+// Holder is who holds a device. Container and Until are shown to the holder
+// and to admins only.
+type Holder struct {
+	User      string     `json:"user"`
+	UID       int        `json:"uid"`
+	Container string     `json:"container,omitempty"`
+	State     string     `json:"state"` // pending, bound, running, held, quarantined
+	Until     *time.Time `json:"until,omitempty"`
+}
+
+// SimReading sets what a simulated device reports; nil leaves a value alone.
+type SimReading struct {
+	UtilizationPercent *int     `json:"utilization_percent,omitempty"`
+	MemoryUsedBytes    *int64   `json:"memory_used_bytes,omitempty"`
+	PowerWatts         *float64 `json:"power_watts,omitempty"`
+	TemperatureC       *int     `json:"temperature_c,omitempty"`
+}
+
+// UserLimits is what one person may use and uses.
+type UserLimits struct {
+	User        string   `json:"user"`
+	UID         int      `json:"uid"`
+	Group       string   `json:"group"`
+	OtherGroups []string `json:"other_groups,omitempty"`
+	Override    bool     `json:"override"` // a user_overrides entry applies
+	Limits      []Limit  `json:"limits"`
+	Usage       []Usage  `json:"usage"`
+}
+
+// Limit is one resolved value and the rule it came from.
+type Limit struct {
+	Key       string `json:"key"`
+	Value     string `json:"value"` // as written in the limits file; "no limit"
+	Unlimited bool   `json:"unlimited"`
+	Source    string `json:"source"`             // "groups.student, resource-limits.yaml:12"
+	Inactive  string `json:"inactive,omitempty"` // why nothing enforces it yet
+}
+
+// Usage is one quantity in use against its limit.
+type Usage struct {
+	Key       string  `json:"key"` // the limit's key
+	Label     string  `json:"label"`
+	Used      float64 `json:"used"`
+	Limit     float64 `json:"limit"` // 0 with Unlimited
+	Unlimited bool    `json:"unlimited"`
+	Unit      string  `json:"unit"` // "devices", "gpus", "containers", "bytes", "cpus", "tasks"
+	Text      string  `json:"text"` // "1 of 2", "3.2 GiB of 32 GiB"
+}
+
+// LimitsFile carries the text of a limits file.
+type LimitsFile struct {
+	Name string `json:"name"`
+	YAML string `json:"yaml"`
+}
+
+// LimitChange is one value that differs for one user.
+type LimitChange struct {
+	User   string `json:"user"`
+	Key    string `json:"key"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// Dashboard is the host at a glance.
+type Dashboard struct {
+	Host       string       `json:"host"`
+	At         time.Time    `json:"at"`
+	Version    Version      `json:"version"`
+	GPUs       []GPU        `json:"gpus"`
+	Containers []Container  `json:"containers"` // the caller's; everybody's for admins
+	Users      []UserLimits `json:"users"`      // the caller; for admins everybody who holds something
+	Warnings   []string     `json:"warnings,omitempty"`
+}
+
+// Doctor check results.
+const (
+	CheckOK   = "ok"
+	CheckWarn = "warn"
+	CheckFail = "fail"
+)
+
+// Doctor is what works and what is missing, for the caller.
+type Doctor struct {
+	Checks []Check `json:"checks"`
+}
+
+// Check is one finding.
+type Check struct {
+	Name   string `json:"name"`           // "engine", "gpu group"
+	Result string `json:"result"`         // ok, warn, fail
+	Detail string `json:"detail"`         // one sentence
+	Next   string `json:"next,omitempty"` // what to do, and whom to ask
+}

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ds01.dev/ds01/internal/apitype"
+)
+
+func (a *app) containerList() *cobra.Command {
+	var onlyRunning, onlyStopped, all, allUsers, asJSON bool
+	return a.command(spec{
+		use:     "list",
+		aliases: []string{"ls", "ps"},
+		short:   "List your containers",
+		long: "Lists your containers in all states, with what they hold. SINCE is how long the state has lasted;\n" +
+			"HELD UNTIL is when a stopped container gives its GPUs back.",
+		examples: []string{
+			"ds01 container list",
+			"ds01 container list --running",
+			"ds01 container list --all-users --json",
+		},
+		guide: "This lists your containers. It changes nothing.",
+		exits: exitsReading(), json: &asJSON,
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&onlyRunning, "running", false, "only those that run")
+			f.BoolVar(&onlyStopped, "stopped", false, "only those that don't run")
+			f.BoolVarP(&all, "all", "a", false, "all states, which is the default")
+			f.BoolVar(&allUsers, "all-users", false, "everybody's (admins)")
+		},
+		run: func(ctx context.Context, _ []string) error {
+			if moreThanOne(onlyRunning, onlyStopped, all) {
+				return usage("--running, --stopped and --all contradict each other", "more than one is given", "Leave out all but one.")
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			containers, err := c.Containers(ctx, allUsers)
+			if err != nil {
+				return err
+			}
+			containers = slices.DeleteFunc(containers, func(c apitype.Container) bool {
+				return onlyRunning && !running(c) || onlyStopped && running(c)
+			})
+			if asJSON {
+				return a.printJSON(list(containers))
+			}
+			if len(containers) == 0 {
+				fmt.Fprintln(a.Out, "No containers. 'ds01 container deploy NAME' makes one.")
+				return nil
+			}
+			writeContainers(a.Out, containers, a.now(), allUsers)
+			return nil
+		},
+	})
+}
+
+func moreThanOne(flags ...bool) bool {
+	n := 0
+	for _, on := range flags {
+		if on {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// writeContainers prints the table of containers, with their owners if there
+// is more than one.
+func writeContainers(w io.Writer, containers []apitype.Container, now time.Time, owners bool) {
+	var t table
+	header := []string{"NAME", "STATE", "IMAGE", "GPU", "SINCE", "HELD UNTIL", "INTERFACE"}
+	if owners {
+		header = slices.Insert(header, 0, "USER")
+	}
+	t.add(header...)
+	for _, c := range containers {
+		row := []string{c.Name, state(c), c.Image, holding(c), since(c, now), ahead(c.HeldUntil, now), orNone(c.Interface)}
+		if owners {
+			row = slices.Insert(row, 0, orNone(c.User))
+		}
+		t.add(row...)
+	}
+	t.write(w)
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return none
+	}
+	return text
+}

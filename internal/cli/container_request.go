@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/client"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/wizard"
+)
+
+// requestFlags are the flags that say what container is wanted.
+type requestFlags struct {
+	set       *pflag.FlagSet
+	image     string
+	gpus      int
+	cpuOnly   bool
+	workspace string
+	data      string
+	models    string
+}
+
+func (f *requestFlags) register(set *pflag.FlagSet) {
+	f.set = set
+	set.StringVarP(&f.image, "image", "i", "", "`IMAGE` to start from (default: the host's)")
+	set.IntVarP(&f.gpus, "gpus", "g", 1, "how many GPU devices to hold")
+	set.BoolVar(&f.cpuOnly, "cpu-only", false, "hold no GPU")
+	set.StringVarP(&f.workspace, "workspace", "w", "", "`DIR` that is /workspace (default ~/workspace/NAME, made if missing)")
+	set.StringVarP(&f.data, "data", "d", "", "`DIR` that is /data")
+	set.StringVar(&f.models, "models", "", "`DIR` that is /models")
+}
+
+// wanted returns how many GPUs the flags ask for.
+func (f *requestFlags) wanted() int {
+	if f.cpuOnly {
+		return 0
+	}
+	return f.gpus
+}
+
+func (f *requestFlags) check(args []string) error {
+	switch {
+	case f.gpus < 0:
+		return usage(fmt.Sprintf("cannot hold %d GPUs", f.gpus), "the number is negative", "Write --gpus 1, or --cpu-only.")
+	case f.cpuOnly && f.set.Changed("gpus") && f.gpus > 0:
+		return usage("--gpus and --cpu-only contradict each other", "both are given", "Leave one of them out.")
+	case len(args) > 1 && f.image != "":
+		return usage("two images are given", args[1]+" and --image "+f.image, "Leave one of them out.")
+	}
+	return nil
+}
+
+// request makes of flags, arguments and, if need be, answers what the API is
+// asked for. madeDir is the workspace directory if it was made here.
+func (a *app) request(ctx context.Context, c *client.Client, f *requestFlags, args []string) (r apitype.CreateContainer, madeDir string, err error) {
+	if err := f.check(args); err != nil {
+		return r, "", err
+	}
+	r.Image, r.GPUs = f.image, f.wanted()
+	if len(args) > 1 {
+		r.Image = args[1]
+	}
+	if len(args) > 0 {
+		r.Name = args[0]
+	} else if err := a.askRequest(ctx, c, f, &r); err != nil {
+		return r, "", err
+	}
+	if !account.ValidContainerName(r.Name) {
+		return r, "", usage(fmt.Sprintf("a container can't be called %q", r.Name),
+			"a name is letters, digits, '_', '.' and '-' and begins with a letter or digit", "Choose another name.")
+	}
+	if r.Data, err = existing("data", f.data); err != nil {
+		return r, "", err
+	}
+	if r.Models, err = existing("models", f.models); err != nil {
+		return r, "", err
+	}
+	if f.workspace != "" {
+		r.Workspace, err = existing("workspace", f.workspace)
+		return r, "", err
+	}
+	r.Workspace, madeDir, err = a.defaultWorkspace(ctx, c, r.Name)
+	return r, madeDir, err
+}
+
+func (a *app) askRequest(ctx context.Context, c *client.Client, f *requestFlags, r *apitype.CreateContainer) error {
+	if !a.interactive() {
+		return usage("no container named", "the command needs a NAME, and stdin is not a terminal to ask on",
+			"Write it behind the command, such as 'ds01 container deploy web'.")
+	}
+	version, err := c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	answers, err := wizard.AskDeploy(a.form(ctx), wizard.DeployForm{
+		DefaultImage: version.DefaultImage, Image: f.image, GPUs: f.wanted(),
+		AskGPUs: !f.cpuOnly && !f.set.Changed("gpus"),
+	})
+	if err != nil {
+		return err
+	}
+	r.Name, r.Image, r.GPUs = answers.Name, answers.Image, answers.GPUs
+	return nil
+}
+
+// existing returns the absolute path of a directory that a flag names, "" for
+// an empty flag.
+func existing(flag, dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	if rest, ok := strings.CutPrefix(dir, "~/"); ok { // "--data=~/x": the shell leaves it
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("find your home directory: %w", err)
+		}
+		dir = filepath.Join(home, rest)
+	}
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", dir, err)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", usage("--"+flag+" "+dir+" is not there", "no such directory", "Make it first: mkdir -p "+path)
+	case err != nil:
+		return "", usage("--"+flag+" "+dir+" can't be used", err.Error(), "Choose a directory that you may read.")
+	case !info.IsDir():
+		return "", usage("--"+flag+" "+dir+" can't be used", "it is not a directory", "Name the directory.")
+	}
+	return path, nil
+}
+
+// defaultWorkspace returns ~/workspace/NAME, and the path again if it had to
+// be made. An admin who acts for somebody else makes nothing in their home.
+func (a *app) defaultWorkspace(ctx context.Context, c *client.Client, name string) (dir, made string, err error) {
+	if a.user != "" {
+		return "", "", nil
+	}
+	me, err := c.Me(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	dir = filepath.Join(me.Home, "workspace", name)
+	if _, err := os.Stat(dir); err == nil {
+		return dir, "", nil
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", "", &problem.Error{
+			What: "cannot make the workspace " + dir,
+			Why:  err,
+			Next: "Name a directory of yours with --workspace DIR.",
+		}
+	}
+	return dir, dir, nil
+}

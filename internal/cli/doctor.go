@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/problem"
+)
+
+func (a *app) doctor() *cobra.Command {
+	var asJSON bool
+	return a.command(spec{
+		use:   "doctor",
+		short: "Check what works for you and what is missing",
+		long: "Checks the daemon, the engine, the GPUs, your groups and your quota, and says for each thing that is\n" +
+			"missing what to do and whom to ask. It ends with 0 if nothing fails; warnings don't count.",
+		examples: []string{"ds01 doctor", "ds01 doctor --json"},
+		guide:    "This looks at everything you need for a container, and says what is missing. It changes nothing.",
+		exits:    []int{7, exitInterrupted}, json: &asJSON,
+		run: func(ctx context.Context, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			found, err := c.Doctor(ctx)
+			verdict := error(nil)
+			switch {
+			case ctx.Err() != nil:
+				return err
+			case err != nil:
+				found.Checks = []apitype.Check{unreached(err)}
+				verdict = exitError(problem.ExitCode(err))
+			case failing(found.Checks):
+				verdict = exitError(exitFailed)
+			}
+			if asJSON {
+				found.Checks = list(found.Checks)
+				if err := a.printJSON(found); err != nil {
+					return err
+				}
+				return verdict
+			}
+			a.writeChecks(found.Checks)
+			return verdict
+		},
+	})
+}
+
+// unreached is the one finding while the daemon can't be asked.
+func unreached(err error) apitype.Check {
+	check := apitype.Check{Name: "daemon", Result: apitype.CheckFail, Detail: err.Error()}
+	if p, ok := errors.AsType[*problem.Error](err); ok {
+		check.Next = p.Next
+	}
+	return check
+}
+
+func failing(checks []apitype.Check) bool {
+	for _, check := range checks {
+		if check.Result == apitype.CheckFail {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *app) writeChecks(checks []apitype.Check) {
+	colours := map[string]string{apitype.CheckOK: green, apitype.CheckWarn: yellow, apitype.CheckFail: red}
+	var t table
+	for _, check := range checks {
+		t.add(a.paint(a.Out, colours[check.Result], check.Result), check.Name, check.Detail)
+		if check.Next != "" {
+			t.add("", "", "→ "+check.Next)
+		}
+	}
+	t.write(a.Out)
+	if !failing(checks) {
+		fmt.Fprintln(a.Out, "Nothing fails.")
+	}
+}

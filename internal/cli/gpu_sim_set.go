@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// simFlags are the flags of "gpu sim set".
+type simFlags struct {
+	set    *pflag.FlagSet
+	util   int
+	memory string
+	power  float64
+	temp   int
+}
+
+func (f *simFlags) register(set *pflag.FlagSet) {
+	f.set = set
+	set.IntVar(&f.util, "util", 0, "utilisation in `PERCENT`")
+	set.StringVar(&f.memory, "memory", "", "memory in use, `SIZE` such as 30GiB, or 0")
+	set.Float64Var(&f.power, "power", 0, "power in `WATTS`")
+	set.IntVar(&f.temp, "temp", 0, "temperature in `DEGREES` Celsius")
+}
+
+func (a *app) gpuSimSet() *cobra.Command {
+	var f simFlags
+	return a.command(spec{
+		use:   "set UUID",
+		short: "Set what a simulated GPU reports (admins)",
+		long: "Sets what a simulated device reports from now on. What isn't named stays as it is. On a host with real\n" +
+			"GPUs it fails.",
+		examples: []string{
+			"ds01 gpu sim set GPU-00000000-0000-0000-0000-000000000000 --util 80 --memory 30GiB --power 300 --temp 70",
+		},
+		guide: "This changes the numbers that a pretended GPU shows, to try out what ds01 does about them.",
+		exits: exitsOfOne(), min: 1, max: 1, flags: f.register, complete: a.completeGPUs,
+		run: func(ctx context.Context, args []string) error {
+			reading, err := f.reading()
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := c.SetSim(ctx, args[0], reading); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.Out, args[0]+" is set.")
+			return nil
+		},
+	})
+}
+
+// reading returns what the flags that were written say.
+func (f *simFlags) reading() (apitype.SimReading, error) {
+	var r apitype.SimReading
+	if f.set.Changed("util") {
+		r.UtilizationPercent = &f.util
+	}
+	if f.set.Changed("power") {
+		r.PowerWatts = &f.power
+	}
+	if f.set.Changed("temp") {
+		r.TemperatureC = &f.temp
+	}
+	if f.set.Changed("memory") {
+		bytes, err := memoryInUse(f.memory)
+		if err != nil {
+			return r, usage("--memory is not understood", err.Error(), "Write --memory 30GiB.")
+		}
+		r.MemoryUsedBytes = &bytes
+	}
+	if r == (apitype.SimReading{}) {
+		return r, usage("nothing to set", "no reading is given", "Write at least one of --util, --memory, --power, --temp.")
+	}
+	return r, nil
+}
+
+// memoryInUse reads a size. Nothing in use is a sensible amount here, unlike
+// in a limit.
+func memoryInUse(text string) (int64, error) {
+	if text == "0" {
+		return 0, nil
+	}
+	bytes, err := quantity.ParseByteSize(text)
+	if err != nil {
+		return 0, fmt.Errorf("read the size: %w", err)
+	}
+	return int64(bytes), nil
+}

@@ -1,0 +1,153 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/cli"
+	"ds01.dev/ds01/internal/client/clienttest"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// TestMain makes the test binary ds01 under all its names.
+func TestMain(m *testing.M) {
+	commands := map[string]func(){"ds01": ds01}
+	for _, name := range cli.Links() {
+		commands[name] = ds01
+	}
+	testscript.Main(m, commands)
+}
+
+func ds01() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	os.Exit(cli.Run(ctx, os.Args, streams, os.Getenv, entry()))
+}
+
+// entry is a daemon and a demo that only say what they were asked.
+func entry() cli.Entry {
+	return cli.Entry{
+		Daemon: func(_ context.Context, o cli.DaemonOptions) error {
+			_, err := o.Log.Write([]byte("daemon under " + o.Root + "\n"))
+			return err
+		},
+		Demo: func(_ context.Context, o cli.DemoOptions) error {
+			if o.Keep {
+				_, err := o.Out.Write([]byte("demo, kept\n"))
+				return err
+			}
+			return &problem.Error{What: "demo failed", Why: problem.Because(problem.ErrUnavailable, "no engine")}
+		},
+	}
+}
+
+// TestScripts runs the stories. Each has a daemon in memory of its own at
+// DS01_HOST; a story about a daemon that is down sets another address.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:  "testdata/script",
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"status": status},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("DS01_HOST", clienttest.Start(t, world(e.WorkDir)))
+			e.Setenv("TZ", "UTC")
+			return nil
+		},
+	})
+}
+
+// status is "status CODE COMMAND…": the command ends with that exit code.
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = ended.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("%v ended with %d, want %s", args[1:], code, args[0])
+	}
+}
+
+// ago is a moment before now; the half minute keeps the text the same while
+// a test runs.
+func ago(d time.Duration) *time.Time {
+	moment := time.Now().UTC().Add(-d - 30*time.Second)
+	return &moment
+}
+
+// world is a host with two GPUs, alice, who asks, and bob.
+func world(home string) *clienttest.Fake {
+	grant := apitype.GPUGrant{UUID: "GPU-1", Slot: "1", Profile: "full", Model: "A100 80GB"}
+	alice := apitype.UserLimits{
+		User: "alice", UID: 1000, Group: "student", OtherGroups: []string{"course"},
+		Limits: []apitype.Limit{
+			{Key: "max_mig_instances", Value: "2", Source: "groups.student, resource-limits.yaml:12"},
+			{Key: "max_runtime", Value: "48h", Source: "defaults, resource-limits.yaml:3", Inactive: "no rule ends containers yet"},
+			{Key: "gpu_hold_after_stop", Value: "15m", Source: "defaults, resource-limits.yaml:4"},
+			{Key: "idle_timeout", Value: "no limit", Unlimited: true, Source: "built in"},
+		},
+		Usage: []apitype.Usage{
+			{Key: "max_mig_instances", Label: "GPUs", Used: 1, Limit: 2, Unit: "devices", Text: "1 of 2"},
+			{Key: "memory", Label: "memory", Used: 9, Limit: 10, Unit: "bytes", Text: "9 GiB of 10 GiB"},
+			{Key: "max_cpus", Label: "CPUs", Used: 4, Unlimited: true, Unit: "cpus", Text: "4, no limit"},
+		},
+	}
+	bob := apitype.UserLimits{User: "bob", UID: 1001, Usage: []apitype.Usage{{Key: "max_mig_instances", Label: "GPUs", Used: 1, Limit: 1, Text: "1 of 1"}}}
+	f := &clienttest.Fake{
+		Me: apitype.Me{User: "alice", UID: 1000, Home: home, Docker: true, GPU: true},
+		Version: apitype.Version{
+			Version: "v1.2.3", EngineVersion: "20.10.24", EngineAPI: "1.41", Isolation: "userns", CgroupVersion: 2,
+			GPUProvider: "sim", DefaultImage: "alpine:3",
+		},
+		GPUs: []apitype.GPU{
+			{
+				GPUUsage: apitype.GPUUsage{UUID: "GPU-0", Slot: "0", UtilizationPercent: -1, MemoryBytes: 80 << 30},
+				Model:    "A100 80GB", Profile: "full",
+			},
+			{
+				GPUUsage: apitype.GPUUsage{UUID: "GPU-1", Slot: "1", UtilizationPercent: 50, MemoryUsedBytes: 30 << 30, MemoryBytes: 80 << 30},
+				Model:    "A100 80GB", Profile: "full",
+				Holder: &apitype.Holder{User: "alice", UID: 1000, Container: "train", State: "running"},
+			},
+		},
+		Stats: []apitype.Stats{{
+			Name: "train", User: "alice", CPUPercent: 150, MemoryBytes: 1 << 30, MemoryLimitBytes: 32 << 30, Pids: 12,
+			GPUs: []apitype.GPUUsage{{Slot: "1", UtilizationPercent: 50, MemoryUsedBytes: 30 << 30, MemoryBytes: 80 << 30}},
+		}},
+		Limits:  []apitype.UserLimits{alice, bob},
+		Changes: []apitype.LimitChange{{User: "bob", Key: "memory", Before: "32GiB", After: "64GiB"}},
+		Doctor: apitype.Doctor{Checks: []apitype.Check{
+			{Name: "engine", Result: apitype.CheckOK, Detail: "It answers."},
+			{Name: "gpu group", Result: apitype.CheckFail, Detail: "You are not in gpu-users.", Next: "Ask an admin to add you."},
+		}},
+		Logs: map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
+		Run:  program,
+	}
+	f.Add(apitype.Container{
+		ID: "id-train", Name: "train", EngineName: "train._.1000", User: "alice", UID: 1000, Image: "pytorch",
+		State: apitype.StateRunning, ClaimState: "running", Interface: "docker", CreatedAt: *ago(3 * time.Hour), StartedAt: ago(150 * time.Minute),
+		GPUs: []apitype.GPUGrant{grant}, Workspace: home + "/workspace/train",
+	})
+	f.Add(apitype.Container{
+		ID: "id-old", Name: "old", EngineName: "old._.1000", User: "alice", UID: 1000, Image: "alpine:3",
+		State: apitype.StateExited, ExitCode: 137, ClaimState: "released", Interface: "atomic",
+		CreatedAt: *ago(72 * time.Hour), FinishedAt: ago(49 * time.Hour), GPUs: []apitype.GPUGrant{grant},
+	})
+	f.Dashboard = apitype.Dashboard{
+		Host: "dgx", At: *ago(0), Version: f.Version, GPUs: f.GPUs, Containers: f.Containers(),
+		Users: f.Limits, Warnings: []string{"the disk is nearly full"},
+	}
+	return f
+}

@@ -1,0 +1,259 @@
+// Package clienttest is a daemon in memory: the API and the streams that the
+// client and the CLI use, on a real unix socket, without an engine. It keeps
+// containers and decides nothing a test has not told it.
+package clienttest
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// Fake is what the daemon in memory knows. Set its fields before Start; read
+// them afterwards through its methods.
+type Fake struct {
+	Me        apitype.Me
+	Version   apitype.Version
+	Doctor    apitype.Doctor
+	GPUs      []apitype.GPU
+	Stats     []apitype.Stats
+	Limits    []apitype.UserLimits
+	Changes   []apitype.LimitChange
+	Dashboard apitype.Dashboard
+	Logs      map[string][2]string // stdout and stderr by container name
+	TTY       map[string]bool      // containers with a terminal, by name
+
+	// Fail makes "METHOD /path" fail.
+	Fail map[string]error
+	// Run is the program behind every exec; nil answers exit code 0.
+	Run func(p *Process) int
+	// Before runs at the start of each request that is not a stream.
+	Before func(method, path string)
+
+	mu         sync.Mutex
+	containers []apitype.Container
+	requests   []string
+	sims       map[string]apitype.SimReading
+	processes  map[string]*Process
+}
+
+// Start serves f on a socket of its own until the test ends and returns the
+// address for client.New.
+func Start(t testing.TB, f *Fake) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ds01t") //nolint:usetesting // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "ds01.sock")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: f.handler(), ReadHeaderTimeout: time.Minute}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Serve(listener) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+		_ = os.RemoveAll(dir)
+	})
+	return "unix://" + socket
+}
+
+// Add puts a container there.
+func (f *Fake) Add(c apitype.Container) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.containers = append(f.containers, c)
+}
+
+// Containers returns the containers that exist.
+func (f *Fake) Containers() []apitype.Container {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.containers)
+}
+
+// Requests returns every request so far as "METHOD /path?query".
+func (f *Fake) Requests() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.requests)
+}
+
+// Sim returns what a simulated device was told to report.
+func (f *Fake) Sim(uuid string) apitype.SimReading {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sims[uuid]
+}
+
+func (f *Fake) handler() http.Handler {
+	mux := http.NewServeMux()
+	f.routes(mux)
+	f.streams(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		f.requests = append(f.requests, r.Method+" "+r.URL.RequestURI())
+		f.mu.Unlock()
+		if f.Before != nil {
+			f.Before(r.Method, r.URL.Path)
+		}
+		if err := f.Fail[r.Method+" "+r.URL.Path]; err != nil {
+			if strings.HasPrefix(r.URL.Path, "/docker/") {
+				dockerError(w, err)
+			} else {
+				apiError(w, err)
+			}
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (f *Fake) routes(mux *http.ServeMux) {
+	value := func(pattern string, v func() any) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { reply(w, v()) })
+	}
+	value("GET /v1/me", func() any { return f.Me })
+	value("GET /v1/version", func() any { return f.Version })
+	value("GET /v1/doctor", func() any { return f.Doctor })
+	value("GET /v1/gpus", func() any { return f.GPUs })
+	value("GET /v1/stats", func() any { return f.Stats })
+	value("GET /v1/limits", func() any { return f.Limits })
+	value("POST /v1/limits/diff", func() any { return f.Changes })
+	value("GET /v1/dashboard", func() any { return f.Dashboard })
+	value("GET /v1/containers", func() any { return f.Containers() })
+	mux.HandleFunc("POST /v1/gpus/{uuid}/sim", f.setSim)
+	mux.HandleFunc("POST /v1/containers", f.create)
+	mux.HandleFunc("GET /v1/containers/{name}", f.change(func(*apitype.Container) {}))
+	mux.HandleFunc("POST /v1/containers/{name}/start", f.change(func(c *apitype.Container) {
+		c.State, c.ClaimState, c.HeldUntil = apitype.StateRunning, "running", nil
+	}))
+	mux.HandleFunc("POST /v1/containers/{name}/stop", f.change(func(c *apitype.Container) {
+		until := c.CreatedAt.Add(time.Hour)
+		c.State, c.ClaimState, c.HeldUntil = apitype.StateExited, "held", &until
+	}))
+	mux.HandleFunc("POST /v1/containers/{name}/adopt", f.adopt)
+	mux.HandleFunc("DELETE /v1/containers/{name}", f.remove)
+}
+
+func (f *Fake) setSim(w http.ResponseWriter, r *http.Request) {
+	var reading apitype.SimReading
+	if err := json.NewDecoder(r.Body).Decode(&reading); err != nil {
+		apiError(w, err)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sims == nil {
+		f.sims = map[string]apitype.SimReading{}
+	}
+	f.sims[r.PathValue("uuid")] = reading
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (f *Fake) create(w http.ResponseWriter, r *http.Request) {
+	var ask apitype.CreateContainer
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		apiError(w, err)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.index(ask.Name) >= 0 {
+		apiError(w, &problem.Error{
+			What: "container " + ask.Name + " not created",
+			Why:  problem.Because(problem.ErrConflict, "you have a container of that name"),
+			Next: "Choose another name.",
+		})
+		return
+	}
+	c := apitype.Container{
+		ID: "id-" + ask.Name, Name: ask.Name, EngineName: ask.Name + "._.1000", User: f.Me.User, UID: f.Me.UID,
+		Image: ask.Image, State: apitype.StateCreated, Interface: ask.Interface, ClaimState: "bound",
+		Workspace: ask.Workspace, CreatedAt: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), GPUs: []apitype.GPUGrant{},
+	}
+	if c.Image == "" {
+		c.Image = f.Version.DefaultImage
+	}
+	for _, g := range f.GPUs[:min(ask.GPUs, len(f.GPUs))] {
+		c.GPUs = append(c.GPUs, apitype.GPUGrant{UUID: g.UUID, Slot: g.Slot, Profile: g.Profile, Model: g.Model})
+	}
+	f.containers = append(f.containers, c)
+	reply(w, c)
+}
+
+// change answers a route about one container after doing something to it.
+func (f *Fake) change(do func(*apitype.Container)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		i := f.index(r.PathValue("name"))
+		if i < 0 {
+			apiError(w, missing(r.PathValue("name")))
+			return
+		}
+		do(&f.containers[i])
+		reply(w, f.containers[i])
+	}
+}
+
+func (f *Fake) adopt(w http.ResponseWriter, r *http.Request) {
+	var ask apitype.Adopt
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		apiError(w, err)
+		return
+	}
+	f.change(func(c *apitype.Container) {
+		c.User, c.Quarantined = ask.User, false
+		if ask.Name != "" {
+			c.Name = ask.Name
+		}
+	})(w, r)
+}
+
+func (f *Fake) remove(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := r.PathValue("name")
+	i := f.index(name)
+	if i < 0 {
+		apiError(w, missing(name))
+		return
+	}
+	if f.containers[i].State == apitype.StateRunning && r.FormValue("force") != "true" {
+		apiError(w, &problem.Error{
+			What: "container " + name + " not removed",
+			Why:  problem.Because(problem.ErrConflict, "it is running"),
+			Next: "Stop it first.",
+		})
+		return
+	}
+	f.containers = slices.Delete(f.containers, i, i+1)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// index finds a container by name or id; the caller holds the lock.
+func (f *Fake) index(name string) int {
+	return slices.IndexFunc(f.containers, func(c apitype.Container) bool { return c.Name == name || c.ID == name })
+}
+
+func missing(name string) error {
+	return &problem.Error{
+		What: "no container " + name,
+		Why:  problem.Because(problem.ErrNotFound, "you have none of that name"),
+		Next: "Run 'ds01 container list'.",
+	}
+}

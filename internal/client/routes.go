@@ -1,0 +1,120 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"ds01.dev/ds01/internal/apitype"
+)
+
+// Version tells what answers.
+func (c *Client) Version(ctx context.Context) (apitype.Version, error) {
+	return get[apitype.Version](ctx, c, "/v1/version", nil)
+}
+
+// Me tells who the caller is to the daemon.
+func (c *Client) Me(ctx context.Context) (apitype.Me, error) {
+	return get[apitype.Me](ctx, c, "/v1/me", nil)
+}
+
+// Doctor returns what works and what is missing for the caller.
+func (c *Client) Doctor(ctx context.Context) (apitype.Doctor, error) {
+	return get[apitype.Doctor](ctx, c, "/v1/doctor", nil)
+}
+
+// GPUs returns every grantable device in the order of its slots.
+func (c *Client) GPUs(ctx context.Context) ([]apitype.GPU, error) {
+	return get[[]apitype.GPU](ctx, c, "/v1/gpus", nil)
+}
+
+// SetSim sets what a simulated device reports. Admins only; on a host with
+// real GPUs it fails.
+func (c *Client) SetSim(ctx context.Context, uuid string, r apitype.SimReading) error {
+	_, err := send[struct{}](ctx, c, http.MethodPost, "/v1/gpus/"+url.PathEscape(uuid)+"/sim", nil, r)
+	return err
+}
+
+// Containers returns the caller's containers in all states, or everybody's
+// where allUsers is set, which admins may.
+func (c *Client) Containers(ctx context.Context, allUsers bool) ([]apitype.Container, error) {
+	return get[[]apitype.Container](ctx, c, "/v1/containers", everybody(allUsers))
+}
+
+// Container returns one container by name, id or unique prefix of an id.
+func (c *Client) Container(ctx context.Context, name string) (apitype.Container, error) {
+	return get[apitype.Container](ctx, c, containerPath(name), nil)
+}
+
+// Create makes a container and claims its GPUs; it does not start it.
+func (c *Client) Create(ctx context.Context, r apitype.CreateContainer) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, "/v1/containers", nil, r)
+}
+
+// Start starts a container. One that runs already is left as it is.
+func (c *Client) Start(ctx context.Context, name string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/start", nil, nil)
+}
+
+// Stop stops a container after at most graceSeconds, or the owner's
+// stop_timeout where that is nil.
+func (c *Client) Stop(ctx context.Context, name string, graceSeconds *int) (apitype.Container, error) {
+	body := apitype.StopContainer{TimeoutSeconds: graceSeconds}
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/stop", nil, body)
+}
+
+// Remove deletes a container and gives its GPUs back. A running one is a
+// conflict unless force is set.
+func (c *Client) Remove(ctx context.Context, name string, force bool) error {
+	query := url.Values{}
+	if force {
+		query.Set("force", "true")
+	}
+	_, err := send[struct{}](ctx, c, http.MethodDelete, containerPath(name), query, nil)
+	return err
+}
+
+// Adopt gives a quarantined container to a user. Admins only.
+func (c *Client) Adopt(ctx context.Context, name string, r apitype.Adopt) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/adopt", nil, r)
+}
+
+// Stats returns what each running container uses now.
+func (c *Client) Stats(ctx context.Context, allUsers bool) ([]apitype.Stats, error) {
+	return get[[]apitype.Stats](ctx, c, "/v1/stats", everybody(allUsers))
+}
+
+// Limits returns what one person may use and uses: the caller where user is
+// empty, anybody for admins.
+func (c *Client) Limits(ctx context.Context, user string) ([]apitype.UserLimits, error) {
+	query := url.Values{}
+	if user != "" {
+		query.Set("user", user)
+	}
+	return get[[]apitype.UserLimits](ctx, c, "/v1/limits", query)
+}
+
+// AllLimits returns the limits and use of everybody. Admins only.
+func (c *Client) AllLimits(ctx context.Context) ([]apitype.UserLimits, error) {
+	return get[[]apitype.UserLimits](ctx, c, "/v1/limits", url.Values{"all": {"true"}})
+}
+
+// DiffLimits returns what would change for whom if the file were in force.
+// Admins only.
+func (c *Client) DiffLimits(ctx context.Context, f apitype.LimitsFile) ([]apitype.LimitChange, error) {
+	return send[[]apitype.LimitChange](ctx, c, http.MethodPost, "/v1/limits/diff", nil, f)
+}
+
+// Dashboard returns the host at a glance.
+func (c *Client) Dashboard(ctx context.Context) (apitype.Dashboard, error) {
+	return get[apitype.Dashboard](ctx, c, "/v1/dashboard", nil)
+}
+
+func containerPath(name string) string { return "/v1/containers/" + url.PathEscape(name) }
+
+func everybody(allUsers bool) url.Values {
+	if !allUsers {
+		return nil
+	}
+	return url.Values{"all_users": {"true"}}
+}

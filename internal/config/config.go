@@ -1,0 +1,248 @@
+// Package config decodes and checks the daemon's own file, ds01.yaml. It
+// holds no limits: those are in resource-limits.yaml.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// Config is the whole of ds01.yaml. Paths and sockets are as written; Paths
+// puts them under the daemon's root.
+type Config struct {
+	Version int     `yaml:"version"` // 1
+	Engine  Engine  `yaml:"engine"`
+	Gateway Gateway `yaml:"gateway"`
+	GPU     GPU     `yaml:"gpu"`
+	Cgroup  Cgroup  `yaml:"cgroup"`
+	Images  Images  `yaml:"images"`
+	Web     Listen  `yaml:"web"`
+	Metrics Listen  `yaml:"metrics"`
+	Groups  Groups  `yaml:"groups"`
+}
+
+// Engine says where dockerd listens, for root only.
+type Engine struct {
+	Host string `yaml:"host"` // unix:///path
+}
+
+// Gateway says where clients find the Docker API.
+type Gateway struct {
+	Listen string `yaml:"listen"` // unix:///path
+}
+
+// Providers of GPUs.
+const (
+	NVML = "nvml" // the real driver
+	Sim  = "sim"  // simulated devices
+)
+
+// Ways driver libraries get into containers.
+const (
+	LibrariesAuto = "auto" // cdi where the engine has it, else hook; none for sim
+	LibrariesCDI  = "cdi"
+	LibrariesHook = "hook"
+	LibrariesNone = "none"
+)
+
+// GPU chooses the driver.
+type GPU struct {
+	Provider  string `yaml:"provider"`  // nvml or sim
+	Libraries string `yaml:"libraries"` // auto, cdi, hook or none
+	Sim       SimGPU `yaml:"sim"`
+}
+
+// SimGPU is the simulated host.
+type SimGPU struct {
+	GPUs []string         `yaml:"gpus"` // model per card, "a100-80gb"
+	MIG  map[int][]string `yaml:"mig"`  // card index → profiles
+}
+
+// Cgroup says below which group people's groups are made.
+type Cgroup struct {
+	Parent string `yaml:"parent"` // auto, or a name such as /ds01 or ds01.slice
+}
+
+// Auto is the word for "find out".
+const Auto = "auto"
+
+// Images names what is used when nothing is asked for.
+type Images struct {
+	Default string `yaml:"default"`
+}
+
+// Listen is a TCP address on this host.
+type Listen struct {
+	Listen string `yaml:"listen"`
+}
+
+// Groups names the Unix groups that carry each role.
+type Groups struct {
+	Docker   string `yaml:"docker"`
+	GPU      string `yaml:"gpu"`
+	Priority string `yaml:"priority"`
+	Admin    string `yaml:"admin"`
+}
+
+// Roles returns the groups in account's words.
+func (g Groups) Roles() account.RoleGroups {
+	return account.RoleGroups{Docker: g.Docker, GPU: g.GPU, Priority: g.Priority, Admin: g.Admin}
+}
+
+// Default returns what applies where the file says nothing.
+func Default() Config {
+	return Config{
+		Version: 1,
+		Engine:  Engine{Host: "unix:///run/ds01/engine.sock"},
+		Gateway: Gateway{Listen: "unix:///run/docker.sock"},
+		GPU:     GPU{Provider: NVML, Libraries: LibrariesAuto},
+		Cgroup:  Cgroup{Parent: Auto},
+		Web:     Listen{Listen: "127.0.0.1:8801"},
+		Metrics: Listen{Listen: "127.0.0.1:9101"},
+		Groups:  Groups{Docker: "docker-users", GPU: "gpu-users", Priority: "gpu-priority", Admin: "ds-admin"},
+	}
+}
+
+// Decode reads ds01.yaml over Default. Unknown and repeated keys, a missing
+// or other version, and values that can't work are errors of kind
+// problem.ErrInvalid that name file and line where YAML knows it.
+func Decode(name string, data []byte) (Config, error) {
+	c := Default()
+	c.Version = 0
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, invalid(name, yamlError(err))
+	}
+	var second any
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		return Config{}, invalid(name, "more than one YAML document")
+	}
+	if c.Version != 1 {
+		return Config{}, invalid(name, "version: 1 is missing; this ds01 reads version 1 only")
+	}
+	if err := c.validate(); err != nil {
+		return Config{}, invalid(name, err.Error())
+	}
+	return c, nil
+}
+
+func invalid(name, why string) error {
+	return &problem.Error{
+		What: "configuration " + name + " can't be used",
+		Why:  problem.Because(problem.ErrInvalid, why),
+		Next: "Correct the file; docs/admins/configuration.md lists every key.",
+	}
+}
+
+var unknownField = regexp.MustCompile(`field (\S+) not found in type config\.\S+`)
+
+// yamlError puts the YAML library's words into ours: keys, not Go types.
+func yamlError(err error) string {
+	text := unknownField.ReplaceAllString(err.Error(), `unknown key "$1"`)
+	text = strings.ReplaceAll(text, "yaml: unmarshal errors:\n  ", "")
+	text = strings.ReplaceAll(text, "yaml: ", "")
+	return strings.ReplaceAll(text, "\n  ", "; ")
+}
+
+func (c Config) validate() error {
+	for _, s := range []struct{ key, value string }{{"engine.host", c.Engine.Host}, {"gateway.listen", c.Gateway.Listen}} {
+		path, ok := strings.CutPrefix(s.value, "unix://")
+		if !ok || !filepath.IsAbs(path) {
+			return fmt.Errorf("%s: %q is not unix:///path", s.key, s.value)
+		}
+	}
+	if c.Engine.Host == c.Gateway.Listen {
+		return errors.New("engine.host and gateway.listen are the same socket")
+	}
+	if !slices.Contains([]string{NVML, Sim}, c.GPU.Provider) {
+		return fmt.Errorf("gpu.provider: %q is neither nvml nor sim", c.GPU.Provider)
+	}
+	if !slices.Contains([]string{LibrariesAuto, LibrariesCDI, LibrariesHook, LibrariesNone}, c.GPU.Libraries) {
+		return fmt.Errorf("gpu.libraries: %q is not one of auto, cdi, hook, none", c.GPU.Libraries)
+	}
+	if c.GPU.Provider == Sim && len(c.GPU.Sim.GPUs) == 0 {
+		return errors.New("gpu.sim.gpus: name at least one model, such as a100-80gb")
+	}
+	for _, l := range []struct{ key, value string }{{"web.listen", c.Web.Listen}, {"metrics.listen", c.Metrics.Listen}} {
+		if _, err := netip.ParseAddrPort(l.value); l.value != "" && err != nil {
+			return fmt.Errorf("%s: %q is not address:port", l.key, l.value)
+		}
+	}
+	if p := c.Cgroup.Parent; p != Auto && !validParent.MatchString(p) {
+		return fmt.Errorf("cgroup.parent: %q is neither auto nor a name such as /ds01 or ds01.slice", p)
+	}
+	return c.Groups.validate()
+}
+
+// A parent is one level: '-' would nest slices.
+var validParent = regexp.MustCompile(`^(/[a-zA-Z0-9_][a-zA-Z0-9_.-]*|[a-zA-Z0-9_]+\.slice)$`)
+
+func (g Groups) validate() error {
+	seen := map[string]string{}
+	for _, r := range []struct{ key, name string }{
+		{"groups.docker", g.Docker},
+		{"groups.gpu", g.GPU},
+		{"groups.priority", g.Priority},
+		{"groups.admin", g.Admin},
+	} {
+		if r.name == "" {
+			return fmt.Errorf("%s: name a Unix group", r.key)
+		}
+		if other, twice := seen[r.name]; twice {
+			return fmt.Errorf("%s and %s are the same group %q", other, r.key, r.name)
+		}
+		seen[r.name] = r.key
+	}
+	return nil
+}
+
+// Paths is where everything lies under one root.
+type Paths struct {
+	Config      string // …/etc/ds01/ds01.yaml
+	Limits      string // …/etc/ds01/resource-limits.yaml
+	Members     string // …/etc/ds01/groups, a folder of <group>.members
+	Database    string // …/var/lib/ds01/ds01.db
+	Lock        string // …/var/lib/ds01/ds01.lock
+	RunDir      string // …/run/ds01
+	APISocket   string // …/run/ds01/ds01.sock
+	DeviceNodes string // …/run/ds01/dev
+	Mounts      string // …/run/ds01/mnt
+	Engine      string // socket path of the engine
+	Gateway     string // socket path of the gateway
+}
+
+// PathsUnder returns the paths below root; "" and "/" mean the host's own.
+func PathsUnder(root string) Paths {
+	at := func(p string) string { return filepath.Join("/", root, p) }
+	return Paths{
+		Config:      at("etc/ds01/ds01.yaml"),
+		Limits:      at("etc/ds01/resource-limits.yaml"),
+		Members:     at("etc/ds01/groups"),
+		Database:    at("var/lib/ds01/ds01.db"),
+		Lock:        at("var/lib/ds01/ds01.lock"),
+		RunDir:      at("run/ds01"),
+		APISocket:   at("run/ds01/ds01.sock"),
+		DeviceNodes: at("run/ds01/dev"),
+		Mounts:      at("run/ds01/mnt"),
+	}
+}
+
+// Sockets returns p with the sockets that c names, below root as well.
+func (p Paths) Sockets(c Config, root string) Paths {
+	p.Engine = filepath.Join("/", root, strings.TrimPrefix(c.Engine.Host, "unix://"))
+	p.Gateway = filepath.Join("/", root, strings.TrimPrefix(c.Gateway.Listen, "unix://"))
+	return p
+}

@@ -1,0 +1,85 @@
+// Package container knows a container as plain values: ds01's own record of
+// it, and what the engine shows of it. It decides and does nothing.
+package container
+
+import (
+	"time"
+
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/label"
+)
+
+// A Record is ds01's own record of one container: who owns it, what it
+// claims, what it was promised. The record, not the engine's labels, is the
+// authority.
+type Record struct {
+	gpu.Claim
+	Login     string    // owner's login name when it was made
+	Image     string    // as the owner wrote it
+	Interface string    // label.Docker, label.Atomic, …
+	Mounts    []Mount   // the owner's directories inside it
+	Quota     QuotaRule // how long devices are kept
+	Waits     bool      // made by `container create`: ds01's own shell waits in it
+}
+
+// A Mount is one of the owner's directories or files, made visible in the
+// container. The engine is given HostPath; Source is opened again at each
+// start.
+type Mount struct {
+	Source   string `json:"source"`    // the owner's path on the host
+	Target   string `json:"target"`    // path in the container
+	HostPath string `json:"host_path"` // root-owned path the engine binds
+	ReadOnly bool   `json:"read_only,omitempty"`
+	// The container user the owner's files belong to inside.
+	ContainerUID int `json:"container_uid"`
+	ContainerGID int `json:"container_gid"`
+}
+
+// A QuotaRule is how long a stopped or never started container keeps its
+// devices. A negative duration means without end.
+type QuotaRule struct {
+	HoldAfterStop time.Duration `json:"hold_after_stop"`
+}
+
+// Workspace returns the host path at /workspace, or "".
+func (r Record) Workspace() string {
+	for _, m := range r.Mounts {
+		if m.Target == "/workspace" {
+			return m.Source
+		}
+	}
+	return ""
+}
+
+// Slots returns the slots of the claim's devices, in order.
+func (r Record) Slots() []string {
+	slots := make([]string, len(r.Devices))
+	for i, d := range r.Devices {
+		slots[i] = d.Slot
+	}
+	return slots
+}
+
+// Observed is a container as the engine shows it.
+type Observed struct {
+	ID         string
+	Name       string // without the leading slash
+	Image      string
+	State      string // created, running, paused, restarting, removing, exited, dead
+	ExitCode   int
+	CreatedAt  time.Time
+	StartedAt  time.Time // zero: never started
+	FinishedAt time.Time // zero: never stopped
+	Labels     map[string]string
+	Hints      gpu.Hints // whatever in its configuration names a GPU
+}
+
+// ClaimID returns the claim the container's label names, or "". It finds a
+// container whose create call was not answered; it grants nothing.
+func (o Observed) ClaimID() string { return o.Labels[label.Claim] }
+
+// Running reports whether processes of the container can run: paused ones
+// hold what they hold.
+func (o Observed) Running() bool {
+	return o.State == "running" || o.State == "paused" || o.State == "restarting"
+}

@@ -1,0 +1,43 @@
+package container
+
+import "ds01.dev/ds01/internal/quantity"
+
+// EngineInfo is what the engine tells about itself and its host.
+type EngineInfo struct {
+	Version       string // "20.10.24"
+	API           string // newest API version it speaks, "1.41"
+	ID            string // the engine's own identity
+	Remapped      bool   // root in a container is nobody on the host
+	RemapBase     int    // host id of container id 0, 0 when not remapped
+	RemapSize     int    // ids in the range, 0 when not remapped
+	CgroupDriver  string // "cgroupfs" or "systemd"
+	CgroupVersion string // "1" or "2"
+	CPUs          quantity.CPUs
+	Memory        quantity.ByteSize
+	CDI           bool // it can inject CDI devices
+	Hook          bool // it can run NVIDIA's hook
+}
+
+// Image is what an image says about containers made of it.
+type Image struct {
+	ID     string   // "sha256:…"
+	Names  []string // its tags and digests
+	User   string
+	Labels map[string]string
+}
+
+// An Event is a change of one container at the engine.
+type Event struct {
+	ID     string // full container id
+	Action string // create, start, die, destroy, oom, …
+}
+
+// A File is one file or directory written into a container's layer.
+type File struct {
+	Path string // absolute
+	Dir  bool
+	Data []byte
+	Mode int64
+	UID  int
+	GID  int
+}

@@ -1,0 +1,236 @@
+// Package daemon builds the parts of ds01 and runs them: the only place that
+// knows both those who act and those who speak to outside systems.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sync/errgroup"
+
+	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/api"
+	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/docker"
+	"ds01.dev/ds01/internal/gateway"
+	"ds01.dev/ds01/internal/inventory"
+	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/store"
+)
+
+// Options are what the command line says.
+type Options struct {
+	Root    string // everything lies under it; "" is the host's own root
+	Version string
+	Reload  <-chan os.Signal // one per SIGHUP; nil: never
+	Log     *slog.Logger
+}
+
+// Run serves until ctx ends, then stops cleanly; containers run on. Every
+// error at start names what is wrong and leaves everything as it was.
+func Run(ctx context.Context, o Options) (err error) {
+	if os.Geteuid() != 0 {
+		return &problem.Error{What: "ds01 daemon not started", Why: problem.Because(problem.ErrDenied, "it must run as root"), Next: "Start it with: sudo ds01 daemon, or as the systemd service ds01."}
+	}
+	d := &daemon{Options: o, paths: config.PathsUnder(o.Root)}
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.build(ctx); err != nil {
+		return err
+	}
+	return d.run(ctx)
+}
+
+// daemon is one running daemon with everything it must close.
+type daemon struct {
+	Options
+	paths    config.Paths
+	settings *settings
+	host     *host
+	driver   driver
+	sim      api.Simulator
+	engine   *docker.Engine
+
+	inventory  *inventory.Inventory
+	ledger     *allocator.Allocator
+	launcher   *launcher.Launcher
+	reconciler *reconciler.Reconciler
+	servers    []*server
+
+	closers []func() error
+}
+
+func (d *daemon) onClose(f func() error) { d.closers = append(d.closers, f) }
+
+// close undoes build, last first.
+func (d *daemon) close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// build makes every part, from the ground up.
+func (d *daemon) build(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		d.lock, d.configure, d.openDriver, d.openEngine, d.openLedger, d.wire, d.listen,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *daemon) configure(ctx context.Context) error {
+	s, err := loadSettings(ctx, d.paths, d.Log)
+	if err != nil {
+		return err
+	}
+	d.settings = s
+	d.paths = d.paths.Sockets(s.config(), d.Root)
+	return nil
+}
+
+func (d *daemon) openEngine(context.Context) error {
+	engine, err := docker.New(d.paths.Engine)
+	if err != nil {
+		return err
+	}
+	d.engine = engine
+	d.onClose(engine.Close)
+	d.host, err = newHost(d)
+	return err
+}
+
+func (d *daemon) openLedger(ctx context.Context) error {
+	records, err := store.Open(ctx, d.paths.Database)
+	if err != nil {
+		return err
+	}
+	d.onClose(records.Close)
+	if d.inventory, err = inventory.New(ctx, d.driver, d.paths.DeviceNodes, d.Log); err != nil {
+		return err
+	}
+	d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now)
+	return err
+}
+
+// wire hands each part the others it works with.
+func (d *daemon) wire(context.Context) error {
+	h := d.host
+	d.launcher = launcher.New(launcher.Parts{
+		Engine: d.engine, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Limits: h.limits, Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries,
+		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
+	})
+	d.reconciler = reconciler.New(reconciler.Parts{
+		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
+		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, -1) },
+		Limits:  h.limitsOfUID,
+		Devices: d.inventory.Devices, Log: d.Log, Now: time.Now,
+	})
+	return nil
+}
+
+func (d *daemon) gateway() *gateway.Gateway {
+	h := d.host
+	return gateway.New(gateway.Parts{
+		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Log: d.Log,
+	})
+}
+
+func (d *daemon) api() *api.API {
+	h := d.host
+	return api.New(api.Parts{
+		Accounts: accounts{}, Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
+		Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
+		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
+		Limits: h.limits, State: d.state, Log: d.Log, Now: time.Now, Host: hostname(),
+	})
+}
+
+// state gathers what the API tells about the daemon.
+func (d *daemon) state() api.State {
+	info, _ := d.host.info()
+	c := d.settings.config()
+	return api.State{
+		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
+		GPUProvider: c.GPU.Provider, Libraries: d.host.libraries(), DefaultImage: c.Images.Default,
+		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
+	}
+}
+
+// refreshGPUs is how often the driver is asked for its cards.
+const refreshGPUs = 15 * time.Second
+
+func (d *daemon) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
+	g.Go(func() error { return d.reconciler.Run(ctx) })
+	g.Go(func() error { return d.reloads(ctx) })
+	for _, s := range d.servers {
+		g.Go(func() error { return s.run(ctx) })
+	}
+	d.notify(ctx, sdnotify.SdNotifyReady)
+	d.Log.InfoContext(ctx, "ds01 is up", "version", d.Version, "gateway", d.paths.Gateway, "api", d.paths.APISocket, "engine", d.paths.Engine)
+	<-ctx.Done()
+	d.notify(ctx, sdnotify.SdNotifyStopping)
+	err := g.Wait()
+	d.Log.InfoContext(ctx, "ds01 has stopped; containers run on")
+	return err
+}
+
+func (d *daemon) notify(ctx context.Context, state string) {
+	if _, err := sdnotify.SdNotify(false, state); err != nil {
+		d.Log.WarnContext(ctx, "service manager not told", "state", state, "error", err)
+	}
+}
+
+// reloads reads the configuration again at each signal; a bad one leaves the
+// last good one in force.
+func (d *daemon) reloads(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.Reload:
+			d.notify(ctx, sdnotify.SdNotifyReloading)
+			if err := d.settings.reload(ctx); err != nil {
+				d.Log.ErrorContext(ctx, "configuration not reloaded, the last good one stays", "error", err)
+			} else {
+				d.Log.InfoContext(ctx, "configuration reloaded")
+			}
+			d.notify(ctx, sdnotify.SdNotifyReady)
+		}
+	}
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "this host"
+	}
+	return name
+}
+
+// lock keeps a second daemon off the same root.
+func (d *daemon) lock(context.Context) error {
+	if err := makeFolders(d.paths); err != nil {
+		return fmt.Errorf("folders of ds01: %w", err)
+	}
+	unlock, err := lockFile(d.paths.Lock)
+	if err != nil {
+		return err
+	}
+	d.onClose(unlock)
+	return nil
+}

@@ -1,0 +1,52 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// makeFolders makes what the daemon writes into. The run folder is open to
+// everybody, for the API socket in it; what is private below it is 0700.
+func makeFolders(p config.Paths) error {
+	for _, f := range []struct {
+		path string
+		mode os.FileMode
+	}{
+		{filepath.Dir(p.Database), 0o700},
+		{p.RunDir, 0o755},
+		{p.DeviceNodes, 0o700},
+		{p.Mounts, 0o700},
+	} {
+		if err := os.MkdirAll(f.path, f.mode); err != nil {
+			return err
+		}
+		if err := os.Chmod(f.path, f.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockFile holds the lock until the result is called. The kernel drops it
+// when the process ends, however it ends.
+func lockFile(path string) (unlock func() error, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, &problem.Error{What: "ds01 daemon not started", Why: problem.Because(problem.ErrUnavailable, err.Error()), Next: "Check the disk and the folder's permissions."}
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		why := problem.Because(problem.ErrConflict, fmt.Sprintf("another ds01 daemon holds %s", path))
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			why = problem.Because(problem.ErrUnavailable, err.Error())
+		}
+		return nil, errors.Join(&problem.Error{What: "ds01 daemon not started", Why: why, Next: "Stop the other one, or give this one a --root of its own."}, f.Close())
+	}
+	return f.Close, nil
+}

@@ -1,0 +1,206 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/api"
+	"ds01.dev/ds01/internal/cgroup"
+	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/directory"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/mount"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// host ties the decisions to this machine: what its engine is like, what it
+// has, and whose directory lies where.
+type host struct {
+	d      *daemon
+	tree   *cgroup.Tree
+	nofile int64
+	known  atomic.Pointer[container.EngineInfo]
+}
+
+// cgroupRoot is where every Linux mounts its control groups.
+const cgroupRoot = "/sys/fs/cgroup"
+
+func newHost(d *daemon) (*host, error) {
+	tree, err := cgroup.Detect(cgroupRoot)
+	if err != nil {
+		return nil, &problem.Error{What: "ds01 daemon not started", Why: problem.Because(problem.ErrUnavailable, err.Error()), Next: "Mount the control groups."}
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return nil, fmt.Errorf("limit of open files: %w", err)
+	}
+	return &host{d: d, tree: tree, nofile: int64(min(files.Max, 1<<30))}, nil
+}
+
+// connected asks the engine who it is, each time it comes up.
+func (h *host) connected(ctx context.Context) error {
+	info, err := h.d.engine.Info(ctx)
+	if err != nil {
+		return err
+	}
+	h.known.Store(&info)
+	return nil
+}
+
+func (h *host) info() (container.EngineInfo, bool) {
+	if info := h.known.Load(); info != nil {
+		return *info, true
+	}
+	return container.EngineInfo{}, false
+}
+
+func (h *host) apiVersion() string {
+	info, _ := h.info()
+	return info.API
+}
+
+func (h *host) isolation() admission.Isolation {
+	switch info, ok := h.info(); {
+	case !ok:
+		return ""
+	case info.Remapped:
+		return admission.UserNS
+	default:
+		return admission.UID
+	}
+}
+
+// libraries returns how driver libraries get into containers.
+func (h *host) libraries() string {
+	c, info := h.d.settings.config().GPU, container.EngineInfo{}
+	if known, ok := h.info(); ok {
+		info = known
+	}
+	switch {
+	case c.Provider == config.Sim, c.Libraries == config.LibrariesNone:
+		return admission.LibrariesNone
+	case c.Libraries == config.LibrariesCDI, c.Libraries == config.LibrariesAuto && info.CDI:
+		return admission.LibrariesCDI
+	case c.Libraries == config.LibrariesHook, c.Libraries == config.LibrariesAuto && info.Hook:
+		return admission.LibrariesHook
+	}
+	return admission.LibrariesNone
+}
+
+func (h *host) roles(a account.Account) account.Roles {
+	return account.RolesOf(a, h.d.settings.config().Groups.Roles())
+}
+
+// limits resolves a person's limits and lowers them to what the host has.
+func (h *host) limits(a account.Account) limits.Limits {
+	info, _ := h.info()
+	return h.d.settings.document().Resolve(a, time.Now()).ClampTo(limits.Host{
+		CPUs: info.CPUs, Memory: info.Memory, Nofile: h.nofile, CgroupV2: h.tree.Version() == 2,
+	})
+}
+
+func (h *host) limitsOfUID(uid int) (limits.Limits, error) {
+	a, err := directory.Lookup(uid)
+	if err != nil {
+		return limits.Limits{}, err
+	}
+	return h.limits(a), nil
+}
+
+func (h *host) stopGrace(a account.Account) time.Duration {
+	if l := h.limits(a).StopTimeout; !l.Unlimited {
+		return l.Value
+	}
+	return -1
+}
+
+// parent is the group that everybody's groups are in.
+func (h *host) parent() string {
+	if p := h.d.settings.config().Cgroup.Parent; p != config.Auto {
+		return p
+	}
+	return "/ds01"
+}
+
+func group(uid int) string { return "u" + strconv.Itoa(uid) }
+
+// Ensure makes the person's control group with their totals.
+func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, error) {
+	if info, _ := h.info(); info.CgroupDriver == "systemd" {
+		return "", &problem.Error{
+			What: "Container not started", Why: problem.Because(problem.ErrUnavailable, "the engine leaves control groups to systemd, where this ds01 can't set your totals"),
+			Next: `Administrators: set "exec-opts": ["native.cgroupdriver=cgroupfs"] in the engine's daemon.json.`,
+		}
+	}
+	err := h.tree.Ensure(ctx, h.parent(), group(uid), cgroup.Limits{
+		CPUs: l.Aggregate.CPUs, Memory: l.Aggregate.Memory, MemoryHigh: l.Aggregate.MemoryHigh, Tasks: l.Aggregate.Tasks,
+	})
+	return filepath.Join(h.parent(), group(uid)), err
+}
+
+// Container reads what one container uses.
+func (h *host) Container(uid int, id string) (api.Sample, error) {
+	return h.sample(filepath.Join(h.parent(), group(uid), id))
+}
+
+// Person reads what a person's containers use together.
+func (h *host) Person(uid int) (api.Sample, error) {
+	return h.sample(filepath.Join(h.parent(), group(uid)))
+}
+
+func (h *host) sample(path string) (api.Sample, error) {
+	u, err := h.tree.Usage(path)
+	return api.Sample{CPUNanos: u.CPUNanos, MemoryBytes: u.MemoryBytes, MemoryLimit: u.MemoryLimit, Pids: u.Pids}, err
+}
+
+func (h *host) readings(ctx context.Context) (map[string]gpu.Reading, error) {
+	return h.d.inventory.Readings(ctx, time.Now())
+}
+
+// accounts looks people up where the host knows them.
+type accounts struct{}
+
+func (accounts) Lookup(uid int) (account.Account, error)            { return directory.Lookup(uid) }
+func (accounts) LookupName(name string) (account.Account, error)    { return directory.LookupName(name) }
+func (accounts) All(ctx context.Context) ([]account.Account, error) { return directory.All(ctx) }
+
+// mounter opens directories for the launcher.
+type mounter struct{ h *host }
+
+func (m mounter) Prepare(who account.Account, c container.Mount) error {
+	return mount.Prepare(m.request(who, c))
+}
+
+func (m mounter) Mount(who account.Account, c container.Mount) error {
+	return mount.Mount(m.request(who, c))
+}
+
+func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }
+
+func (m mounter) request(who account.Account, c container.Mount) mount.Request {
+	r := mount.Request{
+		Source: c.Source, Root: filepath.Clean(who.Home), Target: c.HostPath, ReadOnly: c.ReadOnly,
+		Owner: mount.Owner{UID: who.UID, GID: who.GID},
+	}
+	for _, g := range who.Groups {
+		if g.GID != who.GID {
+			r.Owner.Groups = append(r.Owner.Groups, g.GID)
+		}
+	}
+	if info, ok := m.h.info(); ok && info.Remapped {
+		r.Idmap = &mount.Mapping{
+			ContainerUID: c.ContainerUID, ContainerGID: c.ContainerGID, HostBase: info.RemapBase, HostSize: info.RemapSize,
+		}
+	}
+	return r
+}

@@ -1,0 +1,239 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	dcontainer "github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/label"
+)
+
+// List returns the ids of all containers with their labels, whatever their
+// state. Only ID, Name, Image, State and Labels are filled.
+func (e *Engine) List(ctx context.Context) ([]container.Observed, error) {
+	list, err := e.api.ContainerList(ctx, dcontainer.ListOptions{All: true})
+	if err != nil {
+		return nil, e.explain("list containers", err)
+	}
+	all := make([]container.Observed, len(list))
+	for i, c := range list {
+		all[i] = container.Observed{ID: c.ID, Image: c.Image, State: c.State, Labels: c.Labels, CreatedAt: time.Unix(c.Created, 0).UTC()}
+		if len(c.Names) > 0 {
+			all[i].Name = strings.TrimPrefix(c.Names[0], "/")
+		}
+	}
+	return all, nil
+}
+
+// ByClaim returns the container that carries the claim in its label. It is of
+// kind problem.ErrNotFound when the engine has none.
+func (e *Engine) ByClaim(ctx context.Context, claim string) (container.Observed, error) {
+	list, err := e.api.ContainerList(ctx, dcontainer.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", label.Claim+"="+claim))})
+	if err != nil {
+		return container.Observed{}, e.explain("look for claim "+claim, err)
+	}
+	if len(list) == 0 {
+		return container.Observed{}, Refusal("claim "+claim+" has no container", 404, nil)
+	}
+	return e.Inspect(ctx, list[0].ID)
+}
+
+// Inspect returns one container with everything that is known of it.
+func (e *Engine) Inspect(ctx context.Context, id string) (container.Observed, error) {
+	c, err := e.api.ContainerInspect(ctx, id)
+	if err != nil {
+		return container.Observed{}, e.explain("inspect container "+short(id), err)
+	}
+	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, CreatedAt: parseTime(c.Created)}
+	if s := c.State; s != nil {
+		o.State, o.ExitCode = s.Status, s.ExitCode
+		o.StartedAt, o.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
+	}
+	if c.Config != nil {
+		o.Image, o.Labels = c.Config.Image, c.Config.Labels
+	}
+	o.Hints = hints(c)
+	return o, nil
+}
+
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() <= 1 {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// hints collects everything in a container's configuration that can name a
+// GPU.
+func hints(c dcontainer.InspectResponse) gpu.Hints {
+	var h gpu.Hints
+	for _, m := range c.Mounts {
+		h.Paths = append(h.Paths, m.Source)
+	}
+	if c.Config != nil {
+		for _, v := range c.Config.Env {
+			if value, ok := strings.CutPrefix(v, "NVIDIA_VISIBLE_DEVICES="); ok {
+				h.Visible = append(h.Visible, value)
+			}
+		}
+	}
+	if c.HostConfig == nil {
+		return h
+	}
+	h.All = c.HostConfig.Privileged
+	h.Rules = c.HostConfig.DeviceCgroupRules
+	for _, d := range c.HostConfig.Devices {
+		h.Paths = append(h.Paths, d.PathOnHost)
+	}
+	for _, r := range c.HostConfig.DeviceRequests {
+		h.All = h.All || r.Count < 0
+		h.Count += max(r.Count, 0)
+		h.DeviceIDs = append(h.DeviceIDs, r.DeviceIDs...)
+	}
+	return h
+}
+
+// Start starts a container; starting one that runs is no error.
+func (e *Engine) Start(ctx context.Context, id string) error {
+	if err := e.api.ContainerStart(ctx, id, dcontainer.StartOptions{}); err != nil {
+		return e.explain("start container "+short(id), err)
+	}
+	return nil
+}
+
+// Stop asks a container to end, and ends it after timeout; a negative timeout
+// leaves the grace period to the container's own configuration.
+func (e *Engine) Stop(ctx context.Context, id string, timeout time.Duration) error {
+	var options dcontainer.StopOptions
+	if timeout >= 0 {
+		seconds := int(timeout / time.Second)
+		options.Timeout = &seconds
+	}
+	if err := e.api.ContainerStop(ctx, id, options); err != nil {
+		return e.explain("stop container "+short(id), err)
+	}
+	return nil
+}
+
+// Remove removes a container and its anonymous volumes; force ends it first.
+func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
+	if err := e.api.ContainerRemove(ctx, id, dcontainer.RemoveOptions{Force: force, RemoveVolumes: true}); err != nil {
+		return e.explain("remove container "+short(id), err)
+	}
+	return nil
+}
+
+// Image returns what is known of a local image.
+func (e *Engine) Image(ctx context.Context, reference string) (container.Image, error) {
+	i, err := e.api.ImageInspect(ctx, reference)
+	if err != nil {
+		return container.Image{}, e.explain("find image "+reference, err)
+	}
+	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
+	if i.Config != nil {
+		out.User, out.Labels = i.Config.User, i.Config.Labels
+	}
+	return out, nil
+}
+
+// maxFile is the largest file that ReadFile reads, in bytes.
+const maxFile = 1 << 20
+
+// ReadFile reads a small regular file out of a container's file system. It is
+// of kind problem.ErrNotFound where there is none.
+func (e *Engine) ReadFile(ctx context.Context, id, name string) ([]byte, error) {
+	stream, _, err := e.api.CopyFromContainer(ctx, id, name)
+	if err != nil {
+		return nil, e.explain("read "+name+" of container "+short(id), err)
+	}
+	defer stream.Close() //nolint:errcheck // read only
+	archive := tar.NewReader(stream)
+	for {
+		header, err := archive.Next()
+		if err != nil {
+			return nil, Refusal(name+" is no file", 404, nil)
+		}
+		if header.Typeflag != tar.TypeReg || header.Size > maxFile {
+			continue
+		}
+		data, err := io.ReadAll(io.LimitReader(archive, maxFile))
+		if err != nil {
+			return nil, fmt.Errorf("read %s of container %s: %w", name, short(id), err)
+		}
+		return data, nil
+	}
+}
+
+// Exists reports whether there is something at a path of a container's file
+// system.
+func (e *Engine) Exists(ctx context.Context, id, name string) (bool, error) {
+	_, err := e.api.ContainerStatPath(ctx, id, name)
+	if cerrdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, e.explain("look for "+name+" in container "+short(id), err)
+	}
+	return true, nil
+}
+
+// WriteFiles writes files into a container's own layer.
+func (e *Engine) WriteFiles(ctx context.Context, id string, files []container.File) error {
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, f := range files {
+		header := &tar.Header{
+			Typeflag: tar.TypeReg, Name: strings.TrimPrefix(path.Clean(f.Path), "/"),
+			Mode: f.Mode, Uid: f.UID, Gid: f.GID, Size: int64(len(f.Data)),
+		}
+		if f.Dir {
+			header.Typeflag, header.Name, header.Size = tar.TypeDir, header.Name+"/", 0
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return fmt.Errorf("write %s: %w", f.Path, err)
+		}
+		if _, err := w.Write(f.Data); err != nil {
+			return fmt.Errorf("write %s: %w", f.Path, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("write files: %w", err)
+	}
+	if err := e.api.CopyToContainer(ctx, id, "/", &archive, dcontainer.CopyToContainerOptions{}); err != nil {
+		return e.explain("write into container "+short(id), err)
+	}
+	return nil
+}
+
+// Events calls changed for every event of a container until ctx ends or the
+// engine hangs up; the error then says which. ready is called once the engine
+// has begun to tell: what changed before must be looked up.
+func (e *Engine) Events(ctx context.Context, ready func(), changed func(container.Event)) error {
+	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "container"))})
+	ready()
+	for {
+		select {
+		case m := <-messages:
+			action, _, _ := strings.Cut(string(m.Action), ":") // "exec_start: sh" carries the command
+			changed(container.Event{ID: m.Actor.ID, Action: action})
+		case err := <-errs:
+			return e.explain("follow events", err)
+		}
+	}
+}
+
+func short(id string) string { return id[:min(len(id), 12)] }

@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// create makes a container through the launcher.
+func (c *call) create() error {
+	data, err := c.body()
+	if err != nil {
+		return err
+	}
+	body, err := admission.DecodeCreate(data)
+	if err != nil {
+		return err
+	}
+	name := c.match.Query.Get("name")
+	if name == "" {
+		name = c.freeName()
+	}
+	if !account.ValidContainerName(name) {
+		return &problem.Error{
+			What: fmt.Sprintf("Container %q not created", name),
+			Why:  problem.Because(problem.ErrInvalid, "a name has letters, digits, '_', '.' and '-', begins with a letter or digit, and doesn't hold '._.'"),
+			Next: "Choose another name.",
+		}
+	}
+	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
+		Account: c.who, Roles: c.roles, Name: name, Interface: label.InterfaceOf(body.Labels),
+		Platform: c.match.Query.Get("platform"), Body: body,
+	})
+	if err != nil {
+		return err
+	}
+	if warnings == nil {
+		warnings = []string{}
+	}
+	return c.json(http.StatusCreated, map[string]any{"Id": record.ContainerID, "Warnings": warnings})
+}
+
+// freeName returns a name that none of the caller's containers has.
+func (c *call) freeName() string {
+	for attempt := 0; ; attempt++ {
+		name := randomName(attempt)
+		if _, err := c.Ledger.Find(c.who.UID, name); err != nil {
+			return name
+		}
+	}
+}
+
+func (c *call) start() error {
+	record, err := c.own()
+	if err != nil {
+		return err
+	}
+	if n, _ := io.Copy(io.Discard, io.LimitReader(c.r.Body, 8)); n > 2 { //nolint:errcheck // an unreadable body is an empty one
+		return &problem.Error{What: "Container not started", Why: problem.Because(problem.ErrInvalid, "a start takes no configuration"), Next: "Give options when the container is created."}
+	}
+	if err := c.Launcher.Start(c.r.Context(), record.ID); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// stop keeps the client's timeout within the owner's stop_timeout.
+func (c *call) stop() error {
+	if _, err := c.stopTimeout(); err != nil {
+		return err
+	}
+	return c.change()
+}
+
+func (c *call) restart() error {
+	record, err := c.own()
+	if err != nil {
+		return err
+	}
+	timeout, err := c.stopTimeout()
+	if err != nil {
+		return err
+	}
+	if err := c.Launcher.Restart(c.r.Context(), record.ID, timeout); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// stopTimeout reads the query's t and clamps it; without one the container's
+// own timeout holds, which create has clamped. It is negative then.
+func (c *call) stopTimeout() (time.Duration, error) {
+	text := c.match.Query.Get("t")
+	if text == "" {
+		return -1, nil
+	}
+	seconds, err := strconv.Atoi(text)
+	if err != nil || seconds < -1 || seconds > 1<<30 {
+		return 0, &problem.Error{What: "Container not stopped", Why: problem.Because(problem.ErrInvalid, fmt.Sprintf("timeout %q is no number of seconds", text))}
+	}
+	t := time.Duration(seconds) * time.Second
+	if limit := c.StopGrace(c.who); limit >= 0 && (t < 0 || t > limit) {
+		t = limit
+	}
+	c.match.Query.Set("t", strconv.Itoa(int(t/time.Second)))
+	return t, nil
+}
+
+// wait answers when the container has ended, after its claim is in step: who
+// waits for a removal can count on what it held.
+func (c *call) wait() error {
+	record, err := c.own()
+	if err != nil {
+		return err
+	}
+	resp, err := c.ask(c.r.Context(), http.MethodPost, c.path(record.ContainerID), c.match.Query, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read below
+	if resp.StatusCode != http.StatusOK {
+		return c.relay(resp)
+	}
+	c.head(resp)
+	_ = http.NewResponseController(c.w).Flush() // clients start the container once the head is here
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler) // nobody knows how it ended
+	}
+	c.observe(context.WithoutCancel(c.r.Context()), record)
+	_, _ = c.w.Write(data) // a client that went needs no answer
+	return errAnswered
+}
+
+func (c *call) top() error {
+	if err := admission.CheckPsArguments(c.match.Query.Get("ps_args")); err != nil {
+		return err
+	}
+	return c.stream()
+}
+
+// execCreate reviews a command before the engine prepares it.
+func (c *call) execCreate() error {
+	record, err := c.own()
+	if err != nil {
+		return err
+	}
+	data, err := c.body()
+	if err != nil {
+		return err
+	}
+	owner, err := c.Accounts.Lookup(record.UID)
+	if err != nil {
+		return err
+	}
+	body, err := admission.ReviewExec(data, owner, c.Isolation(), len(record.Mounts) > 0)
+	if err != nil {
+		return err
+	}
+	encoded, err := admission.Encode(body)
+	if err != nil {
+		return err
+	}
+	answer, err := c.fetch(context.WithoutCancel(c.r.Context()), http.MethodPost, c.path(record.ContainerID), url.Values{}, encoded)
+	if err != nil {
+		return err
+	}
+	return c.raw(http.StatusCreated, answer)
+}
+
+// ownExec checks that the exec in the route runs in the caller's container
+// and returns what the engine knows of it.
+func (c *call) ownExec() ([]byte, error) {
+	data, err := c.fetch(c.r.Context(), http.MethodGet, "/exec/"+c.match.Param+"/json", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	id, err := containerOfExec(data)
+	if err != nil {
+		return nil, err
+	}
+	if record, ok := c.Ledger.ByContainer(id); !ok || record.UID != c.who.UID && !c.roles.Admin {
+		return nil, &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
+	}
+	return data, nil
+}
+
+// execPass answers inspect and resize of the caller's own exec.
+func (c *call) execPass() error {
+	data, err := c.ownExec()
+	if err != nil {
+		return err
+	}
+	if c.match.Op == admission.ExecInspect {
+		return c.raw(http.StatusOK, data)
+	}
+	resp, err := c.ask(c.r.Context(), c.match.Method, c.path(c.match.Param), c.match.Query, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // relay reads it
+	return c.relay(resp)
+}

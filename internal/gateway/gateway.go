@@ -1,0 +1,244 @@
+// Package gateway serves the Docker API to people: it knows the caller by the
+// kernel's word, finds the route in admission's table, maps names to the
+// caller's own containers, and sends requests of its own making to the
+// engine. The client's bytes never go on, but for streams of a container that
+// is theirs.
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/peer"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// Engine carries rebuilt requests and streams.
+type Engine interface {
+	RoundTrip(r *http.Request) (*http.Response, error)
+	Dial(ctx context.Context) (net.Conn, error)
+	Image(ctx context.Context, reference string) (container.Image, error)
+}
+
+// Observer looks at one container at once, before its event comes.
+type Observer interface {
+	Observe(ctx context.Context, id string) error
+}
+
+// Parts are what a gateway works with.
+type Parts struct {
+	Engine    Engine
+	Ledger    *allocator.Allocator
+	Launcher  *launcher.Launcher
+	Observer  Observer
+	Accounts  launcher.Accounts
+	Roles     func(account.Account) account.Roles
+	Isolation func() admission.Isolation
+	API       func() string                           // newest API version of the engine, "" while unknown
+	StopGrace func(account.Account) (d time.Duration) // longest stop timeout, negative: none
+	Log       *slog.Logger
+}
+
+// Gateway is an http.Handler. It is safe for concurrent use.
+type Gateway struct {
+	Parts
+	table *admission.Table
+	serve map[admission.Op]func(*call) error
+}
+
+// New returns a gateway of these parts.
+func New(p Parts) *Gateway {
+	g := &Gateway{Parts: p, table: admission.NewTable()}
+	g.serve = map[admission.Op]func(*call) error{
+		admission.Ping:             (*call).pass,
+		admission.Version:          (*call).pass,
+		admission.Info:             (*call).info,
+		admission.Events:           (*call).events,
+		admission.ImagePull:        (*call).pull,
+		admission.ImageList:        (*call).imageList,
+		admission.ImageInspect:     (*call).imageInspect,
+		admission.ContainerList:    (*call).list,
+		admission.ContainerCreate:  (*call).create,
+		admission.ContainerInspect: (*call).inspect,
+		admission.ContainerTop:     (*call).top,
+		admission.ContainerLogs:    (*call).stream,
+		admission.ContainerStats:   (*call).stream,
+		admission.ContainerStart:   (*call).start,
+		admission.ContainerStop:    (*call).stop,
+		admission.ContainerRestart: (*call).restart,
+		admission.ContainerKill:    (*call).change,
+		admission.ContainerWait:    (*call).wait,
+		admission.ContainerResize:  (*call).change,
+		admission.ContainerAttach:  (*call).attach,
+		admission.ContainerRemove:  (*call).change,
+		admission.ExecCreate:       (*call).execCreate,
+		admission.ExecStart:        (*call).execStart,
+		admission.ExecResize:       (*call).execPass,
+		admission.ExecInspect:      (*call).execPass,
+	}
+	return g
+}
+
+// Serves reports whether the gateway has code for an operation.
+func (g *Gateway) Serves(op admission.Op) bool { return g.serve[op] != nil }
+
+// A call is one request on its way.
+type call struct {
+	*Gateway
+	w       http.ResponseWriter
+	r       *http.Request
+	match   admission.Match
+	who     account.Account
+	roles   account.Roles
+	version string // API version to speak with the engine
+}
+
+// ServeHTTP answers one request of the Docker API.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c, err := g.accept(w, r)
+	if err == nil {
+		err = g.serve[c.match.Op](c)
+	}
+	if err == nil || errors.Is(err, errAnswered) {
+		return
+	}
+	g.refuse(w, r, err)
+}
+
+// errAnswered ends a call whose answer has begun already.
+var errAnswered = errors.New("answered")
+
+// refuse answers in Docker's own shape.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	status := problem.HTTPStatus(err)
+	if status == http.StatusInternalServerError {
+		g.Log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if v := g.API(); v != "" {
+		w.Header().Set("Api-Version", v)
+	}
+	answer(w, status, problem.OneLine(err))
+}
+
+func answer(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message}) // a client that went needs no answer
+}
+
+// accept finds out who asks for what.
+func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) (*call, error) {
+	c := &call{Gateway: g, w: w, r: r}
+	p, err := peer.FromContext(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	if c.who, err = g.Accounts.Lookup(p.UID); err != nil {
+		return nil, &problem.Error{
+			What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(p.UID)+" has no account on this host"),
+			Next: "Log in with your own account.",
+		}
+	}
+	if c.roles = g.Roles(c.who); !c.roles.Docker {
+		return nil, &problem.Error{
+			What: "Docker is not open to " + c.who.Name,
+			Why:  problem.Because(problem.ErrDenied, "the account isn't in the group for container users"),
+			Next: "Ask your administrators to add you; 'ds01 doctor' shows which group.",
+		}
+	}
+	if err := checkTransport(r); err != nil {
+		return nil, err
+	}
+	if c.match, err = g.table.Match(r.Method, r.URL.EscapedPath(), r.URL.RawQuery); err != nil {
+		return nil, err
+	}
+	return c, c.negotiate()
+}
+
+// checkTransport refuses requests that two parsers could read in two ways.
+func checkTransport(r *http.Request) error {
+	refuse := func(why string) error {
+		return &problem.Error{What: "Request refused", Why: problem.Because(problem.ErrInvalid, why), Next: "Use a Docker client."}
+	}
+	if !strings.HasPrefix(r.RequestURI, "/") || strings.HasPrefix(r.RequestURI, "//") {
+		return refuse("the request line names a host")
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") || strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		return refuse("forms are not read")
+	}
+	if u := r.Header.Get("Upgrade"); u != "" && !strings.EqualFold(u, "tcp") {
+		return refuse("connections can't be upgraded to " + u)
+	}
+	return nil
+}
+
+// negotiate settles the API version: the client's, if the engine speaks it.
+func (c *call) negotiate() error {
+	newest := c.API()
+	c.version = c.match.Version
+	if c.version == "" {
+		c.version = newest
+		return nil
+	}
+	if newest != "" && minor(c.version) > minor(newest) {
+		return &problem.Error{
+			What: "client version " + c.version + " is too new",
+			Why:  problem.Because(problem.ErrInvalid, "Maximum supported API version is "+newest),
+			Next: "Set DOCKER_API_VERSION=" + newest + ".",
+		}
+	}
+	return nil
+}
+
+func minor(version string) int {
+	_, m, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(m)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// own returns the record that the route's {id} means to the caller.
+func (c *call) own() (container.Record, error) {
+	record, err := c.find(c.match.Param)
+	if err != nil {
+		return record, err
+	}
+	if record.ContainerID == "" {
+		return record, &problem.Error{
+			What: "No such container: " + c.match.Param,
+			Why:  problem.Because(problem.ErrNotFound, "it is still being created"), Next: "Try again in a moment.",
+		}
+	}
+	return record, nil
+}
+
+func (c *call) find(reference string) (container.Record, error) {
+	if c.roles.Admin {
+		return c.Ledger.FindAny(c.who.UID, reference)
+	}
+	return c.Ledger.Find(c.who.UID, reference)
+}
+
+// body reads the request's body whole, within the limit.
+func (c *call) body() ([]byte, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, admission.MaxBody+1))
+	if err != nil {
+		return nil, &problem.Error{What: "Request not read", Why: problem.Because(problem.ErrInvalid, err.Error())}
+	}
+	return data, nil
+}

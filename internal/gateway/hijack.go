@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+
+	"ds01.dev/ds01/internal/admission"
+)
+
+func (c *call) attach() error {
+	record, err := c.own()
+	if err != nil {
+		return err
+	}
+	return c.hijack(c.path(record.ContainerID), nil)
+}
+
+func (c *call) execStart() error {
+	data, err := c.body()
+	if err != nil {
+		return err
+	}
+	body, err := admission.ReviewExecStart(data)
+	if err != nil {
+		return err
+	}
+	if _, err := c.ownExec(); err != nil {
+		return err
+	}
+	encoded, err := admission.Encode(body)
+	if err != nil {
+		return err
+	}
+	return c.hijack(c.path(c.match.Param), encoded)
+}
+
+// hijack sends a request of ours over a connection of its own and, once the
+// engine has agreed to a stream, splices the client's connection to it. The
+// connection is never used again.
+func (c *call) hijack(path string, body []byte) error {
+	upstream, err := c.Engine.Dial(c.r.Context())
+	if err != nil {
+		return err
+	}
+	defer upstream.Close() //nolint:errcheck // the stream is over
+	stop := context.AfterFunc(c.r.Context(), func() { _ = upstream.Close() })
+	defer stop()
+	reader, resp, err := c.open(upstream, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // a hijacked body ends with its connection
+	if resp.StatusCode != http.StatusSwitchingProtocols && !isStream(resp) {
+		return c.relay(resp)
+	}
+	client, buffered, err := http.NewResponseController(c.w).Hijack()
+	if err != nil {
+		return fmt.Errorf("take the connection over: %w", err)
+	}
+	defer client.Close() //nolint:errcheck // the stream is over
+	if err := writeHead(client, resp); err != nil {
+		return errAnswered // the client went
+	}
+	splice(client, buffered.Reader, upstream, reader)
+	return errAnswered
+}
+
+// open writes the request by hand and reads the head of the answer.
+func (c *call) open(upstream net.Conn, path string, body []byte) (*bufio.Reader, *http.Response, error) {
+	target := path
+	if c.version != "" {
+		target = "/v" + c.version + path
+	}
+	if len(c.match.Query) > 0 {
+		target += "?" + c.match.Query.Encode()
+	}
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", target, len(body))
+	if c.r.Header.Get("Upgrade") != "" {
+		head.WriteString("Connection: Upgrade\r\nUpgrade: tcp\r\n")
+	}
+	head.WriteString("\r\n")
+	head.Write(body)
+	if _, err := upstream.Write(head.Bytes()); err != nil {
+		return nil, nil, fmt.Errorf("send to the engine: %w", err)
+	}
+	reader := bufio.NewReader(upstream)
+	resp, err := http.ReadResponse(reader, &http.Request{Method: http.MethodPost})
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the engine's answer: %w", err)
+	}
+	return reader, resp, nil
+}
+
+func isStream(resp *http.Response) bool {
+	switch resp.Header.Get("Content-Type") {
+	case "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream":
+		return resp.StatusCode == http.StatusOK
+	}
+	return false
+}
+
+func writeHead(client io.Writer, resp *http.Response) error {
+	var head bytes.Buffer
+	fmt.Fprintf(&head, "HTTP/1.1 %s\r\nContent-Type: %s\r\n", resp.Status, resp.Header.Get("Content-Type"))
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		head.WriteString("Connection: Upgrade\r\nUpgrade: tcp\r\n")
+	}
+	head.WriteString("\r\n")
+	_, err := client.Write(head.Bytes())
+	return err
+}
+
+// splice copies both ways until the engine's side has ended. The end of the
+// client's input is passed on, so that a command reading it ends.
+func splice(client net.Conn, fromClient io.Reader, upstream net.Conn, fromEngine io.Reader) {
+	var input sync.WaitGroup
+	input.Go(func() {
+		_, _ = io.Copy(upstream, fromClient) // either side may hang up
+		closeWrite(upstream)
+	})
+	_, _ = io.Copy(client, fromEngine) // either side may hang up
+	closeWrite(client)
+	// The input's copy ends with its connections.
+	_ = client.Close()
+	_ = upstream.Close()
+	input.Wait()
+}
+
+func closeWrite(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // the other side went already
+	}
+}

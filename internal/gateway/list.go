@@ -1,0 +1,269 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// filterSet is the filters parameter: keys to sets of values, in either of
+// the two shapes clients send.
+type filterSet map[string][]string
+
+func readFilters(text string) (filterSet, error) {
+	filters := filterSet{}
+	if text == "" {
+		return filters, nil
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		return nil, badFilter(err.Error())
+	}
+	for key, value := range raw {
+		var set map[string]bool
+		var list []string
+		switch {
+		case json.Unmarshal(value, &list) == nil:
+		case json.Unmarshal(value, &set) == nil:
+			for v := range set {
+				list = append(list, v)
+			}
+		default:
+			return nil, badFilter(fmt.Sprintf("the values of %q are neither a list nor a set", key))
+		}
+		slices.Sort(list)
+		filters[key] = list
+	}
+	return filters, nil
+}
+
+func badFilter(why string) error {
+	return &problem.Error{What: "Filter not understood", Why: problem.Because(problem.ErrInvalid, why), Next: "Write --filter key=value."}
+}
+
+// allow refuses a filter key outside keys.
+func (f filterSet) allow(keys ...string) error {
+	for key := range f {
+		if !slices.Contains(keys, key) {
+			return badFilter(fmt.Sprintf("filter %q is not served", key))
+		}
+	}
+	return nil
+}
+
+func (f filterSet) encode() string {
+	sets := map[string]map[string]bool{}
+	for key, values := range f {
+		sets[key] = map[string]bool{}
+		for _, v := range values {
+			sets[key][v] = true
+		}
+	}
+	data, err := json.Marshal(sets)
+	if err != nil {
+		return "" // strings and booleans always encode
+	}
+	return string(data)
+}
+
+// A summary is one row of the engine's list; what isn't named passes as it
+// is.
+type summary struct {
+	ID     string         `json:"Id"`
+	Names  []string       `json:"Names"`
+	Image  string         `json:"Image"`
+	Mounts []mountView    `json:"Mounts"`
+	Rest   jsontext.Value `json:",embed"`
+}
+
+type mountView struct {
+	Source      string         `json:"Source"`
+	Destination string         `json:"Destination"`
+	Rest        jsontext.Value `json:",embed"`
+}
+
+// list answers with the caller's containers; administrators see all.
+func (c *call) list() error {
+	query, names, err := c.listQuery()
+	if err != nil {
+		return err
+	}
+	data, err := c.fetch(c.r.Context(), http.MethodGet, "/containers/json", query, nil)
+	if err != nil {
+		return err
+	}
+	var rows []summary
+	if err := jsonv2.Unmarshal(data, &rows); err != nil {
+		return fmt.Errorf("read the engine's list: %w", err)
+	}
+	kept := make([]summary, 0, len(rows))
+	for _, row := range rows {
+		if c.show(&row) && (len(names) == 0 || anyMatch(names, row.Names)) {
+			kept = append(kept, row)
+		}
+	}
+	if limit, err := strconv.Atoi(c.match.Query.Get("limit")); err == nil && limit > 0 && limit < len(kept) {
+		kept = kept[:limit]
+	}
+	out, err := jsonv2.Marshal(kept)
+	if err != nil {
+		return fmt.Errorf("encode the list: %w", err)
+	}
+	return c.raw(http.StatusOK, out)
+}
+
+// listQuery returns the query for the engine and the name filters, which only
+// we can apply: the engine knows other names.
+func (c *call) listQuery() (url.Values, []*regexp.Regexp, error) {
+	filters, err := readFilters(c.match.Query.Get("filters"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := filters.allow("ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish", "since", "status", "volume"); err != nil {
+		return nil, nil, err
+	}
+	var names []*regexp.Regexp
+	for _, text := range filters["name"] {
+		re, err := regexp.Compile(text)
+		if err != nil {
+			return nil, nil, badFilter(err.Error())
+		}
+		names = append(names, re)
+	}
+	delete(filters, "name")
+	for _, key := range []string{"before", "since"} {
+		for i, reference := range filters[key] {
+			record, err := c.find(reference)
+			if err != nil {
+				return nil, nil, err
+			}
+			filters[key][i] = record.ContainerID
+		}
+	}
+	if !c.roles.Admin {
+		filters["label"] = append(filters["label"], label.UID+"="+strconv.Itoa(c.who.UID))
+	}
+	query := url.Values{}
+	if all := c.match.Query.Get("all"); all != "" {
+		query.Set("all", all)
+	} else if c.match.Query.Get("limit") != "" {
+		query.Set("all", "1") // the engine, too, takes a limit as a wish for all states
+	}
+	if len(filters) > 0 {
+		query.Set("filters", filters.encode())
+	}
+	return query, names, nil
+}
+
+// show decides by our record whether the caller sees a row, and puts it in
+// the owner's words.
+func (c *call) show(row *summary) bool {
+	record, ok := c.Ledger.ByContainer(row.ID)
+	if !ok {
+		return c.roles.Admin
+	}
+	if record.UID != c.who.UID && !c.roles.Admin {
+		return false
+	}
+	row.Image = record.Image
+	if record.UID == c.who.UID {
+		row.Names = []string{"/" + record.Name}
+	}
+	for i := range row.Mounts {
+		row.Mounts[i].Source = ownerPath(record, row.Mounts[i].Source)
+	}
+	return true
+}
+
+// ownerPath returns the owner's path for one that ds01 mounts.
+func ownerPath(record container.Record, source string) string {
+	for _, m := range record.Mounts {
+		if m.HostPath == source {
+			return m.Source
+		}
+	}
+	return source
+}
+
+// anyMatch matches as the engine does: with and without the slash.
+func anyMatch(patterns []*regexp.Regexp, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		return slices.ContainsFunc(patterns, func(re *regexp.Regexp) bool {
+			return re.MatchString(name) || re.MatchString(name[1:])
+		})
+	})
+}
+
+// inspect answers about the caller's container in its owner's words.
+func (c *call) inspect() error {
+	record, err := c.own()
+	if err != nil {
+		return err
+	}
+	c.match.Query.Del("size")
+	data, err := c.fetch(c.r.Context(), http.MethodGet, c.path(record.ContainerID), c.match.Query, nil)
+	if err != nil {
+		return err
+	}
+	var doc inspection
+	if err := jsonv2.Unmarshal(data, &doc); err != nil {
+		return fmt.Errorf("read the engine's answer: %w", err)
+	}
+	doc.Name = "/" + record.Name
+	if record.UID != c.who.UID {
+		doc.Name = "/" + account.EngineName(record.Name, record.UID)
+	}
+	doc.Config.Image = record.Image
+	for i := range doc.Mounts {
+		doc.Mounts[i].Source = ownerPath(record, doc.Mounts[i].Source)
+	}
+	for i := range doc.HostConfig.Mounts {
+		doc.HostConfig.Mounts[i].Source = ownerPath(record, doc.HostConfig.Mounts[i].Source)
+	}
+	out, err := jsonv2.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	return c.raw(http.StatusOK, out)
+}
+
+// An inspection is the engine's answer; what isn't named passes as it is.
+type inspection struct {
+	ID     string      `json:"Id"`
+	Name   string      `json:"Name"`
+	Mounts []mountView `json:"Mounts"`
+	Config struct {
+		Image string         `json:"Image"`
+		Rest  jsontext.Value `json:",embed"`
+	} `json:"Config"`
+	HostConfig struct {
+		Mounts []hostMount    `json:"Mounts,omitempty"`
+		Rest   jsontext.Value `json:",embed"`
+	} `json:"HostConfig"`
+	Rest jsontext.Value `json:",embed"`
+}
+
+type hostMount struct {
+	Source string         `json:"Source"`
+	Rest   jsontext.Value `json:",embed"`
+}
+
+func containerOfExec(data []byte) (string, error) {
+	var exec struct{ ContainerID string }
+	if err := json.Unmarshal(data, &exec); err != nil {
+		return "", fmt.Errorf("read the engine's answer: %w", err)
+	}
+	return exec.ContainerID, nil
+}

@@ -1,0 +1,54 @@
+package gpu_test
+
+import (
+	"fmt"
+	"testing"
+
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// BenchmarkAllocate8 is one decision on eight whole cards, half of them held.
+// Its target is 20 µs.
+func BenchmarkAllocate8(b *testing.B) {
+	devices := whole(8)
+	pool := gpu.Pool{Devices: devices, Claims: []gpu.Claim{
+		hold(devices, bob, gpu.Running, "0", "1"), hold(devices, bob, gpu.Held, "2"), hold(devices, alice, gpu.Running, "3"),
+	}}
+	allocate(b, pool)
+}
+
+// BenchmarkAllocate448 is one decision on 64 cards of seven instances each and
+// 300 claims. Its target is 100 µs.
+func BenchmarkAllocate448(b *testing.B) {
+	var cards []gpu.Card
+	for i := range 64 {
+		c := gpu.Card{UUID: fmt.Sprintf("GPU-%08d", i), Index: i, MIG: true}
+		for j := range 7 {
+			c.Instances = append(c.Instances, gpu.Instance{
+				UUID: fmt.Sprintf("MIG-%08d-0000-0000-0000-00000000%04d", i, j), Index: j,
+				Profile: "1g.10gb", Slices: 1, SlicesOfCard: 7, MemoryBytes: 10 << 30,
+			})
+		}
+		cards = append(cards, c)
+	}
+	pool := gpu.Pool{Devices: gpu.Devices(cards)}
+	for i := range 300 {
+		d := pool.Devices[i]
+		pool.Claims = append(pool.Claims, gpu.Claim{
+			UID: 2000 + i%50, State: gpu.Running, Devices: []gpu.Grant{{UUID: d.UUID, Slot: d.Slot, Share: d.Share}},
+		})
+	}
+	allocate(b, pool)
+}
+
+func allocate(b *testing.B, pool gpu.Pool) {
+	b.Helper()
+	b.ReportAllocs()
+	q := withShare(quota(4, 2, true), 3*quantity.FullGPU)
+	for b.Loop() {
+		if _, err := gpu.Allocate(pool, alice, gpu.Request{Count: 2}, q); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

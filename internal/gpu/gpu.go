@@ -1,0 +1,116 @@
+// Package gpu decides which device a claim gets. It knows devices, shares and
+// claims as plain values; it does not speak to a driver or a store.
+package gpu
+
+import (
+	"cmp"
+	"strconv"
+	"time"
+
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// A Card is one physical GPU as the driver reports it.
+type Card struct {
+	UUID        string // "GPU-…"
+	Index       int    // the driver's index, 0-based
+	Model       string // "NVIDIA A100-SXM4-80GB"
+	MemoryBytes int64
+	MIG         bool       // MIG mode is on: the card itself can't be granted
+	Instances   []Instance // MIG instances; empty when MIG is off
+	Nodes       []Node     // device nodes that open the whole card
+	Problem     string     // why the card can't be granted ("" = healthy)
+}
+
+// An Instance is one MIG compute instance that fills its GPU instance.
+type Instance struct {
+	UUID         string // "MIG-…"
+	Index        int    // MIG device index on its card, as nvidia-smi -L counts
+	Profile      string // "1g.10gb"
+	Slices       int    // compute slices of the profile
+	SlicesOfCard int    // compute slices of the card's largest profile, 7 on an A100
+	Start, Size  int    // placement in memory slices
+	MemoryBytes  int64
+	Nodes        []Node
+	Problem      string // why the instance can't be granted ("" = healthy)
+}
+
+// A Node is one character device that a container needs to use a device.
+type Node struct {
+	Name         string // file name below /dev in the container, "nvidia0"
+	Major, Minor uint32
+}
+
+// A Device is one thing that can be granted: a whole card or a MIG instance.
+type Device struct {
+	UUID        string
+	Slot        string // "G" for a card, "G.I" for an instance
+	Card        int    // index of the card
+	Instance    int    // MIG device index, -1 for a whole card
+	Model       string // model of the card
+	Profile     string // "full" or the MIG profile
+	Share       quantity.GPUShare
+	MemoryBytes int64
+	Nodes       []Node
+	Problem     string // why it can't be granted ("" = healthy)
+}
+
+// Full is the Profile of a whole card.
+const Full = "full"
+
+// Devices returns what can be granted on the cards: the card itself where MIG
+// is off, else its instances. The order is card index, then instance index.
+func Devices(cards []Card) []Device {
+	var all []Device
+	for _, c := range cards {
+		if !c.MIG {
+			all = append(all, Device{
+				UUID: c.UUID, Slot: strconv.Itoa(c.Index), Card: c.Index, Instance: -1, Model: c.Model,
+				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: c.Problem,
+			})
+			continue
+		}
+		for _, i := range c.Instances {
+			all = append(all, Device{
+				UUID: i.UUID, Slot: strconv.Itoa(c.Index) + "." + strconv.Itoa(i.Index), Card: c.Index, Instance: i.Index,
+				Model: c.Model, Profile: i.Profile, Share: quantity.ShareOf(i.Slices, i.SlicesOfCard),
+				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes, Problem: cmp.Or(c.Problem, i.Problem),
+			})
+		}
+	}
+	return all
+}
+
+// A State is where a claim stands between the request and its end.
+type State string
+
+// States of a claim. Pending, Bound, Running and Held keep the devices;
+// Released gave them back and its container, if there is one, asks again when
+// it is started.
+const (
+	Pending  State = "pending"  // stored, the engine's answer isn't known yet
+	Bound    State = "bound"    // the container exists and was never started
+	Running  State = "running"  // the container runs or is about to
+	Held     State = "held"     // the container stopped; kept until HeldUntil
+	Released State = "released" // the devices are free
+)
+
+// A Claim is one container's hold on its owner's quota and on devices. Every
+// container has one, also without a GPU.
+type Claim struct {
+	ID          string // 16 hex digits, in the container's label
+	UID         int
+	Name        string // the owner's name for the container
+	State       State
+	Devices     []Grant   // in the order they were granted
+	ContainerID string    // "" while pending
+	HeldUntil   time.Time // zero: no end
+	CreatedAt   time.Time
+}
+
+// A Grant is one device as a claim holds it.
+type Grant struct {
+	UUID  string
+	Slot  string
+	Share quantity.GPUShare
+}

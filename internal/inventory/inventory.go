@@ -1,0 +1,139 @@
+// Package inventory knows which GPUs the host has now and keeps an openable
+// node for each in a folder that host users can't enter. It grants nothing.
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/gpu"
+)
+
+// Driver tells about the host's cards.
+type Driver interface {
+	Cards(ctx context.Context) ([]gpu.Card, error)
+	Readings(ctx context.Context) (map[string]gpu.Reading, error)
+}
+
+// Inventory caches what the driver tells. It is safe for concurrent use.
+type Inventory struct {
+	driver  Driver
+	folder  string
+	log     *slog.Logger
+	devices atomic.Pointer[[]gpu.Device]
+
+	mu       sync.Mutex
+	readAt   time.Time
+	readings map[string]gpu.Reading
+}
+
+// New returns an inventory whose nodes lie in folder, and reads the driver
+// once. A driver that doesn't answer is an error.
+func New(ctx context.Context, driver Driver, folder string, log *slog.Logger) (*Inventory, error) {
+	i := &Inventory{driver: driver, folder: folder, log: log}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("folder of device nodes: %w", err)
+	}
+	if err := os.Chmod(folder, 0o700); err != nil { //nolint:gosec // a folder needs its x bit
+		return nil, fmt.Errorf("folder of device nodes: %w", err)
+	}
+	return i, i.Refresh(ctx)
+}
+
+// Devices returns what can be granted, by card, then instance. The slice is
+// shared: don't change it.
+func (i *Inventory) Devices() []gpu.Device { return *i.devices.Load() }
+
+// Refresh reads the cards anew and makes the nodes that are missing.
+func (i *Inventory) Refresh(ctx context.Context) error {
+	cards, err := i.driver.Cards(ctx)
+	if err != nil {
+		return fmt.Errorf("read GPUs: %w", err)
+	}
+	devices := gpu.Devices(cards)
+	for _, d := range devices {
+		for _, n := range d.Nodes {
+			if err := i.makeNode(n); err != nil {
+				return fmt.Errorf("device node %s: %w", n.Name, err)
+			}
+		}
+	}
+	i.devices.Store(&devices)
+	return nil
+}
+
+// makeNode makes the node unless the right one is there already.
+func (i *Inventory) makeNode(n gpu.Node) error {
+	path := filepath.Join(i.folder, n.Name)
+	want := unix.Mkdev(n.Major, n.Minor)
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	if err == nil && st.Mode == unix.S_IFCHR|0o666 && st.Rdev == want {
+		return nil
+	}
+	if err == nil {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(want)); err != nil { //nolint:gosec // device numbers are small
+		return err
+	}
+	return os.Chmod(path, 0o666) //nolint:gosec // containers open it as any user; the folder keeps host users out
+}
+
+// freshFor is how long readings are served without asking the driver again.
+const freshFor = time.Second
+
+// Readings returns what the devices do now, by UUID of card or instance; at
+// most a second old.
+func (i *Inventory) Readings(ctx context.Context, now time.Time) (map[string]gpu.Reading, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.readings != nil && now.Sub(i.readAt) < freshFor {
+		return i.readings, nil
+	}
+	readings, err := i.driver.Readings(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read GPU telemetry: %w", err)
+	}
+	i.readings, i.readAt = readings, now
+	return readings, nil
+}
+
+// Run refreshes until ctx ends. A driver that stops answering leaves the last
+// known devices in place: what is granted stays granted.
+func (i *Inventory) Run(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			before := i.Devices()
+			if err := i.Refresh(ctx); err != nil {
+				i.log.ErrorContext(ctx, "gpu driver does not answer", "error", err)
+			} else if after := i.Devices(); !slices.EqualFunc(before, after, same) {
+				i.log.InfoContext(ctx, "gpu devices changed", "before", len(before), "after", len(after))
+			}
+		}
+	}
+}
+
+func same(a, b gpu.Device) bool { return a.UUID == b.UUID && a.Problem == b.Problem }

@@ -1,0 +1,298 @@
+// Package launcher is the one road to a container, whichever door the request
+// came by: claim, review, create, bind; and to each start of it: devices,
+// limits, mounts, start. It leaves a claim only on a definite refusal.
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// Engine makes and runs containers.
+type Engine interface {
+	Create(ctx context.Context, name, platform string, body []byte) (id string, warnings []string, err error)
+	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string, timeout time.Duration) error
+	Remove(ctx context.Context, id string, force bool) error
+	Inspect(ctx context.Context, id string) (container.Observed, error)
+	Image(ctx context.Context, reference string) (container.Image, error)
+	ReadFile(ctx context.Context, id, name string) ([]byte, error)
+	Exists(ctx context.Context, id, name string) (bool, error)
+	WriteFiles(ctx context.Context, id string, files []container.File) error
+}
+
+// Mounter opens people's directories with their own rights.
+type Mounter interface {
+	// Prepare checks that who may mount m.Source and makes m.HostPath.
+	Prepare(who account.Account, m container.Mount) error
+	// Mount opens m.Source again and puts it at m.HostPath.
+	Mount(who account.Account, m container.Mount) error
+	// Unmount takes m.HostPath away; what isn't there is no error.
+	Unmount(hostPath string) error
+}
+
+// Cgroups keeps the level that carries a person's totals.
+type Cgroups interface {
+	// Ensure makes the level and returns its name as the engine wants it.
+	Ensure(ctx context.Context, uid int, l limits.Limits) (parent string, err error)
+}
+
+// Accounts looks people up.
+type Accounts interface {
+	Lookup(uid int) (account.Account, error)
+}
+
+// Parts are what a launcher works with.
+type Parts struct {
+	Engine    Engine
+	Ledger    *allocator.Allocator
+	Mounter   Mounter
+	Cgroups   Cgroups
+	Accounts  Accounts
+	Limits    func(account.Account) limits.Limits // resolved and clamped to the host
+	Devices   func() []gpu.Device
+	Isolation func() admission.Isolation // "" while the engine was never reached
+	Libraries func() string // admission.LibrariesNone, …
+	Log       *slog.Logger
+	Now       func() time.Time
+
+	MountFolder string // root-owned folder below which mounts are made
+	NodeFolder  string // folder of the device nodes
+}
+
+// Launcher makes and starts containers. It is safe for concurrent use.
+type Launcher struct{ Parts }
+
+// New returns a launcher of these parts.
+func New(p Parts) *Launcher { return &Launcher{p} }
+
+// A Request is one container wanted by one person.
+type Request struct {
+	Account   account.Account
+	Roles     account.Roles
+	Name      string // as the owner calls it, valid
+	Interface string // label.Docker, …
+	Platform  string
+	Body      admission.Create
+	Person    bool // run as the owner, with a passwd entry and a home: `container create`
+}
+
+// callTimeout bounds one call to the engine. Calls go on when the client has
+// hung up: half a create is worse than a whole one.
+const callTimeout = 2 * time.Minute
+
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+}
+
+// Create claims, reviews, creates and binds one container. On an error there
+// is no container, unless the engine's answer was lost: then the claim stays
+// until the reconciler knows.
+func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []string, error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	ask, err := r.Body.Ask()
+	if err != nil {
+		return container.Record{}, nil, err
+	}
+	if ask.GPU != nil && !r.Roles.GPU {
+		return container.Record{}, nil, &problem.Error{
+			What: "Container " + r.Name + " not created",
+			Why:  problem.Because(problem.ErrDenied, r.Account.Name+" may not hold GPUs: not in the group for GPU users"),
+			Next: "Ask your administrators for membership, or leave --gpus away.",
+		}
+	}
+	image, err := l.Engine.Image(ctx, r.Body.Image)
+	if err != nil {
+		return container.Record{}, nil, missingImage(r.Body.Image, err)
+	}
+	if !r.Roles.Admin && !account.ImageVisible(image.Names, r.Account.UID) {
+		return container.Record{}, nil, missingImage(r.Body.Image, problem.ErrNotFound)
+	}
+	wanted := r.Body.Image
+	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
+	subject := admission.Subject{Account: r.Account, Limits: l.Limits(r.Account), Isolation: l.Isolation()}
+	if subject.Isolation == "" {
+		return container.Record{}, nil, &problem.Error{
+			What: "Container " + r.Name + " not created",
+			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
+		}
+	}
+	user, numeric := effectiveUser(r, image, subject.Isolation, len(ask.Mounts) > 0)
+	order := allocator.Order{
+		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
+		GPU: ask.GPU, Waits: r.Person, Mounts: l.layMounts(ask.Mounts, user),
+	}
+	record, devices, err := l.Ledger.Claim(ctx, order)
+	if err != nil {
+		return container.Record{}, nil, err
+	}
+	defer l.Ledger.Lock(record.ID)()
+	record, warnings, err := l.create(ctx, r, record, subject, image, devices)
+	if err != nil {
+		return container.Record{}, nil, l.abandon(ctx, record, err)
+	}
+	if len(record.Mounts) > 0 && !numeric {
+		if err := l.resolveUser(ctx, &record, user.name); err != nil {
+			return container.Record{}, nil, l.undo(ctx, record, err)
+		}
+	}
+	if r.Person {
+		if err := l.writePerson(ctx, record, r.Account); err != nil {
+			return container.Record{}, nil, l.undo(ctx, record, err)
+		}
+	}
+	return record, warnings, nil
+}
+
+// create reviews the request, sends ours in its place and binds the claim.
+func (l *Launcher) create(ctx context.Context, r Request, record container.Record, s admission.Subject, image container.Image, devices []gpu.Device) (container.Record, []string, error) {
+	parent, err := l.Cgroups.Ensure(ctx, r.Account.UID, s.Limits)
+	if err != nil {
+		return record, nil, refusedBeforeCall(fmt.Errorf("your resource group: %w", err))
+	}
+	for _, m := range record.Mounts {
+		if err := l.Mounter.Prepare(r.Account, m); err != nil {
+			return record, nil, refusedBeforeCall(err)
+		}
+	}
+	body, err := admission.Review(r.Body, s, admission.Grant{
+		Labels: l.labels(r, record, devices), ImageLabels: image.Labels, Devices: devices,
+		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
+	})
+	if err != nil {
+		return record, nil, refusedBeforeCall(err)
+	}
+	encoded, err := admission.Encode(body)
+	if err != nil {
+		return record, nil, refusedBeforeCall(err)
+	}
+	id, warnings, err := l.Engine.Create(ctx, account.EngineName(record.Name, record.UID), r.Platform, encoded)
+	if err != nil {
+		return record, nil, err
+	}
+	bound := func(c *container.Record) {
+		c.ContainerID, c.State = id, gpu.Bound
+		c.HeldUntil = lifecycle.CreatedUntil(c.CreatedAt)
+		record = *c
+	}
+	if err := l.Ledger.Update(ctx, record.ID, bound); err != nil {
+		return record, nil, err
+	}
+	return record, warnings, nil
+}
+
+// notCalled marks an error before which the engine was not asked.
+type notCalled struct{ error }
+
+func (n notCalled) Unwrap() error { return n.error }
+
+func refusedBeforeCall(err error) error { return notCalled{err} }
+
+// abandon gives the claim back when there is certainly no container, and
+// leaves it to the reconciler otherwise.
+func (l *Launcher) abandon(ctx context.Context, record container.Record, err error) error {
+	var before notCalled
+	definite := errors.As(err, &before)
+	for _, kind := range []error{problem.ErrInvalid, problem.ErrDenied, problem.ErrNotFound, problem.ErrConflict} {
+		definite = definite || errors.Is(err, kind)
+	}
+	if !definite {
+		l.Log.WarnContext(ctx, "create not answered, claim kept", "claim", record.ID, "error", err)
+		return &problem.Error{
+			What: "Container " + record.Name + " may or may not exist",
+			Why:  problem.Because(problem.ErrUnavailable, "the engine's answer was lost: "+err.Error()),
+			Next: "Look with 'container list' in a minute; if it isn't there, nothing is held for it.",
+		}
+	}
+	l.unmount(ctx, record)
+	if ferr := l.Ledger.Forget(ctx, record.ID); ferr != nil {
+		l.Log.ErrorContext(ctx, "claim not given back", "claim", record.ID, "error", ferr)
+	}
+	if errors.As(err, &before) {
+		return before.error
+	}
+	return err
+}
+
+// undo removes a container that could not be finished.
+func (l *Launcher) undo(ctx context.Context, record container.Record, err error) error {
+	if rerr := l.Engine.Remove(ctx, record.ContainerID, true); rerr != nil {
+		l.Log.ErrorContext(ctx, "unfinished container not removed", "container", record.ContainerID, "error", rerr)
+		return err // the reconciler finds it
+	}
+	return l.abandon(ctx, record, refusedBeforeCall(err))
+}
+
+func missingImage(image string, err error) error {
+	if !errors.Is(err, problem.ErrNotFound) {
+		return err
+	}
+	return &problem.Error{
+		What: "No such image: " + image,
+		Why:  problem.Because(problem.ErrNotFound, "it isn't on this host"),
+		Next: "Fetch it with 'docker pull " + image + "', or see 'docker images' for what is here.",
+	}
+}
+
+// layMounts returns where the mounts of a claim will lie.
+func (l *Launcher) layMounts(asks []admission.MountAsk, user containerUser) func(string) []container.Mount {
+	return func(claim string) []container.Mount {
+		mounts := make([]container.Mount, len(asks))
+		for i, m := range asks {
+			mounts[i] = container.Mount{
+				Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
+				HostPath:     filepath.Join(l.MountFolder, claim, strconv.Itoa(i)),
+				ContainerUID: user.uid, ContainerGID: user.gid,
+			}
+		}
+		return mounts
+	}
+}
+
+// labels returns every label that ds01 writes on the container.
+func (l *Launcher) labels(r Request, record container.Record, devices []gpu.Device) map[string]string {
+	uuids := make([]string, len(devices))
+	for i, d := range devices {
+		uuids[i] = d.UUID
+	}
+	labels := map[string]string{
+		label.Managed: "true", label.UID: strconv.Itoa(record.UID), label.Interface: r.Interface,
+		label.Created: record.CreatedAt.Format(time.RFC3339), label.Claim: record.ID,
+		label.GPUUUIDs: strings.Join(uuids, ";"), label.GPUSlots: strings.Join(record.Slots(), ";"),
+	}
+	if !r.Person {
+		return labels
+	}
+	mounted := map[string]string{}
+	for _, m := range record.Mounts {
+		mounted[m.Target] = m.Source
+	}
+	for key, value := range map[string]string{
+		label.Login: record.Login, label.User: record.Login, label.Name: record.Name, label.Version: "4",
+		label.Framework: record.Image, label.Arch: label.None, label.GPUs: strconv.Itoa(len(devices)),
+		label.WorkMount: mounted["/workspace"], label.DataMount: mounted["/data"], label.ModelsMount: mounted["/models"],
+	} {
+		if value == "" {
+			value = label.None
+		}
+		labels[key] = label.Clean(value)
+	}
+	return labels
+}

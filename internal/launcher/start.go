@@ -1,0 +1,124 @@
+package launcher
+
+import (
+	"context"
+	"time"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// Start starts a container: it asks for devices that were given back, renews
+// the owner's limits, opens their directories again, and only then lets the
+// engine start it. Starting one that runs does nothing.
+func (l *Launcher) Start(ctx context.Context, claim string) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	defer l.Ledger.Lock(claim)()
+	return l.start(ctx, claim)
+}
+
+// Restart stops a container and starts it again. A negative timeout leaves
+// the grace period to the container.
+func (l *Launcher) Restart(ctx context.Context, claim string, timeout time.Duration) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	defer l.Ledger.Lock(claim)()
+	record, err := l.existing(claim)
+	if err != nil {
+		return err
+	}
+	if err := l.Engine.Stop(ctx, record.ContainerID, timeout); err != nil {
+		return err
+	}
+	return l.start(ctx, claim)
+}
+
+func (l *Launcher) existing(claim string) (container.Record, error) {
+	record, ok := l.Ledger.Record(claim)
+	if !ok {
+		return record, &problem.Error{What: "Container not started", Why: problem.Because(problem.ErrNotFound, "it was removed")}
+	}
+	if record.ContainerID == "" {
+		return record, &problem.Error{
+			What: "Container " + record.Name + " not started",
+			Why:  problem.Because(problem.ErrConflict, "it is still being created"), Next: "Try again in a moment.",
+		}
+	}
+	return record, nil
+}
+
+func (l *Launcher) start(ctx context.Context, claim string) error {
+	record, err := l.existing(claim)
+	if err != nil {
+		return err
+	}
+	before, err := l.Engine.Inspect(ctx, record.ContainerID)
+	if err != nil || before.Running() {
+		return err
+	}
+	owner, err := l.Accounts.Lookup(record.UID)
+	if err != nil {
+		return err
+	}
+	bound := l.Limits(owner)
+	if _, err := l.Cgroups.Ensure(ctx, record.UID, bound); err != nil {
+		return err
+	}
+	if err := l.Ledger.Acquire(ctx, claim, bound); err != nil {
+		return err
+	}
+	if err := l.mountAndStart(ctx, owner, record); err != nil {
+		return l.notStarted(ctx, record, before, err)
+	}
+	return nil
+}
+
+func (l *Launcher) mountAndStart(ctx context.Context, owner account.Account, record container.Record) error {
+	for _, m := range record.Mounts {
+		if err := l.Mounter.Unmount(m.HostPath); err != nil {
+			return err
+		}
+		if err := l.Mounter.Mount(owner, m); err != nil {
+			return err
+		}
+	}
+	return l.Engine.Start(ctx, record.ContainerID)
+}
+
+// notStarted puts the claim back to what it was when the container certainly
+// doesn't run; otherwise the reconciler finds out.
+func (l *Launcher) notStarted(ctx context.Context, record container.Record, before container.Observed, err error) error {
+	now, ierr := l.Engine.Inspect(ctx, record.ContainerID)
+	if ierr != nil || now.Running() {
+		return err
+	}
+	l.unmount(ctx, record)
+	back := func(c *container.Record) {
+		c.State, c.HeldUntil = gpu.Held, record.HeldUntil
+		if before.StartedAt.IsZero() {
+			c.State = gpu.Bound
+		}
+		if record.State == gpu.Released || len(record.Devices) == 0 {
+			c.State = record.State
+		}
+	}
+	if uerr := l.Ledger.Update(ctx, record.ID, back); uerr != nil {
+		l.Log.ErrorContext(ctx, "claim not put back after a failed start", "claim", record.ID, "error", uerr)
+	}
+	return err
+}
+
+// Cleanup takes away what a container that doesn't run needs no longer. The
+// caller holds its lock or knows that it is gone.
+func (l *Launcher) Cleanup(ctx context.Context, record container.Record) { l.unmount(ctx, record) }
+
+func (l *Launcher) unmount(ctx context.Context, record container.Record) {
+	for _, m := range record.Mounts {
+		if err := l.Mounter.Unmount(m.HostPath); err != nil {
+			l.Log.ErrorContext(ctx, "mount not taken away", "path", m.HostPath, "error", err)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package limits
+
+import "time"
+
+// A keyID is the place of a limit in a layer, in the table, and in Values.
+type keyID int
+
+const (
+	maxDevices keyID = iota
+	maxPerContainer
+	allowFullGPU
+	maxShare
+	priority
+	maxCPUs
+	memory
+	memorySwap
+	shmSize
+	pidsLimit
+	ioReadBPS
+	ioWriteBPS
+	ulimitNofile
+	storageWorkspace
+	storageData
+	storageTmp
+	storageScratch
+	maxContainers
+	maxRuntime
+	idleTimeout
+	gpuHold
+	containerHold
+	stopTimeout
+	maxTasks
+	mounts
+	aggregateCPUs
+	aggregateMemory
+	aggregateMemoryHigh
+	aggregateTasks
+	gpuIdleThreshold
+	cpuIdleThreshold
+	networkIdleThreshold
+	idleDetectionWindow
+
+	numKeys
+)
+
+// A key is one limit: how it is written, what applies where the file doesn't
+// say, and whether anything enforces it.
+type key struct {
+	name     string
+	kind     kind
+	min      int64  // the smallest value; what is below would mean something else to the engine
+	builtin  int64  // what applies where the file doesn't say
+	inactive string // why nothing enforces it
+	bareUnit string // the historic unit of a bare number; "" where it is an error
+}
+
+const notYet = "not enforced yet"
+
+const (
+	kib = int64(1) << 10
+	mib = kib << 10
+	gib = mib << 10
+	cpu = int64(1_000_000_000)
+	one = int64(840) // one GPU, as quantity.FullGPU
+)
+
+// smallest that the engine takes.
+const (
+	minCPU    = cpu / 100
+	minMemory = 6 * mib
+)
+
+// table lists every limit. deploy/resource-limits.yaml says the same built-in
+// values; a test there compares them.
+func table() [numKeys]key {
+	return [numKeys]key{
+		maxDevices:      {name: "max_mig_instances", kind: count, builtin: 1},
+		maxPerContainer: {name: "max_gpus_per_container", kind: count, builtin: 1},
+		allowFullGPU:    {name: "allow_full_gpu", kind: truth, builtin: 1},
+		maxShare:        {name: "max_gpu_share", kind: share, builtin: one},
+		priority:        {name: "priority", kind: rank, builtin: 10, inactive: notYet},
+
+		maxCPUs:      {name: "max_cpus", kind: cpus, min: minCPU, builtin: 16 * cpu},
+		memory:       {name: "memory", kind: size, min: minMemory, builtin: 32 * gib},
+		memorySwap:   {name: "memory_swap", kind: size, min: minMemory, builtin: 32 * gib},
+		shmSize:      {name: "shm_size", kind: size, min: 1, builtin: 16 * gib},
+		pidsLimit:    {name: "pids_limit", kind: count, min: 1, builtin: 4096},
+		ioReadBPS:    {name: "io_read_bps", kind: size, min: 1, builtin: 500 * mib, inactive: notYet},
+		ioWriteBPS:   {name: "io_write_bps", kind: size, min: 1, builtin: 200 * mib, inactive: notYet},
+		ulimitNofile: {name: "ulimit_nofile", kind: count, min: 1, builtin: 65535},
+
+		storageWorkspace: {name: "storage_workspace", kind: size, min: 1, builtin: 100 * gib, inactive: notYet},
+		storageData:      {name: "storage_data", kind: size, min: 1, builtin: 200 * gib, inactive: notYet},
+		storageTmp:       {name: "storage_tmp", kind: size, min: 1, builtin: 50 * gib, inactive: notYet},
+		storageScratch:   {name: "storage_scratch", kind: size, min: 1, builtin: 500 * gib, inactive: notYet},
+
+		maxContainers: {name: "max_containers_per_user", kind: count, builtin: 3},
+		maxRuntime:    {name: "max_runtime", kind: duration, min: int64(time.Second), builtin: int64(24 * time.Hour), inactive: notYet},
+		idleTimeout:   {name: "idle_timeout", kind: duration, min: int64(time.Second), builtin: int64(2 * time.Hour), inactive: notYet},
+		gpuHold:       {name: "gpu_hold_after_stop", kind: duration, builtin: int64(15 * time.Minute)},
+		containerHold: {name: "container_hold_after_stop", kind: duration, builtin: int64(30 * time.Minute), inactive: notYet},
+		stopTimeout:   {name: "stop_timeout", kind: duration, builtin: int64(10 * time.Second)},
+		maxTasks:      {name: "max_tasks", kind: count, min: 1, inactive: "aggregate.tasks holds; this is its value where that is not set"},
+		mounts:        {name: "mounts", kind: pathList, inactive: notYet},
+
+		aggregateCPUs:       {name: "aggregate.cpus", kind: cpus, min: minCPU, builtin: 32 * cpu},
+		aggregateMemory:     {name: "aggregate.memory", kind: size, min: minMemory, builtin: 64 * gib},
+		aggregateMemoryHigh: {name: "aggregate.memory_high", kind: size, min: minMemory, builtin: 60 * gib},
+		aggregateTasks:      {name: "aggregate.tasks", kind: count, min: 1, builtin: 8192},
+
+		gpuIdleThreshold:     {name: "policies.gpu_idle_threshold", kind: percent, builtin: 5000, inactive: notYet},
+		cpuIdleThreshold:     {name: "policies.cpu_idle_threshold", kind: percent, builtin: 2000, inactive: notYet},
+		networkIdleThreshold: {name: "policies.network_idle_threshold", kind: size, builtin: mib, inactive: notYet, bareUnit: "b"},
+		idleDetectionWindow:  {name: "policies.idle_detection_window", kind: count, min: 1, builtin: 3, inactive: notYet},
+	}
+}

@@ -1,0 +1,190 @@
+// Package store keeps ds01's own records in SQLite: containers, their claims
+// and the devices they hold. It decides nothing; the database itself refuses
+// a second owner of a device and a second container of one name and owner.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"modernc.org/sqlite" // the driver registers itself as "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// Store is one open database. It is safe for concurrent use; writes are
+// serialised by SQLite.
+type Store struct {
+	db *sql.DB
+}
+
+// Open opens or creates the database file at path, checks that it is whole
+// and brings its schema up to date. A corrupt, read-only or newer database is
+// an error of kind problem.ErrUnavailable; the file is left as it was.
+func Open(ctx context.Context, path string) (*Store, error) {
+	// FULL: a claim that was answered survives a power cut.
+	dsn := "file:" + path + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)&_txlock=immediate"
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, unusable(path, err)
+	}
+	db.SetMaxOpenConns(1) // one writer, and readers are served from the allocator's memory
+	s := &Store{db: db}
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(unusable(path, err), db.Close())
+	}
+	return s, nil
+}
+
+func unusable(path string, err error) error {
+	return &problem.Error{
+		What: "database " + path + " can't be used",
+		Why:  problem.Because(problem.ErrUnavailable, err.Error()),
+		Next: "Nothing was changed. Check the file's permissions and the disk; a damaged file can be put back from a backup, or moved away: ds01 then starts empty and quarantines the containers it finds.",
+	}
+}
+
+func (s *Store) prepare(ctx context.Context) error {
+	var verdict string
+	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("integrity check: %s", verdict)
+	}
+	return s.migrate(ctx)
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Containers returns every record, by creation time and claim id.
+func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
+	devices, err := s.devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT id, uid, login, name, state, coalesce(container_id,''), held_until, created_at,
+		image, interface, waits, hold_after_stop, mounts FROM containers ORDER BY created_at, id`)
+	if err != nil {
+		return nil, fmt.Errorf("read containers: %w", err)
+	}
+	defer rows.Close()
+	var all []container.Record
+	for rows.Next() {
+		var c container.Record
+		var held, created, hold int64
+		var mounts []byte
+		if err := rows.Scan(&c.ID, &c.UID, &c.Login, &c.Name, &c.State, &c.ContainerID, &held, &created,
+			&c.Image, &c.Interface, &c.Waits, &hold, &mounts); err != nil {
+			return nil, fmt.Errorf("read containers: %w", err)
+		}
+		if err := json.Unmarshal(mounts, &c.Mounts); err != nil {
+			return nil, fmt.Errorf("read mounts of claim %s: %w", c.ID, err)
+		}
+		c.HeldUntil, c.CreatedAt, c.Quota.HoldAfterStop = fromNanos(held), fromNanos(created), time.Duration(hold)
+		c.Devices = devices[c.ID]
+		all = append(all, c)
+	}
+	return all, rows.Err()
+}
+
+func (s *Store) devices(ctx context.Context) (map[string][]gpu.Grant, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT claim, uuid, slot, share FROM devices ORDER BY claim, position")
+	if err != nil {
+		return nil, fmt.Errorf("read devices: %w", err)
+	}
+	defer rows.Close()
+	all := map[string][]gpu.Grant{}
+	for rows.Next() {
+		var claim string
+		var g gpu.Grant
+		var share int64
+		if err := rows.Scan(&claim, &g.UUID, &g.Slot, &share); err != nil {
+			return nil, fmt.Errorf("read devices: %w", err)
+		}
+		g.Share = quantity.GPUShare(share)
+		all[claim] = append(all[claim], g)
+	}
+	return all, rows.Err()
+}
+
+// Save writes one record with its devices, new or changed, in one
+// transaction. A device that another record holds, or a name its owner has
+// already, is an error of kind problem.ErrConflict and nothing is written.
+func (s *Store) Save(ctx context.Context, c container.Record) error {
+	mounts, err := json.Marshal(c.Mounts)
+	if err != nil {
+		return fmt.Errorf("encode mounts of claim %s: %w", c.ID, err)
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("save claim %s: %w", c.ID, err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, after a failure that error is the one to tell
+	_, err = tx.ExecContext(ctx, `INSERT INTO containers
+		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts)
+		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?)
+		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
+		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, mounts=excluded.mounts`,
+		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
+		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), mounts)
+	if err != nil {
+		return fmt.Errorf("save claim %s: %w", c.ID, conflict(err))
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM devices WHERE claim = ?", c.ID); err != nil {
+		return fmt.Errorf("save devices of claim %s: %w", c.ID, err)
+	}
+	for i, d := range c.Devices {
+		// A released claim remembers its devices without holding them.
+		_, err := tx.ExecContext(ctx, "INSERT INTO devices (claim, position, uuid, slot, share, held) VALUES (?,?,?,?,?,?)",
+			c.ID, i, d.UUID, d.Slot, int64(d.Share), c.State != gpu.Released)
+		if err != nil {
+			return fmt.Errorf("save device %s of claim %s: %w", d.Slot, c.ID, conflict(err))
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("save claim %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// Delete removes a record and its devices. Deleting what isn't there is no
+// error.
+func (s *Store) Delete(ctx context.Context, claim string) error {
+	if _, err := s.db.ExecContext(ctx, "DELETE FROM containers WHERE id = ?", claim); err != nil {
+		return fmt.Errorf("delete claim %s: %w", claim, err)
+	}
+	return nil
+}
+
+func conflict(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT {
+		return fmt.Errorf("%w: %w", problem.ErrConflict, err)
+	}
+	return err
+}
+
+// nanos stores the zero time as 0.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromNanos(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}

@@ -1,0 +1,14 @@
+#!/bin/bash
+# fuzz.sh TIME: runs each fuzz target for TIME, such as 10s.
+set -euo pipefail
+time=$1
+found=0
+for package in $(go list ./...); do
+	for target in $(go test -vet=off -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+		echo "$package $target"
+		go test -vet=off -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
+		found=$((found + 1))
+	done
+done
+echo "$found fuzz targets ran for $time each"
+[ "$found" -gt 0 ]
