@@ -11,9 +11,12 @@ import (
 	"ds01.dev/ds01/internal/cli"
 )
 
+// version is stamped by the build.
+var version = "dev" //nolint:gochecknoglobals // the linker writes it
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	streams := cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
-	os.Exit(cli.Run(ctx, os.Args, streams, os.Getenv, cli.Entry{}))
+	os.Exit(cli.Run(ctx, os.Args, streams, os.Getenv, entry()))
 }

@@ -84,7 +84,7 @@ func (a *app) create(ctx context.Context, c *client.Client, f *requestFlags, arg
 // returns why that failed.
 func (a *app) undo(ctx context.Context, c *client.Client, made apitype.Container, why error) error {
 	if err := c.Remove(context.WithoutCancel(ctx), made.Name, true); err != nil {
-		fmt.Fprintf(a.Err, "The half-made container %s is left. Remove it with 'ds01 container remove --force %s'.\n", made.Name, made.Name)
+		fmt.Fprintf(a.Err, "The half-made container %s is left: %v\n  Remove it with 'ds01 container remove --force %s'.\n", made.Name, err, made.Name)
 		return why
 	}
 	fmt.Fprintf(a.Err, "The half-made container %s is removed again.\n", made.Name)

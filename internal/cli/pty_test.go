@@ -47,15 +47,12 @@ func newScreen(t *testing.T) *screen {
 }
 
 func openTerminal() (person, terminal *os.File, err error) {
-	person, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	// Non-blocking, so that Close ends a read.
+	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	fd := int(person.Fd())
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, nil, err
-	}
-	person = os.NewFile(uintptr(fd), "ptmx") // polled, so that Close ends a read
+	person = os.NewFile(uintptr(fd), "ptmx")
 	number, errNumber := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	errLock := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
 	if err := errors.Join(errNumber, errLock); err != nil {

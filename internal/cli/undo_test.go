@@ -51,7 +51,7 @@ func TestARefusedCreateTakesItsDirectoryBackAndNoOther(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			f.Fail = map[string]error{"POST /v1/containers": problem.ErrLimit}
+			f.Fail = map[string]error{"POST /v1/containers": &problem.Error{What: "no", Why: problem.ErrLimit}}
 			code, _, _ := run(t.Context(), t, f, "", "ds01", "container", "create", "web")
 			if code != 5 || workspaceOf(f.Me.Home) != existed {
 				t.Errorf("ended with %d, the directory is there: %t", code, workspaceOf(f.Me.Home))

@@ -39,7 +39,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if os.Geteuid() != 0 {
 		return &problem.Error{What: "ds01 daemon not started", Why: problem.Because(problem.ErrDenied, "it must run as root"), Next: "Start it with: sudo ds01 daemon, or as the systemd service ds01."}
 	}
-	d := &daemon{Options: o, paths: config.PathsUnder(o.Root)}
+	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), closing: make(chan struct{})}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.build(ctx); err != nil {
 		return err
@@ -63,6 +63,7 @@ type daemon struct {
 	reconciler *reconciler.Reconciler
 	servers    []*server
 
+	closing chan struct{} // closed once nobody new is served
 	closers []func() error
 }
 
@@ -144,7 +145,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Log: d.Log,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing, Log: d.Log,
 	})
 }
 
@@ -184,6 +185,7 @@ func (d *daemon) run(ctx context.Context) error {
 	d.Log.InfoContext(ctx, "ds01 is up", "version", d.Version, "gateway", d.paths.Gateway, "api", d.paths.APISocket, "engine", d.paths.Engine)
 	<-ctx.Done()
 	d.notify(ctx, sdnotify.SdNotifyStopping)
+	close(d.closing)
 	err := g.Wait()
 	d.Log.InfoContext(ctx, "ds01 has stopped; containers run on")
 	return err

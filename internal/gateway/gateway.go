@@ -49,6 +49,7 @@ type Parts struct {
 	Isolation func() admission.Isolation
 	API       func() string                           // newest API version of the engine, "" while unknown
 	StopGrace func(account.Account) (d time.Duration) // longest stop timeout, negative: none
+	Closing   <-chan struct{}                         // closed when the daemon stops: streams end
 	Log       *slog.Logger
 }
 

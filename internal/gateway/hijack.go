@@ -30,6 +30,7 @@ func (c *call) execStart() error {
 	if err != nil {
 		return err
 	}
+	c.r = c.r.WithContext(context.WithoutCancel(c.r.Context())) // see hijack
 	if _, err := c.ownExec(); err != nil {
 		return err
 	}
@@ -44,13 +45,22 @@ func (c *call) execStart() error {
 // engine has agreed to a stream, splices the client's connection to it. The
 // connection is never used again.
 func (c *call) hijack(path string, body []byte) error {
-	upstream, err := c.Engine.Dial(c.r.Context())
+	upstream, err := c.Engine.Dial(context.WithoutCancel(c.r.Context()))
 	if err != nil {
 		return err
 	}
 	defer upstream.Close() //nolint:errcheck // the stream is over
-	stop := context.AfterFunc(c.r.Context(), func() { _ = upstream.Close() })
-	defer stop()
+	// The request's context ends when the client closes its half, which is
+	// how a client without input says so: only the daemon's end counts.
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-c.Closing:
+			_ = upstream.Close() // both copies end
+		case <-over:
+		}
+	}()
 	reader, resp, err := c.open(upstream, path, body)
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
 		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, mounts=excluded.mounts`,
 		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
-		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), mounts)
+		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts))
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, conflict(err))
 	}
