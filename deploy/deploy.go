@@ -5,7 +5,7 @@ package deploy
 import _ "embed"
 
 //go:embed resource-limits.yaml
-var defaultLimits string //nolint:gochecknoglobals // embedding takes a variable; nothing writes to it
+var defaultLimits string
 
 // DefaultLimits returns the limits file as it ships, with its comments.
 func DefaultLimits() []byte { return []byte(defaultLimits) }

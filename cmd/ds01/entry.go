@@ -13,7 +13,7 @@ import (
 
 // entry hands the command line what it may not import.
 func entry() cli.Entry {
-	return cli.Entry{Daemon: runDaemon}
+	return cli.Entry{Version: version, Daemon: runDaemon}
 }
 
 func runDaemon(ctx context.Context, o cli.DaemonOptions) error {

@@ -26,8 +26,9 @@ type Streams struct {
 // Entry holds the programs that the command line starts and that stand above
 // it or apart from it. The command of a nil one doesn't exist.
 type Entry struct {
-	Daemon func(ctx context.Context, o DaemonOptions) error
-	Demo   func(ctx context.Context, o DemoOptions) error
+	Version string // of this binary; "": unknown
+	Daemon  func(ctx context.Context, o DaemonOptions) error
+	Demo    func(ctx context.Context, o DemoOptions) error
 }
 
 // DaemonOptions are the flags of "ds01 daemon".

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func (a *app) deploy(ctx context.Context, o *deployOptions, args []string) error
 	var started apitype.Container
 	err = a.progress("Starting "+made.Name, func() error {
 		started, err = c.Start(ctx, made.Name)
-		return err
+		return cmp.Or(err, ctx.Err()) // Ctrl-C that came too late for the daemon still counts
 	})
 	if err != nil {
 		return a.undo(ctx, c, made, err)

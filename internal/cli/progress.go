@@ -18,8 +18,11 @@ func (a *app) progress(text string, do func() error) error {
 	if !a.animated() {
 		return do()
 	}
-	done := make(chan struct{})
-	gone := make(chan struct{})
+	return showProgress(a.Err, text, do)
+}
+
+func showProgress(w io.Writer, text string, do func() error) error {
+	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
 		ticker := time.NewTicker(patience)
@@ -28,11 +31,11 @@ func (a *app) progress(text string, do func() error) error {
 			select {
 			case <-done:
 				if seconds > 1 {
-					fmt.Fprint(a.Err, "\r\x1b[K")
+					fmt.Fprint(w, "\r\x1b[K")
 				}
 				return
 			case <-ticker.C:
-				fmt.Fprintf(a.Err, "\r\x1b[K%s … %d s", text, seconds)
+				fmt.Fprintf(w, "\r\x1b[K%s … %d s", text, seconds)
 			}
 		}
 	}()

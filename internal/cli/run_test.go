@@ -89,11 +89,11 @@ func (l *locked) String() string {
 }
 
 // run runs a command line in this process, without a terminal.
-func run(ctx context.Context, t *testing.T, f *clienttest.Fake, stdin string, args ...string) (code int, out, errs string) {
+func run(ctx context.Context, t *testing.T, f *clienttest.Fake, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var stdout, stderr locked
 	environment := map[string]string{"DS01_HOST": clienttest.Start(t, f)}
-	code = cli.Run(ctx, args, cli.Streams{In: strings.NewReader(stdin), Out: &stdout, Err: &stderr},
+	code = cli.Run(ctx, args, cli.Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr},
 		func(name string) string { return environment[name] }, entry())
 	return code, stdout.String(), stderr.String()
 }

@@ -38,6 +38,7 @@ func ds01() {
 // entry is a daemon and a demo that only say what they were asked.
 func entry() cli.Entry {
 	return cli.Entry{
+		Version: "v1.2.4",
 		Daemon: func(_ context.Context, o cli.DaemonOptions) error {
 			_, err := o.Log.Write([]byte("daemon under " + o.Root + "\n"))
 			return err

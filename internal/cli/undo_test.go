@@ -28,7 +28,7 @@ func TestAFailedDeployLeavesNothingHalfMade(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := world(t.TempDir())
 			f.Fail = c.fails
-			code, out, errs := run(t.Context(), t, f, "", "ds01", "container", "deploy", "web")
+			code, out, errs := run(t.Context(), t, f, "ds01", "container", "deploy", "web")
 			if code != 4 || out != "" || !strings.Contains(errs, "no GPU is free") {
 				t.Errorf("ended with %d, %q, %q", code, out, errs)
 			}
@@ -52,7 +52,7 @@ func TestARefusedCreateTakesItsDirectoryBackAndNoOther(t *testing.T) {
 				}
 			}
 			f.Fail = map[string]error{"POST /v1/containers": &problem.Error{What: "no", Why: problem.ErrLimit}}
-			code, _, _ := run(t.Context(), t, f, "", "ds01", "container", "create", "web")
+			code, _, _ := run(t.Context(), t, f, "ds01", "container", "create", "web")
 			if code != 5 || workspaceOf(f.Me.Home) != existed {
 				t.Errorf("ended with %d, the directory is there: %t", code, workspaceOf(f.Me.Home))
 			}
@@ -73,7 +73,7 @@ func TestAnInterruptedDeployIsUndone(t *testing.T) {
 					interrupt()
 				}
 			}
-			code, _, errs := run(ctx, t, f, "", "ds01", "container", "deploy", "web")
+			code, _, errs := run(ctx, t, f, "ds01", "container", "deploy", "web")
 			if code != 130 || !strings.Contains(errs, c.says) || !strings.HasSuffix(errs, "Interrupted.\n") {
 				t.Errorf("ended with %d, %q", code, errs)
 			}
@@ -93,7 +93,7 @@ func TestAFollowedLogAndACommandEndWithCtrlC(t *testing.T) {
 		_, _ = p.Stdin.Read(one) // until the client has gone
 		return 0
 	}
-	code, _, errs := run(ctx, t, f, "", "ds01", "container", "exec", "train", "--", "sleep", "inf")
+	code, _, errs := run(ctx, t, f, "ds01", "container", "exec", "train", "--", "sleep", "inf")
 	if code != 130 || errs != "Interrupted.\n" {
 		t.Errorf("ended with %d, %q", code, errs)
 	}

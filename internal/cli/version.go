@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +28,7 @@ func (a *app) version() *cobra.Command {
 		guide:    "This shows versions, for instance to write into a question to your admins. It changes nothing.",
 		exits:    []int{exitInterrupted}, json: &asJSON,
 		run: func(ctx context.Context, _ []string) error {
-			v := versions{Client: buildVersion()}
+			v := versions{Client: cmp.Or(a.entry.Version, "unknown")}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -66,12 +66,4 @@ func (a *app) writeVersions(v versions) {
 	t.add("cgroups", fmt.Sprintf("v%d", v.Daemon.CgroupVersion))
 	t.add("GPUs", v.Daemon.GPUProvider)
 	t.write(a.Out)
-}
-
-// buildVersion is what the toolchain wrote into the binary.
-func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
 }

@@ -187,8 +187,8 @@ func (c Config) validate() error {
 	return c.Groups.validate()
 }
 
-// A parent is one level: '-' would nest slices.
-var validParent = regexp.MustCompile(`^(/[a-zA-Z0-9_][a-zA-Z0-9_.-]*|[a-zA-Z0-9_]+\.slice)$`)
+// A slice is one level: '-' would nest it.
+var validParent = regexp.MustCompile(`^((/[a-zA-Z0-9_][a-zA-Z0-9_.-]*)+|[a-zA-Z0-9_]+\.slice)$`)
 
 func (g Groups) validate() error {
 	seen := map[string]string{}

@@ -38,7 +38,10 @@ var floors = []floor{
 	{"5 wire", []string{"daemon"}},
 	{"6 people", []string{"wizard"}},
 	{"6b people", []string{"cli"}},
+	{"6c people", []string{"demo"}},
 	{"7 start", []string{"../cmd/ds01"}},
+	{"8 try", []string{"e2e/lab"}},
+	{"8b try", []string{"e2e"}},
 }
 
 // sideways bans imports that the floors alone would allow: those who act and

@@ -9,10 +9,31 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
+
+// ids is how many user or group ids Linux has; the last number means none.
+const ids = 1<<32 - 1
+
+// What the kernel takes as a map, user_namespaces(7): so many lines, and less
+// than a page of text.
+const (
+	maxExtents  = 340
+	maxMapBytes = 4095
+)
+
+// check refuses a mapping that would give nothing, or too much.
+func (m Mapping) check(o Owner) error {
+	within := func(id, from, size int) bool { return id >= from && id-from < size }
+	switch {
+	case m.HostBase <= 0 || m.HostSize <= 0 || m.HostSize > ids-m.HostBase:
+		return fmt.Errorf("the engine's range of ids, %d from %d, can't be mapped to", m.HostSize, m.HostBase)
+	case !within(m.ContainerUID, 0, m.HostSize) || !within(m.ContainerGID, 0, m.HostSize):
+		return fmt.Errorf("the container's user %d:%d lies outside its %d ids", m.ContainerUID, m.ContainerGID, m.HostSize)
+	case within(o.UID, m.HostBase, m.HostSize) || within(o.GID, m.HostBase, m.HostSize):
+		return fmt.Errorf("the account %d:%d lies in the engine's range of ids, which is the containers'", o.UID, o.GID)
+	}
+	return nil
+}
 
 // namespace returns a user namespace that holds the mapping from ids on disk
 // to ids as the mount shows them. Nobody runs in it: it is made with a child
@@ -24,24 +45,11 @@ func namespace(o Owner, m Mapping) (*os.File, error) {
 		pairs = append(pairs, pair{g, m.HostBase + g})
 	}
 	gids := extents(pairs, m)
-	type result struct {
-		file *os.File
-		err  error
-	}
-	done := make(chan result, 1)
 	// Tracing belongs to a thread, so the child's whole life is on one.
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		file, err := bear(uids, gids)
-		done <- result{file, err}
-	}()
-	res := <-done
-	return res.file, res.err
-}
-
-func bear(uids, gids []syscall.SysProcIDMap) (file *os.File, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	child := exec.Command("/proc/self/exe") //nolint:noctx // it ends a few lines below
+	child.Env = []string{}
 	child.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: uids, GidMappings: gids,
 		Ptrace: true, Pdeathsig: syscall.SIGKILL,
@@ -49,12 +57,15 @@ func bear(uids, gids []syscall.SysProcIDMap) (file *os.File, err error) {
 	if err := child.Start(); err != nil {
 		return nil, fmt.Errorf("make a user namespace: %w", err)
 	}
-	defer func() {
-		kerr := child.Process.Kill()
-		_ = child.Wait() // it was killed, so it reports a failure
-		err = errors.Join(err, kerr)
-	}()
-	return os.Open(fmt.Sprintf("/proc/%d/ns/user", child.Process.Pid))
+	file, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", child.Process.Pid))
+	if kerr := child.Process.Kill(); kerr != nil {
+		err = errors.Join(err, fmt.Errorf("end the namespace's child: %w", kerr))
+	}
+	_ = child.Wait() // it was killed, so it reports a failure
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // A pair maps one id on disk to the id the mount shows.
@@ -63,18 +74,26 @@ type pair struct{ disk, shown int }
 // extents returns the map: the pairs, and every other id on disk as itself,
 // but for those in the container's range, which are left out: a file of theirs
 // must not become anybody's. Of two pairs with one side in common the first
-// holds.
+// holds; those at the end that don't fit are left out.
 func extents(pairs []pair, m Mapping) []syscall.SysProcIDMap {
+	inRange := func(id int) bool { return id >= m.HostBase && id-m.HostBase < m.HostSize }
 	var kept []pair
 	for _, p := range pairs {
 		clash := func(k pair) bool { return k.disk == p.disk || k.shown == p.shown }
-		if p.shown-m.HostBase < m.HostSize && !slices.ContainsFunc(kept, clash) {
+		if inRange(p.shown) && !inRange(p.disk) && !slices.ContainsFunc(kept, clash) {
 			kept = append(kept, p)
 		}
 	}
-	slices.SortFunc(kept, func(a, b pair) int { return cmp.Compare(a.disk, b.disk) })
+	for {
+		if all := lay(kept, m); fits(all) {
+			return all
+		}
+		kept = kept[:len(kept)-1]
+	}
+}
+
+func lay(pairs []pair, m Mapping) []syscall.SysProcIDMap {
 	var out []syscall.SysProcIDMap
-	next := 0
 	same := func(from, to int) { // [from, to) as itself, without the container's range
 		for _, r := range [][2]int{{from, min(to, m.HostBase)}, {max(from, m.HostBase+m.HostSize), to}} {
 			if r[0] < r[1] {
@@ -82,23 +101,20 @@ func extents(pairs []pair, m Mapping) []syscall.SysProcIDMap {
 			}
 		}
 	}
-	for _, p := range kept {
+	next := 0
+	for _, p := range slices.SortedFunc(slices.Values(pairs), func(a, b pair) int { return cmp.Compare(a.disk, b.disk) }) {
 		same(next, p.disk)
 		out = append(out, syscall.SysProcIDMap{ContainerID: p.disk, HostID: p.shown, Size: 1})
 		next = p.disk + 1
 	}
-	same(next, 1<<32-1)
+	same(next, ids)
 	return out
 }
 
-// setGroups sets the supplementary groups of this thread alone.
-func setGroups(groups []uint32) error {
-	var first unsafe.Pointer
-	if len(groups) > 0 {
-		first = unsafe.Pointer(&groups[0])
+func fits(all []syscall.SysProcIDMap) bool {
+	size := 0
+	for _, e := range all {
+		size += len(fmt.Sprintf("%d %d %d\n", e.ContainerID, e.HostID, e.Size))
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(first), 0); errno != 0 {
-		return errno
-	}
-	return nil
+	return len(all) <= maxExtents && size <= maxMapBytes
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -22,9 +21,15 @@ type Owner struct {
 	Groups   []int // supplementary groups
 }
 
-// A Mapping makes the owner's files the container user's own. Ids on disk
-// that belong to neither the owner nor their groups stay outside the
-// container's range.
+// A Mapping makes the owner's files the container user's own, and each of the
+// owner's supplementary groups g the container's group g. Everybody else's ids
+// stay as they are on disk, so outside the container's range: neither root in
+// the container nor anybody else there can act as their owner. Ids on disk
+// that lie in the container's range are not mapped at all.
+//
+// A supplementary group is left out, and so gives no rights in the container,
+// if its number is ContainerGID or lies beyond the container's range, and
+// from where the map is longer than the kernel takes: after some 80 groups.
 type Mapping struct {
 	ContainerUID, ContainerGID int // the user the container runs as
 	HostBase, HostSize         int // the engine's remapped range: container id 0 is HostBase on the host
@@ -32,24 +37,29 @@ type Mapping struct {
 
 // A Request is one mount.
 type Request struct {
-	Source   string // absolute and clean
-	Root     string // Source is Root or lies below it; absolute
-	Target   string // where it goes; its folder belongs to root
+	Source   string // absolute
+	Root     string // Source is Root or lies below it; absolute, not "/"
+	Target   string // where it goes; its folder is root's and closed to others, and made where it is missing
 	ReadOnly bool
 	Owner    Owner
 	Idmap    *Mapping // nil: ids are shown as they are
 }
 
-// ErrCannotIdmap says that the source's file system can't map ids.
-var ErrCannotIdmap = errors.New("the file system can't map ids")
+// ErrCannotIdmap says that the source's file system can't map ids. It is of
+// kind problem.ErrInvalid.
+var ErrCannotIdmap = problem.Because(problem.ErrInvalid, "its file system can't map ids")
+
+func failed(r Request, why error, next string) error {
+	return &problem.Error{What: r.Source + " can't be mounted", Why: why, Next: next}
+}
 
 func refuse(r Request, why, next string) error {
-	return &problem.Error{What: r.Source + " can't be mounted", Why: problem.Because(problem.ErrDenied, why), Next: next}
+	return failed(r, problem.Because(problem.ErrDenied, why), next)
 }
 
 // Prepare opens the source as Mount will, and makes the target: a folder for
-// a directory, an empty file for a file. Nothing is mounted. Errors are of
-// kind problem.ErrDenied or problem.ErrNotFound.
+// a directory, an empty file for a file. Nothing is mounted. Errors that the
+// owner can mend are of kind problem.ErrDenied or problem.ErrInvalid.
 func Prepare(r Request) error {
 	source, err := open(r)
 	if err != nil {
@@ -59,23 +69,26 @@ func Prepare(r Request) error {
 	return makeTarget(source, r.Target)
 }
 
-// Mount opens the source, clones it and puts the clone at the target, which
-// it makes where it is missing.
+// Mount opens the source, clones it without what is mounted below it, and
+// puts the clone at the target, in place of what was mounted there.
 func Mount(r Request) error {
 	source, err := open(r)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(source) //nolint:errcheck // the clone lives on
-	if err := makeTarget(source, r.Target); err != nil {
-		return err
-	}
 	tree, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("clone %s: %w", r.Source, err)
 	}
 	defer unix.Close(tree) //nolint:errcheck // the mount lives on
 	if err := restrict(tree, r); err != nil {
+		return err
+	}
+	if err := Unmount(r.Target); err != nil {
+		return err
+	}
+	if err := makeTarget(source, r.Target); err != nil {
 		return err
 	}
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, r.Target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
@@ -100,8 +113,9 @@ func restrict(tree int, r Request) error {
 		attr.Userns_fd = uint64(ns.Fd())
 	}
 	err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr)
-	if r.Idmap != nil && errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("%s: %w", r.Source, ErrCannotIdmap)
+	// EINVAL: a kind of file system that can't; EPERM: one that is mapped already.
+	if r.Idmap != nil && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM)) {
+		return failed(r, ErrCannotIdmap, "Mount a directory of another file system, such as one of your home.")
 	}
 	if err != nil {
 		return fmt.Errorf("restrict the mount of %s: %w", r.Source, err)
@@ -115,56 +129,35 @@ func makeTarget(source int, target string) error {
 	if err := unix.Fstat(source, &st); err != nil {
 		return fmt.Errorf("look at the source: %w", err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return os.MkdirAll(target, 0o700)
-	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+	if err := makeFolder(filepath.Dir(target)); err != nil {
 		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if err := os.MkdirAll(target, 0o700); err != nil {
+			return fmt.Errorf("make mount point: %w", err)
+		}
+		return nil
 	}
 	f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o600) //nolint:gosec // the folder is root's
 	if err != nil {
-		return err
+		return fmt.Errorf("make mount point: %w", err)
 	}
 	return f.Close()
 }
 
-// Unmount takes the mount at target away, with its mount point and the folder
-// around it once that is empty. What isn't there is no error.
-func Unmount(target string) error {
-	for {
-		err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			break // nothing is mounted there (any more)
-		}
-		if err != nil {
-			return fmt.Errorf("unmount %s: %w", target, err)
-		}
+// makeFolder makes the folder that mount points lie in. Through an open one,
+// others on the host would reach what the closed directories above a source
+// keep from them.
+func makeFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make folder of mounts: %w", err)
 	}
-	if err := os.Remove(target); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove mount point: %w", err)
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return fmt.Errorf("look at folder of mounts %s: %w", dir, err)
 	}
-	_ = os.Remove(filepath.Dir(target)) // stays while others are in it
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o077 != 0 {
+		return fmt.Errorf("folder of mounts %s: it must be a directory of root's, closed to everybody else (mode 700)", dir)
+	}
 	return nil
-}
-
-// List returns what is mounted below folder, deepest first.
-func List(folder string) ([]string, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, fmt.Errorf("list mounts: %w", err)
-	}
-	var all []string
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) > 4 {
-			if target := unescape(f[4]); strings.HasPrefix(target, folder+"/") {
-				all = append([]string{target}, all...)
-			}
-		}
-	}
-	return all, nil
-}
-
-// unescape undoes the kernel's octal escapes for blanks in paths.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

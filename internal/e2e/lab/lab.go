@@ -1,0 +1,294 @@
+// Package lab sets up a whole ds01 for a test: a scratch engine, the daemon
+// as a process of its own, and Unix users made for it. Everything goes when
+// the test ends.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/docker/scratch"
+)
+
+// Options say what kind of lab it is. The zero value is a remapped engine,
+// four whole simulated cards, the shipped limits, and the users alice, bob
+// and carol.
+type Options struct {
+	Binary  string   // the ds01 to run; required
+	Plain   bool     // an engine without remapped user namespaces
+	GPU     string   // YAML under "gpu:" in ds01.yaml
+	Limits  string   // resource-limits.yaml; "" leaves the file out
+	Users   []string // who may use containers and GPUs; "root" needs no mention
+	Outside []string // users in no group of ds01's
+	Admins  []string // users who administer
+	Wrap    []string // words before the daemon's command line, for prlimit and its like
+	NoStart bool     // leave the daemon stopped
+}
+
+// A Lab is one running system.
+type Lab struct {
+	t      testing.TB
+	opts   Options
+	Root   string // the daemon's --root
+	Engine *scratch.Engine
+	people map[string]*person
+	groups string // prefix of the groups made for the lab
+
+	mu     sync.Mutex
+	daemon *exec.Cmd
+	exited chan struct{}
+}
+
+// Build builds cmd/ds01 into folder and returns the binary's path. Tests call
+// it once, in TestMain.
+func Build(folder string) (string, error) {
+	binary := filepath.Join(folder, "ds01")
+	build := exec.Command("go", "build", "-o", binary, "ds01.dev/ds01/cmd/ds01") //nolint:noctx // go's own limits hold
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build ds01: %w\n%s", err, out)
+	}
+	return binary, os.Chmod(binary, 0o755) //nolint:gosec // the lab's users run it
+}
+
+// Start sets a lab up, or fails the test.
+func Start(t testing.TB, o Options) *Lab {
+	t.Helper()
+	need(t)
+	if o.Users == nil {
+		o.Users = []string{"alice", "bob", "carol"}
+	}
+	if o.GPU == "" {
+		o.GPU = "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb, a100-80gb, a100-80gb]}}"
+	}
+	dir, err := os.MkdirTemp("/tmp", "ds01t-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Lab{t: t, opts: o, Root: filepath.Join(dir, "root"), people: map[string]*person{}, groups: "ds01t" + strconv.Itoa(os.Getpid()%100000)}
+	// Cleanups run last first: the folder goes when nothing is in it.
+	t.Cleanup(func() {
+		if !t.Failed() {
+			_ = os.RemoveAll(dir)
+		}
+	})
+	l.must(os.Chmod(dir, 0o711))
+	l.must(os.MkdirAll(filepath.Join(l.Root, "etc/ds01"), 0o755))
+	l.must(os.MkdirAll(filepath.Join(l.Root, "run/ds01"), 0o755))
+	l.makePeople(dir)
+	l.startEngine(dir)
+	l.Write("etc/ds01/ds01.yaml", l.config())
+	if o.Limits != "" {
+		l.Write("etc/ds01/resource-limits.yaml", o.Limits)
+	}
+	t.Cleanup(l.tearDown)
+	if !o.NoStart {
+		l.StartDaemon()
+	}
+	return l
+}
+
+// need fails a test that can't run here; none is skipped.
+func need(t testing.TB) {
+	t.Helper()
+	missing := scratch.Missing()
+	if os.Geteuid() != 0 {
+		missing = append(missing, "root")
+	}
+	if len(missing) > 0 {
+		t.Fatalf("this test needs %v; 'make deps' installs packages", missing)
+	}
+}
+
+func (l *Lab) must(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *Lab) startEngine(dir string) {
+	l.t.Helper()
+	engine, err := scratch.Start(context.Background(), scratch.Options{
+		Dir: filepath.Join(dir, "e"), Socket: filepath.Join(l.Root, "run/ds01/engine.sock"), Remap: !l.opts.Plain, LiveRestore: true,
+	})
+	l.must(err)
+	l.Engine = engine
+	l.t.Cleanup(func() {
+		if err := engine.Stop(context.Background()); err != nil {
+			l.t.Error(err)
+		}
+	})
+	l.must(engine.LoadBusybox(context.Background()))
+}
+
+func (l *Lab) config() string {
+	return fmt.Sprintf(`version: 1
+gpu: %s
+cgroup: {parent: %s/people}
+images: {default: busybox}
+groups: {docker: %[3]sd, gpu: %[3]sg, priority: %[3]sp, admin: %[3]sa}
+`, l.opts.GPU, l.Engine.CgroupParent(), l.groups)
+}
+
+// Write writes a file below the root.
+func (l *Lab) Write(name, text string) {
+	l.t.Helper()
+	l.must(os.WriteFile(filepath.Join(l.Root, name), []byte(text), 0o644)) //nolint:gosec // people may read the configuration
+}
+
+// StartDaemon starts the daemon and waits until it answers.
+func (l *Lab) StartDaemon() {
+	l.t.Helper()
+	l.Spawn()
+	if err := l.waitUp(15 * time.Second); err != nil {
+		l.t.Fatalf("%v\n%s", err, l.Log())
+	}
+}
+
+// Spawn starts the daemon without waiting for it.
+func (l *Lab) Spawn() {
+	l.t.Helper()
+	log, err := os.OpenFile(filepath.Join(l.Root, "daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	l.must(err)
+	defer log.Close() //nolint:errcheck // the daemon has its own
+	words := append(append([]string{}, l.opts.Wrap...), l.opts.Binary, "daemon", "--root", l.Root)
+	cmd := exec.Command(words[0], words[1:]...) //nolint:gosec,noctx // a test's own words; ended by KillDaemon
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	l.must(cmd.Start())
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended shows in its state
+		close(exited)
+	}()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.daemon, l.exited = cmd, exited
+}
+
+func (l *Lab) waitUp(patience time.Duration) error {
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		select {
+		case <-l.exited:
+			return errors.New("the daemon has ended")
+		default:
+		}
+		var v apitype.Version
+		if l.api("/v1/version", &v) == nil && v.EngineVersion != "" {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return errors.New("the daemon isn't up in time")
+}
+
+// Signal sends the daemon a signal.
+func (l *Lab) Signal(s syscall.Signal) {
+	l.t.Helper()
+	l.must(l.daemon.Process.Signal(s))
+}
+
+// EndDaemon sends the signal, waits for the daemon's end and returns its exit
+// code; -1 when a signal ended it.
+func (l *Lab) EndDaemon(s syscall.Signal) int {
+	l.t.Helper()
+	_ = l.daemon.Process.Signal(s) // it may have ended
+	select {
+	case <-l.exited:
+	case <-time.After(20 * time.Second):
+		_ = l.daemon.Process.Kill()
+		<-l.exited
+		l.t.Errorf("the daemon didn't end within 20 s of %v", s)
+	}
+	return l.daemon.ProcessState.ExitCode()
+}
+
+// Exited returns the exit code of a daemon that ends by itself.
+func (l *Lab) Exited() int {
+	l.t.Helper()
+	select {
+	case <-l.exited:
+		return l.daemon.ProcessState.ExitCode()
+	case <-time.After(15 * time.Second):
+		l.t.Fatalf("the daemon runs on\n%s", l.Log())
+		return 0
+	}
+}
+
+// PID returns the daemon's process id.
+func (l *Lab) PID() int { return l.daemon.Process.Pid }
+
+// Log returns everything the daemon has logged.
+func (l *Lab) Log() string {
+	data, err := os.ReadFile(filepath.Join(l.Root, "daemon.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}
+
+func (l *Lab) tearDown() {
+	if l.daemon != nil {
+		l.EndDaemon(syscall.SIGTERM)
+	}
+	if l.t.Failed() {
+		l.t.Logf("daemon log:\n%s", l.Log())
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	l.must(err)
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], l.Root) {
+			_ = syscall.Unmount(f[4], syscall.MNT_DETACH) // containers that the test left hold it
+		}
+	}
+}
+
+// api asks the daemon as root.
+func (l *Lab) api(path string, v any) error {
+	out, err := exec.Command("curl", "-sf", "--unix-socket", filepath.Join(l.Root, "run/ds01/ds01.sock"), "http://ds01"+path).Output() //nolint:noctx // curl is quick
+	if err != nil {
+		return err
+	}
+	return json.NewDecoder(bytes.NewReader(out)).Decode(v)
+}
+
+// Containers returns what the daemon knows of everybody's containers.
+func (l *Lab) Containers() []apitype.Container {
+	l.t.Helper()
+	var all []apitype.Container
+	l.must(l.api("/v1/containers?all_users=true", &all))
+	return all
+}
+
+// GPUs returns every device with its holder.
+func (l *Lab) GPUs() []apitype.GPU {
+	l.t.Helper()
+	var all []apitype.GPU
+	l.must(l.api("/v1/gpus", &all))
+	return all
+}
+
+// Eventually waits until ok, or fails the test with what.
+func (l *Lab) Eventually(what string, patience time.Duration, ok func() bool) {
+	l.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	l.t.Fatalf("not within %s: %s", patience, what)
+}
