@@ -97,7 +97,7 @@ func shares(used quantity.GPUShare, limit quantity.Limit[quantity.GPUShare]) api
 func memory(used int64, limit quantity.Limit[quantity.ByteSize]) apitype.Usage {
 	return apitype.Usage{
 		Key: "aggregate.memory", Label: "Memory", Used: float64(used), Limit: float64(limit.Value), Unlimited: limit.Unlimited,
-		Unit: "bytes", Text: against(quantity.ByteSize(used).Rounded(), limit.Value.String(), limit.Unlimited),
+		Unit: "bytes", Text: against(quantity.ByteSize(used).Rounded(), limit.Value.Rounded(), limit.Unlimited),
 	}
 }
 

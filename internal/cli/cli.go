@@ -40,6 +40,7 @@ type DaemonOptions struct {
 // DemoOptions are the flags of "ds01 demo".
 type DemoOptions struct {
 	Keep bool // leave everything running at the end
+	End  bool // take away what Keep left
 	Out  io.Writer
 	Err  io.Writer
 }

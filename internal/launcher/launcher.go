@@ -68,7 +68,7 @@ type Parts struct {
 	Limits    func(account.Account) limits.Limits // resolved and clamped to the host
 	Devices   func() []gpu.Device
 	Isolation func() admission.Isolation // "" while the engine was never reached
-	Libraries func() string // admission.LibrariesNone, …
+	Libraries func() string              // admission.LibrariesNone, …
 	Log       *slog.Logger
 	Now       func() time.Time
 

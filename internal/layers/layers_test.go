@@ -29,7 +29,7 @@ var floors = []floor{
 		"docker", "docker/scratch", "docker/dockertest",
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
-		"cgroup", "mount", "systemd", "directory",
+		"cgroup", "mount", "systemd", "directory", "directory/scratchuser",
 	}},
 	{"3 act", []string{"peer", "inventory", "allocator"}},
 	{"3b act", []string{"launcher"}},
@@ -58,12 +58,12 @@ var impure = []string{
 // owners names, for each outside system's library, the one package tree that
 // may import it, in tests too.
 var owners = map[string]string{
-	"github.com/docker/docker":     "docker",
-	"github.com/moby/moby":         "docker",
-	"github.com/NVIDIA/go-nvml":    "nvml",
-	"modernc.org/sqlite":           "store",
-	"database/sql":                 "store",
-	"github.com/coreos/go-systemd": "systemd",
+	"github.com/docker/docker":              "docker",
+	"github.com/moby/moby":                  "docker",
+	"github.com/NVIDIA/go-nvml":             "nvml",
+	"modernc.org/sqlite":                    "store",
+	"database/sql":                          "store",
+	"github.com/coreos/go-systemd/v22/dbus": "systemd",
 }
 
 func TestPackagesImportLowerFloorsOnly(t *testing.T) {

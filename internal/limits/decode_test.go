@@ -131,6 +131,7 @@ func TestDecodeEdgeCases(t *testing.T) {
 		"max_tasks is the person's total":         {"defaults: {max_tasks: 300}", "x", "", false, map[string]string{"max_tasks": "300", "aggregate.tasks": "300"}},
 		"aggregate.tasks wins over max_tasks":     {"defaults: {max_tasks: 300, aggregate: {tasks: 200}}", "x", "", false, map[string]string{"max_tasks": "300", "aggregate.tasks": "200"}},
 		"a built-in total fits one container":     {"defaults: {max_cpus: 100, memory: null, pids_limit: 9000}", "x", "", false, map[string]string{"aggregate.cpus": "100", "aggregate.memory": "unlimited", "aggregate.memory_high": "unlimited", "aggregate.tasks": "9000"}},
+		"no aggregate is not no limit":            {"groups: {admin: {members: [x], max_cpus: 64, memory: 128g, max_tasks: null}}", "x", "admin", false, map[string]string{"aggregate.cpus": "64", "aggregate.memory": "128GiB", "aggregate.tasks": "unlimited"}},
 		"devices alone aren't bounded by share":   {"defaults: {max_mig_instances: 3}", "x", "", false, map[string]string{"max_mig_instances": "3", "max_gpu_share": "unlimited"}},
 		"a share alone isn't bounded by devices":  {"defaults: {max_gpu_share: 3/7}", "x", "", false, map[string]string{"max_mig_instances": "unlimited", "max_gpu_share": "3/7"}},
 		"of two spellings the stricter applies":   {"defaults: {max_gpu_share: 2, max_gpu_equivalents: 3, aggregate: {memory_max: 3g, memory: 4g}}", "x", "", false, map[string]string{"max_gpu_share": "2", "aggregate.memory": "3GiB"}},

@@ -2,13 +2,14 @@ package mount
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"syscall"
+
+	"ds01.dev/ds01/internal/problem"
 )
 
 // ids is how many user or group ids Linux has; the last number means none.
@@ -28,7 +29,7 @@ func (m Mapping) check(o Owner) error {
 	case m.HostBase <= 0 || m.HostSize <= 0 || m.HostSize > ids-m.HostBase:
 		return fmt.Errorf("the engine's range of ids, %d from %d, can't be mapped to", m.HostSize, m.HostBase)
 	case !within(m.ContainerUID, 0, m.HostSize) || !within(m.ContainerGID, 0, m.HostSize):
-		return fmt.Errorf("the container's user %d:%d lies outside its %d ids", m.ContainerUID, m.ContainerGID, m.HostSize)
+		return problem.Because(problem.ErrInvalid, fmt.Sprintf("the container's user %d:%d lies outside its %d ids", m.ContainerUID, m.ContainerGID, m.HostSize))
 	case within(o.UID, m.HostBase, m.HostSize) || within(o.GID, m.HostBase, m.HostSize):
 		return fmt.Errorf("the account %d:%d lies in the engine's range of ids, which is the containers'", o.UID, o.GID)
 	}
@@ -57,15 +58,11 @@ func namespace(o Owner, m Mapping) (*os.File, error) {
 	if err := child.Start(); err != nil {
 		return nil, fmt.Errorf("make a user namespace: %w", err)
 	}
-	file, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", child.Process.Pid))
-	if kerr := child.Process.Kill(); kerr != nil {
-		err = errors.Join(err, fmt.Errorf("end the namespace's child: %w", kerr))
-	}
-	_ = child.Wait() // it was killed, so it reports a failure
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
+	defer func() {
+		_ = child.Process.Kill() // it can't have ended, and waits for its tracer
+		_ = child.Wait()         // it was killed, so it reports a failure
+	}()
+	return os.Open(fmt.Sprintf("/proc/%d/ns/user", child.Process.Pid))
 }
 
 // A pair maps one id on disk to the id the mount shows.

@@ -2,15 +2,16 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
+
+	"ds01.dev/ds01/internal/directory/scratchuser"
 )
 
 // person is one Unix user of the lab.
@@ -26,23 +27,19 @@ type person struct {
 func (l *Lab) makePeople(dir string) {
 	l.t.Helper()
 	for _, suffix := range []string{"d", "g", "p", "a"} {
-		l.shadow("groupadd", "-f", l.groups+suffix)
-		l.t.Cleanup(func() { _ = retry("groupdel", l.groups+suffix) })
+		l.must(scratchuser.AddGroup(context.Background(), l.groups+suffix))
+		l.t.Cleanup(func() { l.gone(scratchuser.RemoveGroup(context.Background(), l.groups+suffix)) })
 	}
 	for name, suffixes := range l.memberships() {
 		login := l.groups + name
 		home := filepath.Join(dir, "home", name)
 		l.must(os.MkdirAll(filepath.Dir(home), 0o755)) //nolint:gosec // people reach their homes through it
-		args := []string{"-m", "-d", home, "-s", "/bin/bash"}
-		if len(suffixes) > 0 {
-			names := make([]string, len(suffixes))
-			for i, s := range suffixes {
-				names[i] = l.groups + s
-			}
-			args = append(args, "-G", strings.Join(names, ","))
+		names := make([]string, len(suffixes))
+		for i, s := range suffixes {
+			names[i] = l.groups + s
 		}
-		l.shadow("useradd", append(args, login)...)
-		l.t.Cleanup(func() { _ = retry("userdel", login) })
+		l.must(scratchuser.Add(context.Background(), login, home, names...))
+		l.t.Cleanup(func() { l.gone(scratchuser.Remove(context.Background(), login)) })
 		p := &person{login: login, home: home, uid: l.number("-u", login), gid: l.number("-g", login)}
 		for id := range strings.FieldsSeq(l.output("id", "-G", login)) {
 			n, err := strconv.ParseUint(id, 10, 32)
@@ -52,6 +49,13 @@ func (l *Lab) makePeople(dir string) {
 		l.people[name] = p
 	}
 	l.people["root"] = &person{login: "root", home: "/root"}
+}
+
+// gone reports what could not be taken away.
+func (l *Lab) gone(err error) {
+	if err != nil {
+		l.t.Error(err)
+	}
 }
 
 func (l *Lab) memberships() map[string][]string {
@@ -66,28 +70,6 @@ func (l *Lab) memberships() map[string][]string {
 		all[n] = []string{"d", "g", "a"}
 	}
 	return all
-}
-
-func (l *Lab) shadow(name string, args ...string) {
-	l.t.Helper()
-	l.must(retry(name, args...))
-}
-
-// retry runs a program of the shadow suite, which gives up at once when
-// another one holds the password file.
-func retry(name string, args ...string) error {
-	var out []byte
-	var err error
-	for range 50 {
-		if out, err = exec.Command(name, args...).CombinedOutput(); err == nil { //nolint:gosec,noctx // a test's own words
-			return nil
-		}
-		if !bytes.Contains(out, []byte("try again")) {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
 }
 
 func (l *Lab) output(name string, args ...string) string {

@@ -1,0 +1,215 @@
+package mount_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/mount"
+)
+
+// The container's range of ids in these tests.
+const (
+	base = 2147483648
+	size = 65536
+)
+
+// Two people and a group that only the first is in, made for these tests.
+const (
+	aliceName = "ds01tm1"
+	bobName   = "ds01tm2"
+	teamName  = "ds01tmg"
+)
+
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 {
+		os.Exit(m.Run()) // each test says that it needs root
+	}
+	removeUsers() // of a run that was cut short
+	err := errors.Join(
+		run("groupadd", teamName),
+		run("useradd", "--no-log-init", "-M", "-G", teamName, aliceName),
+		run("useradd", "--no-log-init", "-M", bobName),
+	)
+	code := 1
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "make test users:", err)
+	} else {
+		code = m.Run()
+	}
+	removeUsers()
+	os.Exit(code)
+}
+
+func removeUsers() {
+	// What isn't there needs no removing; what stays fails the next useradd.
+	_ = run("userdel", aliceName)
+	_ = run("userdel", bobName)
+	_ = run("groupdel", teamName)
+}
+
+func run(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %v: %w: %s", name, args, err, out)
+	}
+	return nil
+}
+
+// person returns a test user as the owner of mounts.
+func person(t *testing.T, name string) mount.Owner {
+	t.Helper()
+	u, err := user.Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := u.GroupIds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := mount.Owner{UID: number(t, u.Uid), GID: number(t, u.Gid)}
+	for _, g := range groups {
+		if g != u.Gid {
+			o.Groups = append(o.Groups, number(t, g))
+		}
+	}
+	return o
+}
+
+func team(t *testing.T) int {
+	t.Helper()
+	g, err := user.LookupGroup(teamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number(t, g.Gid)
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// place is a folder of one test with a home in it.
+type place struct {
+	t    *testing.T
+	dir  string // open to all
+	home string // the owner's, closed
+	own  mount.Owner
+}
+
+func newPlace(t *testing.T, under string, o mount.Owner) place {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("mounts need root")
+		}
+		t.Skip("mounts need root")
+	}
+	dir, err := os.MkdirTemp(under, "ds01tm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := place{t: t, dir: dir, home: filepath.Join(dir, "home"), own: o}
+	t.Cleanup(func() {
+		left, err := mount.List(dir)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, target := range left {
+			if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, os.Chmod(dir, 0o755))
+	p.folder(p.home, o.UID, o.GID, 0o700)
+	return p
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p place) folder(path string, uid, gid int, mode uint32) {
+	p.t.Helper()
+	must(p.t, os.MkdirAll(path, 0o700))
+	must(p.t, os.Chown(path, uid, gid))
+	must(p.t, unix.Chmod(path, mode))
+}
+
+func (p place) file(path string, uid, gid int, mode uint32, content string) {
+	p.t.Helper()
+	must(p.t, os.WriteFile(path, []byte(content), 0o600))
+	must(p.t, os.Chown(path, uid, gid))
+	must(p.t, unix.Chmod(path, mode))
+}
+
+// request asks for a source to be mounted under a name of its own.
+func (p place) request(source string, m *mount.Mapping) mount.Request {
+	return mount.Request{Source: source, Root: p.home, Target: filepath.Join(p.dir, "mnt", "claim", "0"), Owner: p.own, Idmap: m}
+}
+
+func (p place) mounted(r mount.Request) string {
+	p.t.Helper()
+	must(p.t, mount.Mount(r))
+	return r.Target
+}
+
+// as maps the owner to a user of the container.
+func as(uid, gid int) *mount.Mapping {
+	return &mount.Mapping{ContainerUID: uid, ContainerGID: gid, HostBase: base, HostSize: size}
+}
+
+// inContainer runs a script in the mount, as a user of the container's range
+// with every capability that a container's root has there.
+func inContainer(target string, uid, gid int, groups []uint32, script string) (string, error) {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: base, Size: size}}
+	return inside(target, script, &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
+		Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: groups},
+	})
+}
+
+// inside runs a script whose first step is into the mount, past the closed
+// folder that it lies in: an engine gets there as root.
+func inside(target, script string, attr *syscall.SysProcAttr) (string, error) {
+	fd, err := unix.Open(target, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	entry := os.NewFile(uintptr(fd), target)
+	defer entry.Close()
+	cmd := exec.Command("sh", "-euc", "if [ -d /proc/self/fd/3 ]; then cd /proc/self/fd/3; fi; "+script)
+	cmd.ExtraFiles = []*os.File{entry}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = attr
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// onDisk returns "uid:gid mode" of a path.
+func onDisk(t *testing.T, path string) string {
+	t.Helper()
+	var st unix.Stat_t
+	must(t, unix.Lstat(path, &st))
+	return fmt.Sprintf("%d:%d %04o", st.Uid, st.Gid, st.Mode&0o7777)
+}
