@@ -15,7 +15,7 @@ import (
 
 // entry hands the command line what it may not import.
 func entry() cli.Entry {
-	return cli.Entry{Daemon: runDaemon, Demo: runDemo}
+	return cli.Entry{Version: version, Daemon: runDaemon, Demo: runDemo}
 }
 
 func runDaemon(ctx context.Context, o cli.DaemonOptions) error {

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"ds01.dev/ds01/internal/account"
@@ -67,7 +68,8 @@ func ReviewExecStart(data []byte) (ExecStartBody, error) {
 // checkWorkingDir keeps the runtime from starting in a leaked descriptor of
 // the host (CVE-2024-21626).
 func checkWorkingDir(what, dir string) error {
-	if dir == "/proc" || strings.HasPrefix(dir, "/proc/") {
+	// The engine cleans the path before it uses it, so look at what it will use.
+	if clean := path.Clean("/" + dir); clean == "/proc" || strings.HasPrefix(clean, "/proc/") {
 		return denied(what, fmt.Sprintf("WorkingDir: %q lies in /proc", dir), "Choose a directory of the container.")
 	}
 	return nil

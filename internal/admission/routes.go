@@ -134,6 +134,9 @@ func (t *Table) Match(method, path, rawQuery string) (Match, error) {
 		return Match{}, invalid(unserved(method, path), "the path is not one that Docker clients write")
 	}
 	row, param, ok := t.find(method, segments)
+	if !ok && method == "GET" && looksUp(segments) {
+		return Match{}, refuse(problem.ErrNotFound, "No such object: "+segments[1], "there are no "+segments[0]+" here", "")
+	}
 	if !ok {
 		return Match{}, denied(unserved(method, path), "this part of the Docker API is not served here",
 			"docs/admins/docker-api.md lists what is; ask your administrators if you need more.")
@@ -142,6 +145,15 @@ func (t *Table) Match(method, path, rawQuery string) (Match, error) {
 	query, err := row.readQuery(rawQuery)
 	m.Query = query
 	return m, err
+}
+
+// looksUp reports whether a path names one object of a kind that nobody has
+// here. "docker inspect NAME" asks for each kind in turn, and goes on, and
+// ends well, only where there is none.
+func looksUp(segments []string) bool {
+	kinds := []string{"networks", "volumes", "services", "tasks", "nodes", "plugins", "secrets"}
+	return slices.Contains(kinds, segments[0]) && validID.MatchString(segments[min(1, len(segments)-1)]) &&
+		(len(segments) == 2 || len(segments) == 3 && segments[0] == "plugins" && segments[2] == "json")
 }
 
 func unserved(method, path string) string { return method + " " + strconv.Quote(path) + " refused" }

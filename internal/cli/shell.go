@@ -55,6 +55,9 @@ func (a *app) attach(ctx context.Context, c *client.Client, container apitype.Co
 		err = restoreErr
 	}
 	switch {
+	case err != nil && s.tty:
+		fmt.Fprintln(a.Err) // the cursor stands behind the shell's prompt
+		return err
 	case err != nil:
 		return err
 	case result.Detached:

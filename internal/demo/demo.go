@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -101,8 +102,8 @@ func (d *demo) later(f func(context.Context) error) { d.undo = append(d.undo, f)
 
 func (d *demo) cleanUp(ctx context.Context) error {
 	var errs []error
-	for i := len(d.undo) - 1; i >= 0; i-- {
-		errs = append(errs, d.undo[i](ctx))
+	for _, undo := range slices.Backward(d.undo) {
+		errs = append(errs, undo(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -164,12 +165,13 @@ func removePeople(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (d *demo) engineFolder() string { return filepath.Join(Folder, "engine") }
+// engineFolder holds all that the engine has.
+const engineFolder = Folder + "/engine"
 
 func (d *demo) startEngine(ctx context.Context) error {
 	d.say("A Docker engine of its own starts under %s, with remapped user namespaces.", Folder)
 	e, err := scratch.Start(ctx, scratch.Options{
-		Dir: d.engineFolder(), Socket: filepath.Join(d.root, "run/ds01/engine.sock"), Remap: true, LiveRestore: true,
+		Dir: engineFolder, Socket: filepath.Join(d.root, "run/ds01/engine.sock"), Remap: true, LiveRestore: true,
 	})
 	if err != nil {
 		return err
@@ -186,7 +188,7 @@ func gpus() (section, words string) {
 		_ = driver.Close() // it was only asked
 		return "{provider: nvml}", "the GPUs of this machine"
 	}
-	return "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb, a100-80gb, a100-80gb], mig: {1: [3g.40gb, 2g.20gb, 1g.10gb, 1g.10gb]}}}",
+	return fmt.Sprintf("{provider: sim, sim: {gpus: [%[1]s, %[1]s, %[1]s, %[1]s], mig: {1: [3g.40gb, 2g.20gb, 1g.10gb, 1g.10gb]}}}", "a100-80gb"),
 		"four simulated A100s, one of them cut into MIG instances"
 }
 
@@ -251,7 +253,7 @@ func (d *demo) as(ctx context.Context, login string, words ...string) *exec.Cmd 
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential(login)}
 	}
 	cmd.Dir = home
-	cmd.Env = append(d.environment(), "HOME="+home, "USER="+login, "PATH="+os.Getenv("PATH"), "LANG=C.UTF-8") //nolint:forbidigo // commands are found where ours was
+	cmd.Env = append(d.environment(), "HOME="+home, "USER="+login, "PATH="+os.Getenv("PATH"), "LANG=C.UTF-8")
 	return cmd
 }
 

@@ -29,8 +29,11 @@ type scene struct {
 func (d *demo) tell(ctx context.Context) error {
 	probe := "ls -l /dev/nvidia*"
 	for _, s := range []scene{
-		{"Ada uses stock docker. She gets a GPU: its device node, and no other.", ada,
-			[]string{"docker", "run", "-d", "--name", "train", "--gpus", "1", "-v", filepath.Join(Folder, "home", ada) + ":/work", "busybox", "sleep", "600"}, false},
+		{
+			"Ada uses stock docker. She gets a GPU: its device node, and no other.", ada,
+			[]string{"docker", "run", "-d", "--name", "train", "--gpus", "1", "-v", filepath.Join(Folder, "home", ada) + ":/work", "busybox", "sleep", "600"},
+			false,
+		},
 		{"", ada, []string{"docker", "exec", "train", "sh", "-c", probe}, false},
 		{"What root in her container writes is hers on the host.", ada, []string{"docker", "exec", "train", "sh", "-c", "echo 42 > /work/result; id -un"}, false},
 		{"", ada, []string{"ls", "-l", "result"}, false},
@@ -99,11 +102,11 @@ func quiet(out string) string {
 }
 
 // pidFile tells a later --end which daemon to stop.
-func (d *demo) pidFile() string { return filepath.Join(Folder, "daemon.pid") }
+const pidFile = Folder + "/daemon.pid"
 
 // leave lets everything run on and says how to use it.
 func (d *demo) leave(ctx context.Context) error {
-	if err := os.WriteFile(d.pidFile(), []byte(strconv.Itoa(d.daemon.Pid)), 0o600); err != nil {
+	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(d.daemon.Pid)), 0o600); err != nil {
 		return fmt.Errorf("keep the demo: %w", err)
 	}
 	if err := d.engine.Leave(ctx); err != nil {
@@ -125,8 +128,8 @@ func (d *demo) end(ctx context.Context) error {
 		return nil
 	}
 	errs := []error{d.endDaemon(ctx)}
-	if _, err := os.Lstat(d.engineFolder()); err == nil {
-		errs = append(errs, scratch.Sweep(ctx, d.engineFolder()))
+	if _, err := os.Lstat(engineFolder); err == nil {
+		errs = append(errs, scratch.Sweep(ctx, engineFolder))
 	}
 	errs = append(errs, removePeople(ctx))
 	if err := errors.Join(errs...); err != nil {
@@ -137,7 +140,7 @@ func (d *demo) end(ctx context.Context) error {
 
 // endDaemon ends the daemon that the pid file names, if it still is that one.
 func (d *demo) endDaemon(ctx context.Context) error {
-	text, err := os.ReadFile(d.pidFile())
+	text, err := os.ReadFile(pidFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

@@ -36,6 +36,7 @@ type Options struct {
 	Admins  []string // users who administer
 	Wrap    []string // words before the daemon's command line, for prlimit and its like
 	NoStart bool     // leave the daemon stopped
+	Proxy   bool     // put a Proxy between the daemon and the engine
 }
 
 // A Lab is one running system.
@@ -44,6 +45,7 @@ type Lab struct {
 	opts   Options
 	Root   string // the daemon's --root
 	Engine *scratch.Engine
+	Proxy  *Proxy // nil unless Options.Proxy
 	people map[string]*person
 	groups string // prefix of the groups made for the lab
 
@@ -56,11 +58,11 @@ type Lab struct {
 // it once, in TestMain.
 func Build(folder string) (string, error) {
 	binary := filepath.Join(folder, "ds01")
-	build := exec.Command("go", "build", "-o", binary, "ds01.dev/ds01/cmd/ds01") //nolint:noctx // go's own limits hold
+	build := exec.Command("go", "build", "-o", binary, "ds01.dev/ds01/cmd/ds01")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build ds01: %w\n%s", err, out)
 	}
-	return binary, os.Chmod(binary, 0o755) //nolint:gosec // the lab's users run it
+	return binary, os.Chmod(binary, 0o755)
 }
 
 // Start sets a lab up, or fails the test.
@@ -121,8 +123,12 @@ func (l *Lab) must(err error) {
 
 func (l *Lab) startEngine(dir string) {
 	l.t.Helper()
+	socket := filepath.Join(l.Root, "run/ds01/engine.sock")
+	if l.opts.Proxy {
+		socket = "" // its own place
+	}
 	engine, err := scratch.Start(context.Background(), scratch.Options{
-		Dir: filepath.Join(dir, "e"), Socket: filepath.Join(l.Root, "run/ds01/engine.sock"), Remap: !l.opts.Plain, LiveRestore: true,
+		Dir: filepath.Join(dir, "e"), Socket: socket, Remap: !l.opts.Plain, LiveRestore: true,
 	})
 	l.must(err)
 	l.Engine = engine
@@ -132,6 +138,9 @@ func (l *Lab) startEngine(dir string) {
 		}
 	})
 	l.must(engine.LoadBusybox(context.Background()))
+	if l.opts.Proxy {
+		l.startProxy()
+	}
 }
 
 func (l *Lab) config() string {
@@ -146,7 +155,7 @@ groups: {docker: %[3]sd, gpu: %[3]sg, priority: %[3]sp, admin: %[3]sa}
 // Write writes a file below the root.
 func (l *Lab) Write(name, text string) {
 	l.t.Helper()
-	l.must(os.WriteFile(filepath.Join(l.Root, name), []byte(text), 0o644)) //nolint:gosec // people may read the configuration
+	l.must(os.WriteFile(filepath.Join(l.Root, name), []byte(text), 0o644))
 }
 
 // StartDaemon starts the daemon and waits until it answers.
@@ -165,7 +174,7 @@ func (l *Lab) Spawn() {
 	l.must(err)
 	defer log.Close() //nolint:errcheck // the daemon has its own
 	words := append(append([]string{}, l.opts.Wrap...), l.opts.Binary, "daemon", "--root", l.Root)
-	cmd := exec.Command(words[0], words[1:]...) //nolint:gosec,noctx // a test's own words; ended by KillDaemon
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	l.must(cmd.Start())
@@ -259,7 +268,7 @@ func (l *Lab) tearDown() {
 
 // api asks the daemon as root.
 func (l *Lab) api(path string, v any) error {
-	out, err := exec.Command("curl", "-sf", "--unix-socket", filepath.Join(l.Root, "run/ds01/ds01.sock"), "http://ds01"+path).Output() //nolint:noctx // curl is quick
+	out, err := exec.Command("curl", "-sf", "--unix-socket", filepath.Join(l.Root, "run/ds01/ds01.sock"), "http://ds01"+path).Output()
 	if err != nil {
 		return err
 	}

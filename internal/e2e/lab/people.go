@@ -33,7 +33,7 @@ func (l *Lab) makePeople(dir string) {
 	for name, suffixes := range l.memberships() {
 		login := l.groups + name
 		home := filepath.Join(dir, "home", name)
-		l.must(os.MkdirAll(filepath.Dir(home), 0o755)) //nolint:gosec // people reach their homes through it
+		l.must(os.MkdirAll(filepath.Dir(home), 0o755))
 		names := make([]string, len(suffixes))
 		for i, s := range suffixes {
 			names[i] = l.groups + s
@@ -74,7 +74,7 @@ func (l *Lab) memberships() map[string][]string {
 
 func (l *Lab) output(name string, args ...string) string {
 	l.t.Helper()
-	out, err := exec.Command(name, args...).Output() //nolint:gosec,noctx // a test's own words
+	out, err := exec.Command(name, args...).Output()
 	l.must(err)
 	return strings.TrimSpace(string(out))
 }
@@ -108,10 +108,10 @@ func (l *Lab) Env(name string) []string {
 // Command returns a command that runs as a person, with their groups only.
 func (l *Lab) Command(name string, words ...string) *exec.Cmd {
 	p := l.people[name]
-	cmd := exec.Command(words[0], words[1:]...) //nolint:gosec,noctx // a test's own words
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env, cmd.Dir = l.Env(name), p.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
-		Uid: uint32(p.uid), Gid: uint32(p.gid), Groups: p.groups, //nolint:gosec // ids are 32 bits
+		Uid: uint32(p.uid), Gid: uint32(p.gid), Groups: p.groups,
 	}}
 	return cmd
 }
@@ -167,7 +167,7 @@ func (l *Lab) DS01(name string, args ...string) Result {
 // AtEngine runs docker on the engine's own socket, as root, past ds01.
 func (l *Lab) AtEngine(args ...string) string {
 	l.t.Helper()
-	cmd := exec.Command("docker", append([]string{"-H", l.Engine.Host()}, args...)...) //nolint:gosec,noctx // a test's own words
+	cmd := exec.Command("docker", append([]string{"-H", l.Engine.Host()}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		l.t.Fatalf("docker %v: %v\n%s", args, err, out)

@@ -1,0 +1,222 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/e2e/lab"
+)
+
+// long reports whether the long mode is wanted.
+func long() bool { return os.Getenv("DS01_TEST_LONG") != "" }
+
+// settled waits until ds01's records, the engine and the kernel agree, with
+// nothing pending and nothing in quarantine.
+func settled(t *testing.T, l *lab.Lab, patience time.Duration) {
+	t.Helper()
+	agree(t, l, patience, true)
+}
+
+// sound waits until they agree but for claims whose create is still open.
+func sound(t *testing.T, l *lab.Lab, patience time.Duration) {
+	t.Helper()
+	agree(t, l, patience, false)
+}
+
+func agree(t *testing.T, l *lab.Lab, patience time.Duration, strict bool) {
+	t.Helper()
+	var wrong []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if wrong = disagreements(l, strict); len(wrong) == 0 {
+			return
+		}
+	}
+	t.Fatalf("not settled within %s:\n%s", patience, strings.Join(wrong, "\n"))
+}
+
+// disagreements compares what ds01 says with what the engine and the kernel
+// have. Every card of the lab is granted whole.
+func disagreements(l *lab.Lab, strict bool) []string {
+	var wrong []string
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	engine, known := map[string]lab.Container{}, l.Containers()
+	for _, c := range l.EngineContainers() {
+		engine[c.ID] = c
+	}
+	claimed := map[string]string{} // slot → who
+	seen := map[string]bool{}
+	for _, k := range known {
+		who := k.EngineName + " " + k.ClaimState
+		if k.ClaimState != "released" {
+			for _, g := range k.GPUs {
+				if other, twice := claimed[g.Slot]; twice {
+					say("device %s is claimed twice: by %s and by %s", g.Slot, other, who)
+				}
+				claimed[g.Slot] = who
+			}
+		}
+		if k.ClaimState == "pending" {
+			if strict {
+				say("%s is pending", who)
+			}
+			continue
+		}
+		c, there := engine[k.ID]
+		switch {
+		case seen[k.ID]:
+			say("%s: its container is known twice", who)
+		case !there:
+			say("%s: the engine has no such container", who)
+		case strict && k.Quarantined:
+			say("%s is quarantined", who)
+		default:
+			wrong = append(wrong, compare(k, c)...)
+		}
+		seen[k.ID] = true
+	}
+	for id, c := range engine {
+		if !seen[id] {
+			say("%s: ds01 doesn't know it", c.Name)
+		}
+	}
+	wrong = append(wrong, sharedDevices(engine)...)
+	for _, g := range l.GPUs() {
+		if who, ok := claimed[g.Slot]; ok != (g.Holder != nil) {
+			say("device %s: claimed by %q, its holder is said to be %+v", g.Slot, who, g.Holder)
+		}
+	}
+	return append(wrong, strayMounts(l, engine)...)
+}
+
+// compare holds one record against its container.
+func compare(k apitype.Container, c lab.Container) []string {
+	var wrong []string
+	say := func(format string, args ...any) {
+		wrong = append(wrong, k.EngineName+": "+fmt.Sprintf(format, args...))
+	}
+	slots := []string{}
+	for _, g := range k.GPUs {
+		slots = append(slots, g.Slot)
+	}
+	if rules := c.Slots(); !slices.Equal(slots, rules) {
+		say("its claim has devices %v, its device rules %v", slots, rules)
+	}
+	if k.State != c.State.Status {
+		say("ds01 says it is %s, the engine %s", k.State, c.State.Status)
+	}
+	states := map[string][]string{
+		"running": {"running"}, "created": {"bound", "released"}, "exited": {"held", "released"},
+	}[c.State.Status]
+	if !k.Quarantined && !slices.Contains(states, k.ClaimState) {
+		say("it is %s, its claim %s", c.State.Status, k.ClaimState)
+	}
+	return wrong
+}
+
+// sharedDevices says which running containers may open the same device.
+func sharedDevices(engine map[string]lab.Container) []string {
+	var wrong []string
+	opens := map[string]string{}
+	for _, c := range engine {
+		if !c.State.Running {
+			continue
+		}
+		for _, slot := range c.Slots() {
+			if other, twice := opens[slot]; twice {
+				wrong = append(wrong, fmt.Sprintf("device %s opens in two running containers: %s and %s", slot, other, c.Name))
+			}
+			opens[slot] = c.Name
+		}
+	}
+	return wrong
+}
+
+// strayMounts says which of the lab's mounts no running container uses, which
+// are missing, and which mount points no container has.
+func strayMounts(l *lab.Lab, engine map[string]lab.Container) []string {
+	folder := filepath.Join(l.Root, "run/ds01/mnt")
+	wanted, points := map[string]bool{}, map[string]bool{}
+	for _, c := range engine {
+		for _, m := range c.Mounts {
+			if strings.HasPrefix(m.Source, folder+"/") {
+				wanted[m.Source] = wanted[m.Source] || c.State.Running
+				points[filepath.Dir(m.Source)] = true
+			}
+		}
+	}
+	var wrong []string
+	have := map[string]bool{}
+	for _, path := range mountPoints(folder) {
+		if have[path] {
+			wrong = append(wrong, "mounted twice: "+path)
+		}
+		if have[path] = true; !wanted[path] {
+			wrong = append(wrong, "mounted, but no running container uses it: "+path)
+		}
+	}
+	for path, running := range wanted {
+		if running && !have[path] {
+			wrong = append(wrong, "a running container's mount is gone: "+path)
+		}
+	}
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		if path := filepath.Join(folder, e.Name()); !points[path] {
+			wrong = append(wrong, "mount points that no container has: "+path)
+		}
+	}
+	return wrong
+}
+
+func mountPoints(folder string) []string {
+	table, _ := os.ReadFile("/proc/self/mountinfo")
+	var all []string
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], folder+"/") {
+			all = append(all, f[4])
+		}
+	}
+	return all
+}
+
+// containerGroups returns the control groups of containers below the lab's
+// engine: only persons' groups may be left when no container is.
+func containerGroups(l *lab.Lab) []string {
+	var all []string
+	root := "/sys/fs/cgroup"
+	for _, pattern := range []string{root + "/*" + l.Engine.CgroupParent(), root + l.Engine.CgroupParent()} {
+		tops, _ := filepath.Glob(pattern)
+		for _, top := range tops {
+			filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
+				if err == nil && d.IsDir() && len(d.Name()) == 64 {
+					all = append(all, path)
+				}
+				return nil
+			})
+		}
+	}
+	return all
+}
+
+// clean checks that nothing of any container is left.
+func clean(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	settled(t, l, 10*time.Second)
+	if n := len(l.Containers()); n > 0 {
+		t.Errorf("%d containers are left", n)
+	}
+	for _, g := range l.GPUs() {
+		if g.Holder != nil {
+			t.Errorf("device %s is still held: %+v", g.Slot, *g.Holder)
+		}
+	}
+	if groups := containerGroups(l); len(groups) > 0 {
+		t.Errorf("control groups of containers are left: %v", groups)
+	}
+}

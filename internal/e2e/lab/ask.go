@@ -1,0 +1,46 @@
+package lab
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Ask sends one request of the Docker API to the gateway as a person, with
+// curl, and returns the status and the body of the answer. body "" sends none.
+func (l *Lab) Ask(name, method, path, body string) (status int, answer string) {
+	l.t.Helper()
+	words := []string{
+		"curl", "-s", "--max-time", "10", "--unix-socket", l.GatewaySocket(), "-X", method,
+		"-w", "\n%{http_code}", "http://docker/v1.41" + path,
+	}
+	if body != "" {
+		words = append(words, "-H", "Content-Type: application/json", "--data-binary", body)
+	}
+	r := l.Run(name, words...)
+	cut := strings.LastIndex("\n"+r.Out, "\n")
+	status, err := strconv.Atoi(r.Out[cut:])
+	l.must(err)
+	return status, strings.TrimSpace(r.Out[:max(cut-1, 0)])
+}
+
+// GatewaySocket returns the path of the socket that people's clients use.
+func (l *Lab) GatewaySocket() string { return filepath.Join(l.Root, "run/docker.sock") }
+
+// Clients returns every stock docker client on PATH, each once.
+func (l *Lab) Clients() []string {
+	l.t.Helper()
+	var all []string
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path, err := filepath.EvalSymlinks(filepath.Join(dir, "docker"))
+		if err == nil && !slices.Contains(all, path) {
+			all = append(all, path)
+		}
+	}
+	if len(all) == 0 {
+		l.t.Fatal("no docker client on PATH; 'make deps' installs one")
+	}
+	return all
+}
