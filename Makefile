@@ -4,11 +4,13 @@ SHELL := /bin/bash
 # root's PATH after sudo or su may lack Go and the engine
 export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 
+# go-nvml calls functions that NVIDIA calls deprecated
+export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOTEST := go test -vet=off -race
 SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh
 
-.PHONY: help deps build demo test test-long lint fmt fuzz bench clean
+.PHONY: help deps build demo test test-long lint fmt fuzz bench deb clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +47,9 @@ fuzz: deps ## each fuzz target for ten seconds
 
 bench: deps ## the benchmarks
 	go test -vet=off -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+deb: build ## the Debian package, in bin/
+	tools/deb.sh
 
 clean: ## remove what was built
 	rm -rf bin

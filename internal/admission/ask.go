@@ -137,9 +137,6 @@ func readMount(m MountPoint) (MountAsk, error) {
 			return MountAsk{}, denied(notCreated, fmt.Sprintf("mount option %q would let mounts travel between container and host", o.Propagation),
 				"Leave it away.")
 		}
-		if o.CreateMountpoint.asked != "" {
-			return MountAsk{}, denied(notCreated, "CreateMountpoint would make directories as root", "Make the directory first: mkdir -p "+m.Source+".")
-		}
 	}
 	return MountAsk{Source: path.Clean(m.Source), Target: path.Clean(m.Target), ReadOnly: m.ReadOnly}, nil
 }

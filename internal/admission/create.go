@@ -140,7 +140,7 @@ func (g *Given) UnmarshalJSON(value []byte) error {
 // refused lists every field that nobody may set, with the reason.
 func (c *Create) refused() []refusal {
 	h := &c.HostConfig
-	return []refusal{
+	all := []refusal{
 		{"Domainname", c.Domainname, "a domain name can pose as another host"},
 		{"Volumes", c.Volumes, "volumes are not served; use a directory in your home"},
 		{"MacAddress", c.MacAddress, "addresses on the network are the engine's to give"},
@@ -191,6 +191,10 @@ func (c *Create) refused() []refusal {
 		{"HostConfig.VolumesFrom", h.VolumesFrom, "volumes are not served; use a directory in your home"},
 		{"HostConfig.Umask", h.Umask, "set it inside the container"},
 	}
+	for i := range h.Mounts {
+		all = append(all, h.Mounts[i].refused()...)
+	}
+	return all
 }
 
 type refusal struct {
@@ -211,6 +215,25 @@ type MountPoint struct {
 	VolumeOptions  Unset         `json:"VolumeOptions,omitzero"`
 	ImageOptions   Unset         `json:"ImageOptions,omitzero"`
 	ClusterOptions Unset         `json:"ClusterOptions,omitzero"`
+}
+
+// refused lists every field of a mount that nobody may set, with the reason.
+func (m *MountPoint) refused() []refusal {
+	bind, tmpfs := BindOptions{}, TmpfsOptions{}
+	if m.BindOptions != nil {
+		bind = *m.BindOptions
+	}
+	if m.TmpfsOptions != nil {
+		tmpfs = *m.TmpfsOptions
+	}
+	return []refusal{
+		{"HostConfig.Mounts.VolumeOptions", m.VolumeOptions, "volumes are not served; use a directory in your home"},
+		{"HostConfig.Mounts.ImageOptions", m.ImageOptions, "images are not mounted"},
+		{"HostConfig.Mounts.ClusterOptions", m.ClusterOptions, "volumes are not served; use a directory in your home"},
+		{"HostConfig.Mounts.BindOptions.CreateMountpoint", bind.CreateMountpoint, "it would make directories as root; make the directory first"},
+		{"HostConfig.Mounts.BindOptions.ReadOnlyForceRecursive", bind.ReadOnlyForceRecursive, "one directory is mounted, and nothing below it"},
+		{"HostConfig.Mounts.TmpfsOptions.Options", tmpfs.Options, "size and mode are served"},
+	}
 }
 
 // BindOptions is how a directory is mounted.

@@ -137,7 +137,7 @@ func reviewHost(c *Create, _ Subject, g Grant) error {
 		return denied(notCreated, "a negative --oom-score-adj makes others pay for your memory", "Leave it away.")
 	}
 	h.RestartPolicy = RestartPolicy{Name: "no"}
-	if h.LogConfig.Type != "none" {
+	if h.LogConfig.Config = nil; h.LogConfig.Type != "none" {
 		// A container's log never fills the disk.
 		h.LogConfig = LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}}
 	}
@@ -218,23 +218,26 @@ func reviewCPU(c *Create, s Subject, _ Grant) (err error) {
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
 func reviewUlimits(c *Create, s Subject, _ Grant) (err error) {
-	nofile := s.Limits.UlimitNofile
+	limit := s.Limits.UlimitNofile
+	nofile := Ulimit{Name: "nofile", Soft: limit.Value, Hard: limit.Value}
 	var kept []Ulimit
 	for _, u := range c.HostConfig.Ulimits {
 		switch u.Name {
 		case "core", "memlock", "stack", "nproc":
 			kept = append(kept, u)
 		case "nofile":
-			if u.Hard, err = within(s, "--ulimit nofile", "ulimit_nofile", u.Hard, nofile, count); err != nil {
+			if nofile.Hard, err = within(s, "--ulimit nofile", "ulimit_nofile", u.Hard, limit, count); err != nil {
 				return err
 			}
-			nofile = quantity.To(u.Hard)
+			if nofile.Soft = u.Soft; u.Soft <= 0 || u.Soft > nofile.Hard {
+				nofile.Soft = nofile.Hard
+			}
 		default:
 			return denied(notCreated, fmt.Sprintf("--ulimit %s is not served", u.Name), "core, memlock, nofile, nproc and stack are.")
 		}
 	}
-	if !nofile.Unlimited {
-		kept = append(kept, Ulimit{Name: "nofile", Soft: nofile.Value, Hard: nofile.Value})
+	if nofile.Hard > 0 { // zero is what nobody asked for, and what nobody limits
+		kept = append(kept, nofile)
 	}
 	c.HostConfig.Ulimits = kept
 	return nil
@@ -288,6 +291,9 @@ func reviewTmpfs(c *Create, s Subject, _ Grant) error {
 	for target, options := range c.HostConfig.Tmpfs {
 		if err := checkTarget(path.Clean(target)); err != nil {
 			return err
+		}
+		if _, twice := tmpfs[path.Clean(target)]; twice {
+			return refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("two mounts go to %s", path.Clean(target)), "Give each mount a path of its own.")
 		}
 		kept := []string{"nosuid", "nodev"}
 		for o := range strings.SplitSeq(options, ",") {

@@ -152,8 +152,8 @@ func (t *Table) Match(method, path, rawQuery string) (Match, error) {
 // ends well, only where there is none.
 func looksUp(segments []string) bool {
 	kinds := []string{"networks", "volumes", "services", "tasks", "nodes", "plugins", "secrets"}
-	return slices.Contains(kinds, segments[0]) && validID.MatchString(segments[min(1, len(segments)-1)]) &&
-		(len(segments) == 2 || len(segments) == 3 && segments[0] == "plugins" && segments[2] == "json")
+	named := len(segments) == 2 || len(segments) == 3 && segments[0] == "plugins" && segments[2] == "json"
+	return named && slices.Contains(kinds, segments[0]) && validID.MatchString(segments[1])
 }
 
 func unserved(method, path string) string { return method + " " + strconv.Quote(path) + " refused" }

@@ -5,9 +5,9 @@
 package cgroup
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,24 +16,19 @@ import (
 	"ds01.dev/ds01/internal/quantity"
 )
 
-// A Tree is the host's control groups.
+// A Tree is the host's control groups. It is safe for concurrent use.
 type Tree struct {
 	root    string
 	version int
 }
 
-// Controllers that v1 mounts apart and ds01 makes groups in.
-func controllers() []string {
-	return []string{"cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset"}
-}
-
 // Detect looks at the tree mounted at root, /sys/fs/cgroup on a host.
 func Detect(root string) (*Tree, error) {
-	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+	if exists(filepath.Join(root, "cgroup.controllers")) {
 		return &Tree{root: root, version: 2}, nil
 	}
 	for _, c := range []string{"cpu", "memory", "pids"} {
-		if _, err := os.Stat(filepath.Join(root, c, "cgroup.procs")); err != nil {
+		if !exists(filepath.Join(root, c, "cgroup.procs")) {
 			return nil, fmt.Errorf("no control groups at %s: neither v2 nor v1 with %s", root, c)
 		}
 	}
@@ -53,124 +48,28 @@ type Limits struct {
 
 // Ensure makes parent/group where it is missing and gives it the limits;
 // raising and lowering hold at once for what runs in it. parent is a path
-// such as /ds01.
-func (t *Tree) Ensure(ctx context.Context, parent, group string, l Limits) error {
+// such as /ds01. Where nothing has changed, nothing is written.
+//
+// On v1, whatever below the group has more processor time than the group's
+// new limit is lowered to it, and memory can't be lowered below what is in
+// use: that error is of kind problem.ErrLimit.
+func (t *Tree) Ensure(parent, group string, l Limits) error {
 	if t.version == 2 {
 		return t.ensure2(parent, group, l)
 	}
-	return t.ensure1(ctx, parent, group, l)
+	return t.ensure1(parent, group, l)
 }
 
-// period is the length over which processor time is counted, in microseconds.
-const period = 100_000
+// period is the length over which processor time is counted, and leastQuota
+// the least of it that the kernel takes, in microseconds.
+const (
+	period     = 100_000
+	leastQuota = 1000
+)
 
 // quota returns the processor time per period; ok is false without a limit.
 func quota(l quantity.Limit[quantity.CPUs]) (us int64, ok bool) {
-	return int64(l.Value) * period / 1e9, !l.Unlimited
-}
-
-func (t *Tree) ensure1(_ context.Context, parent, group string, l Limits) error {
-	for _, c := range controllers() {
-		if _, err := os.Stat(filepath.Join(t.root, c)); err != nil {
-			continue // not on this host
-		}
-		if err := makeGroup1(filepath.Join(t.root, c), parent, group, c == "cpuset"); err != nil {
-			return err
-		}
-	}
-	at := func(controller, file string) string { return filepath.Join(t.root, controller, parent, group, file) }
-	cpu := "-1"
-	if us, ok := quota(l.CPUs); ok {
-		cpu = strconv.FormatInt(us, 10)
-	}
-	return errors.Join(
-		write(at("cpu", "cpu.cfs_period_us"), strconv.Itoa(period)),
-		write(at("cpu", "cpu.cfs_quota_us"), cpu),
-		writeMemory1(at, l.Memory),
-		write(at("pids", "pids.max"), orMax(l.Tasks)),
-	)
-}
-
-func makeGroup1(root, parent, group string, cpuset bool) error {
-	dir := root
-	for part := range strings.SplitSeq(strings.Trim(filepath.Join(parent, group), "/"), "/") {
-		above := dir
-		dir = filepath.Join(dir, part)
-		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // the kernel's own mode
-			return fmt.Errorf("make group: %w", err)
-		}
-		if !cpuset {
-			continue
-		}
-		// A cpuset group can't be used before it has processors and memory.
-		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-			if err := inherit(filepath.Join(above, file), filepath.Join(dir, file)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func inherit(from, to string) error {
-	have, err := os.ReadFile(to) //nolint:gosec // a file of the kernel
-	if err != nil {
-		return fmt.Errorf("set up cpuset: %w", err)
-	}
-	if strings.TrimSpace(string(have)) != "" {
-		return nil
-	}
-	value, err := os.ReadFile(from) //nolint:gosec // a file of the kernel
-	if err != nil {
-		return fmt.Errorf("set up cpuset: %w", err)
-	}
-	return write(to, strings.TrimSpace(string(value)))
-}
-
-// writeMemory1 sets memory and, where the kernel counts it, memory with swap.
-// The sum may never be below the memory, so the order depends on the
-// direction.
-func writeMemory1(at func(controller, file string) string, l quantity.Limit[quantity.ByteSize]) error {
-	value := "-1"
-	if !l.Unlimited {
-		value = strconv.FormatInt(int64(l.Value), 10)
-	}
-	memory, sum := at("memory", "memory.limit_in_bytes"), at("memory", "memory.memsw.limit_in_bytes")
-	if _, err := os.Stat(sum); err != nil {
-		return write(memory, value)
-	}
-	if err := write(memory, value); err == nil { // going down
-		return write(sum, value)
-	}
-	return errors.Join(write(sum, value), write(memory, value)) // going up
-}
-
-func (t *Tree) ensure2(parent, group string, l Limits) error {
-	dir := t.root
-	for part := range strings.SplitSeq(strings.Trim(filepath.Join(parent, group), "/"), "/") {
-		for _, c := range []string{"cpu", "memory", "pids", "io", "cpuset"} {
-			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0o600) // one the host lacks is missed when its file is written
-		}
-		dir = filepath.Join(dir, part)
-		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // the kernel's own mode
-			return fmt.Errorf("make group: %w", err)
-		}
-	}
-	cpu := "max"
-	if us, ok := quota(l.CPUs); ok {
-		cpu = strconv.FormatInt(us, 10)
-	}
-	err := errors.Join(
-		write(filepath.Join(dir, "cpu.max"), fmt.Sprintf("%s %d", cpu, period)),
-		write(filepath.Join(dir, "memory.high"), orMax(l.MemoryHigh)),
-		write(filepath.Join(dir, "memory.max"), orMax(l.Memory)),
-		write(filepath.Join(dir, "pids.max"), orMax(l.Tasks)),
-	)
-	swap := filepath.Join(dir, "memory.swap.max")
-	if _, serr := os.Stat(swap); serr == nil && !l.Memory.Unlimited {
-		err = errors.Join(err, write(swap, "0"))
-	}
-	return err
+	return max(int64(l.Value)/1000*period/1e6, leastQuota), !l.Unlimited
 }
 
 func orMax[T ~int64](l quantity.Limit[T]) string {
@@ -180,20 +79,51 @@ func orMax[T ~int64](l quantity.Limit[T]) string {
 	return strconv.FormatInt(int64(l.Value), 10)
 }
 
-func write(path, value string) error {
-	if err := os.WriteFile(path, []byte(value), 0o600); err != nil { //nolint:gosec // a file of the kernel
-		return fmt.Errorf("set %s to %s: %w", filepath.Base(path), value, err)
+// levels returns the directories from below root down to a group.
+func levels(root, parent, group string) []string {
+	var all []string
+	for part := range strings.SplitSeq(strings.Trim(filepath.Join(parent, group), "/"), "/") {
+		root = filepath.Join(root, part)
+		all = append(all, root)
+	}
+	return all
+}
+
+// makeGroup makes one group; one that exists is no error.
+func makeGroup(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // the kernel's own mode
+		return fmt.Errorf("make group: %w", err)
 	}
 	return nil
 }
 
-// Remove removes parent/group and then parent, where they are empty. One that
-// is in use is an error that wraps syscall.EBUSY.
+// set gives a file of the kernel a value where it has another one: a change
+// of limits takes locks and looks through all processors.
+func set(path, value string) error {
+	if have, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(have)) == value { //nolint:gosec // a file of the kernel
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(value), 0o600); err != nil { //nolint:gosec // a file of the kernel
+		if !exists(path) { // making a file there isn't permitted
+			err = fs.ErrNotExist
+		}
+		return fmt.Errorf("set %s to %s: %w", path, value, err)
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// Remove removes parent/group and then parent, where they are empty. A group
+// that isn't there is no error; one that is in use is one that wraps
+// syscall.EBUSY.
 func (t *Tree) Remove(parent, group string) error {
 	var errs []error
 	for _, root := range t.roots() {
-		dir := filepath.Join(root, parent, group)
-		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(filepath.Join(root, parent, group)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("remove group: %w", err))
 			continue
 		}
@@ -202,13 +132,16 @@ func (t *Tree) Remove(parent, group string) error {
 	return errors.Join(errs...)
 }
 
+// roots returns the roots of the hierarchies that ds01 makes groups in.
 func (t *Tree) roots() []string {
 	if t.version == 2 {
 		return []string{t.root}
 	}
 	var all []string
-	for _, c := range controllers() {
-		all = append(all, filepath.Join(t.root, c))
+	for _, c := range []string{"cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset"} {
+		if dir := filepath.Join(t.root, c); exists(dir) { // else not on this host
+			all = append(all, dir)
+		}
 	}
 	return all
 }

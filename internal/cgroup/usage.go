@@ -16,7 +16,6 @@ type Usage struct {
 	MemoryBytes int64 // without page cache that can go at once, as docker stats counts
 	MemoryLimit int64 // 0: none
 	Pids        int64
-	OOMKills    int64 // processes ended for lack of memory so far
 }
 
 // Usage reads a group, such as /ds01/u1001 or that of a container below it.
@@ -39,7 +38,6 @@ func (t *Tree) usage1(group string) (Usage, error) {
 		MemoryBytes: r.number(at("memory", "memory.usage_in_bytes")) - r.field(at("memory", "memory.stat"), "total_inactive_file"),
 		MemoryLimit: r.number(at("memory", "memory.limit_in_bytes")),
 		Pids:        r.number(at("pids", "pids.current")),
-		OOMKills:    r.field(at("memory", "memory.oom_control"), "oom_kill"),
 	}
 	if u.MemoryLimit >= unlimited {
 		u.MemoryLimit = 0
@@ -55,7 +53,6 @@ func (t *Tree) usage2(dir string) (Usage, error) {
 		MemoryBytes: r.number(filepath.Join(dir, "memory.current")) - r.field(filepath.Join(dir, "memory.stat"), "inactive_file"),
 		MemoryLimit: r.number(filepath.Join(dir, "memory.max")),
 		Pids:        r.number(filepath.Join(dir, "pids.current")),
-		OOMKills:    r.field(filepath.Join(dir, "memory.events"), "oom_kill"),
 	}
 	u.MemoryBytes = max(u.MemoryBytes, 0)
 	return u, r.err

@@ -142,7 +142,7 @@ func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, er
 			Next: `Administrators: set "exec-opts": ["native.cgroupdriver=cgroupfs"] in the engine's daemon.json.`,
 		}
 	}
-	err := h.tree.Ensure(ctx, h.parent(), group(uid), cgroup.Limits{
+	err := h.tree.Ensure(h.parent(), group(uid), cgroup.Limits{
 		CPUs: l.Aggregate.CPUs, Memory: l.Aggregate.Memory, MemoryHigh: l.Aggregate.MemoryHigh, Tasks: l.Aggregate.Tasks,
 	})
 	return filepath.Join(h.parent(), group(uid)), err

@@ -70,7 +70,7 @@ func TestOfSixtyFourRequestsWithAQuotaOfOneEachPersonGetsOne(t *testing.T) {
 			t.Errorf("round %d: %d people hold the devices, not 8", round, len(owners))
 		}
 		for _, why := range refused {
-			if !strings.Contains(why, "you hold 1/1 devices") || !strings.Contains(why, "max_mig_instances is 1 (group student") || !strings.Contains(why, "resource-limits.yaml:") {
+			if !strings.Contains(why, "you hold 1/1 devices") || !strings.Contains(why, "max_mig_instances is 1 (groups.student, resource-limits.yaml:4)") {
 				t.Errorf("round %d: an unclear refusal: %s", round, why)
 			}
 		}

@@ -81,11 +81,42 @@ func bodyOf(r admission.Route) string {
 	return `{"Cmd":["touch","/tmp/reached"]}`
 }
 
-// TestAnotherPersonsContainerIsNotThere asks about alice's container as bob on
+// TestTenants is what people see of one another: the stories share a lab, and
+// each leaves it empty.
+func TestTenants(t *testing.T) {
+	l := start(t, lab.Options{Outside: []string{"otto"}, Admins: []string{"ada"}})
+	for name, story := range map[string]func(*testing.T, *lab.Lab){
+		"another person's container is not there":        anotherPersonsContainerIsNotThere,
+		"another person's command is not there":          anotherPersonsCommandIsNotThere,
+		"stock clients show only one's own":              stockClientsShowOnlyOnesOwn,
+		"live events are one's own":                      liveEventsAreOnesOwn,
+		"names are per person":                           namesArePerPerson,
+		"a container without a name gets one":            aContainerWithoutANameGetsOne,
+		"people in no group are refused":                 peopleInNoGroupAreRefused,
+		"administrators see and reach everything":        administratorsSeeAndReachEverything,
+		"who is over a limit hears which and whence":     whoIsOverALimitHearsWhichAndWhence,
+		"processes inside containers are refused":        processesInsideContainersAreRefused,
+		"the gateway's socket can't go into a container": theSocketCantGoIntoAContainer,
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer clearAll(l)
+			story(t, l)
+		})
+	}
+}
+
+// clearAll removes everybody's containers.
+func clearAll(l *lab.Lab) {
+	for _, c := range l.Containers() {
+		l.AtEngine("rm", "-f", c.ID)
+	}
+	l.Eventually("every container is forgotten", 10*time.Second, func() bool { return len(l.Containers()) == 0 })
+}
+
+// anotherPersonsContainerIsNotThere asks about alice's container as bob on
 // every served route, by every way to write it. The answer is the one for a
 // container that doesn't exist, to the letter.
-func TestAnotherPersonsContainerIsNotThere(t *testing.T) {
-	l := start(t, lab.Options{})
+func anotherPersonsContainerIsNotThere(t *testing.T, l *lab.Lab) {
 	id := l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sleep", "1000")
 	unknown := strings.Repeat("0123456789abcdef", 4)
 	references := map[string]string{
@@ -113,8 +144,7 @@ func TestAnotherPersonsContainerIsNotThere(t *testing.T) {
 	}
 }
 
-func TestAnotherPersonsCommandIsNotThere(t *testing.T) {
-	l := start(t, lab.Options{})
+func anotherPersonsCommandIsNotThere(t *testing.T, l *lab.Lab) {
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sleep", "1000")
 	_, answer := l.Ask("alice", "POST", "/containers/web/exec", `{"Cmd":["touch","/tmp/reached"]}`)
 	var made struct{ ID string }
@@ -138,17 +168,11 @@ func TestAnotherPersonsCommandIsNotThere(t *testing.T) {
 	})
 }
 
-func TestStockClientsShowOnlyOnesOwn(t *testing.T) {
-	l := start(t, lab.Options{})
+func stockClientsShowOnlyOnesOwn(t *testing.T, l *lab.Lab) {
 	eachClient(t, l, func(t *testing.T, docker string) {
 		since := l.OK("root", "date", "+%s.%N")
 		hers := l.OK("alice", docker, "run", "-d", "--name", "web", "busybox", "sleep", "1000")
 		his := l.OK("bob", docker, "run", "-d", "--name", "web", "busybox", "sleep", "1000")
-		defer func() {
-			l.OK("alice", docker, "rm", "-f", "web")
-			l.OK("bob", docker, "rm", "-f", "web")
-		}()
-
 		if got := l.OK("bob", docker, "ps", "-aq", "--no-trunc"); got != his {
 			t.Errorf("bob sees %s, want only %s", got, his)
 		}
@@ -177,16 +201,16 @@ func TestStockClientsShowOnlyOnesOwn(t *testing.T) {
 		if got := l.OK("alice", docker, "ps", "-q", "--no-trunc"); got != hers {
 			t.Errorf("alice's container runs no longer: %s", got)
 		}
+		l.OK("alice", docker, "rm", "-f", "web")
+		l.OK("bob", docker, "rm", "-f", "web")
 	})
 }
 
-func TestNamesArePerPerson(t *testing.T) {
-	l := start(t, lab.Options{})
+func namesArePerPerson(t *testing.T, l *lab.Lab) {
 	eachClient(t, l, func(t *testing.T, docker string) {
 		for _, who := range []string{"alice", "bob"} {
 			id := l.OK(who, docker, "run", "-d", "--name", "web", "busybox", "sleep", "1000")
 			other := l.OK(who, docker, "run", "-d", "--name", "web2", "busybox", "sleep", "1000")
-			defer l.OK(who, docker, "rm", "-f", id, other)
 			if got := l.OK(who, docker, "ps", "-q", "--no-trunc", "--filter", "name=^/web$"); got != id {
 				t.Errorf("%s's /web is %q, want %s", who, got, id)
 			}
@@ -201,6 +225,7 @@ func TestNamesArePerPerson(t *testing.T) {
 				t.Errorf("a second web of %s's: exit code %d: %s", who, r.Code, r.Err)
 			}
 			lacks(t, r.Err, "._.", l.Login("alice"))
+			l.OK(who, docker, "rm", "-f", id, other)
 		}
 	})
 	if status, answer := l.Ask("alice", "POST", "/containers/create?name=a._.b", `{"Image":"busybox"}`); status != 400 {
@@ -212,8 +237,7 @@ func TestNamesArePerPerson(t *testing.T) {
 	}
 }
 
-func TestAContainerWithoutANameGetsOne(t *testing.T) {
-	l := start(t, lab.Options{})
+func aContainerWithoutANameGetsOne(t *testing.T, l *lab.Lab) {
 	eachClient(t, l, func(t *testing.T, docker string) {
 		l.OK("alice", docker, "run", "-d", "busybox", "sleep", "1000")
 		name := l.OK("alice", docker, "ps", "-l", "--format", "{{.Names}}")

@@ -74,7 +74,7 @@ func ask(c *http.Client, method, path, body string) ([]byte, error) {
 
 // lists times the list through ds01 and the engine's own, turn about, on
 // connections that stay open.
-func lists(b *testing.B, what string, target float64, ours, engine *http.Client, n, expectOurs, expectEngine int) {
+func lists(b *testing.B, what string, target float64, n int, ours, engine *http.Client, expectOurs, expectEngine int) {
 	b.Helper()
 	list := func(c *http.Client, expect int) time.Duration {
 		began := time.Now()

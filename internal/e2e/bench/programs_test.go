@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"ds01.dev/ds01/internal/docker/scratch"
 	"ds01.dev/ds01/internal/e2e/lab"
 )
 
-// direct returns docker on the engine's own socket, as root.
-func direct(l *lab.Lab, args ...string) *exec.Cmd {
-	return exec.Command("docker", append([]string{"-H", l.Engine.Host()}, args...)...)
+// direct returns docker on an engine's own socket, as root.
+func direct(e *scratch.Engine, args ...string) *exec.Cmd {
+	return exec.Command("docker", append([]string{"-H", e.Host()}, args...)...)
 }
 
 // timed runs a copy of a command to its end.
@@ -57,14 +58,14 @@ func programs(b *testing.B, what string, target float64, n int, ours, theirs *ex
 const pairs = 60
 
 // runs times short containers, without a GPU and with one.
-func runs(b *testing.B, l *lab.Lab) {
+func runs(b *testing.B, l *lab.Lab, alone *scratch.Engine) {
 	b.Helper()
 	container := []string{"run", "--rm", "busybox", "true"}
 	alice := func(args ...string) *exec.Cmd { return l.Command("alice", append([]string{"docker"}, args...)...) }
-	programs(b, "`docker run --rm`, true(1)", 1.05, pairs, alice(container...), direct(l, container...))
+	programs(b, "`docker run --rm`, true(1)", 1.05, pairs, alice(container...), direct(alone, container...))
 
 	device := []string{"run", "--rm", "--gpus", "1", "busybox", "true"}
-	programs(b, "`docker run --rm --gpus 1`, true(1)", 1.05, pairs, alice(device...), direct(l, sameDevice(b, l)...))
+	programs(b, "`docker run --rm --gpus 1`, true(1)", 1.05, pairs, alice(device...), direct(alone, sameDevice(b, l)...))
 }
 
 // sameDevice returns a run at the engine with the nodes and rules that ds01

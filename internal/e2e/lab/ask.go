@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Ask sends one request of the Docker API to the gateway as a person, with
@@ -43,4 +45,13 @@ func (l *Lab) Clients() []string {
 		l.t.Fatal("no docker client on PATH; 'make deps' installs one")
 	}
 	return all
+}
+
+// Reload makes the daemon read its files again and waits until it has.
+func (l *Lab) Reload() {
+	l.t.Helper()
+	const reloaded = "configuration reloaded"
+	seen := strings.Count(l.Log(), reloaded)
+	l.Signal(syscall.SIGHUP)
+	l.Eventually("the daemon has read its files again", 10*time.Second, func() bool { return strings.Count(l.Log(), reloaded) > seen })
 }

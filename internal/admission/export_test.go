@@ -1,0 +1,15 @@
+package admission
+
+// A Refusal is one field that nobody may set, with the reason.
+type Refusal struct{ Field, Why string }
+
+// Refusals returns what the review of a create request refuses, for the page
+// that lists it.
+func Refusals() []Refusal {
+	c := Create{HostConfig: HostConfig{Mounts: []MountPoint{{}}}}
+	var all []Refusal
+	for _, r := range c.refused() {
+		all = append(all, Refusal{r.field, r.why})
+	}
+	return all
+}

@@ -1,0 +1,176 @@
+package admission_test
+
+import (
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/problem"
+)
+
+func TestMatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, path, query string
+		op                  admission.Op
+		version, param      string
+	}{
+		"without a version":             {"GET", "/_ping", "", admission.Ping, "", ""},
+		"with a version":                {"GET", "/v1.41/_ping", "", admission.Ping, "1.41", ""},
+		"by name":                       {"POST", "/v1.41/containers/web_1.x-y/start", "", admission.ContainerStart, "1.41", "web_1.x-y"},
+		"a container called create":     {"POST", "/v1.41/containers/create/start", "", admission.ContainerStart, "1.41", "create"},
+		"create itself":                 {"POST", "/v1.41/containers/create", "name=web", admission.ContainerCreate, "1.41", ""},
+		"the list":                      {"GET", "/v1.51/containers/json", "all=1", admission.ContainerList, "1.51", ""},
+		"a container called json":       {"GET", "/v1.51/containers/json/json", "", admission.ContainerInspect, "1.51", "json"},
+		"an image with slashes":         {"GET", "/v1.51/images/ghcr.io/a/b:1.2/json", "", admission.ImageInspect, "1.51", "ghcr.io/a/b:1.2"},
+		"an image by digest":            {"GET", "/images/busybox@sha256:abc/json", "", admission.ImageInspect, "", "busybox@sha256:abc"},
+		"the list of images":            {"GET", "/images/json", "", admission.ImageList, "", ""},
+		"an empty key we don't know":    {"GET", "/images/json", "filter=", admission.ImageList, "", ""},
+		"an exec":                       {"POST", "/exec/0123abcd/start", "", admission.ExecStart, "", "0123abcd"},
+		"values are kept as they stand": {"GET", "/containers/web/top", "ps_args=-o%20pid", admission.ContainerTop, "", "web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := admission.NewTable().Match(c.method, c.path, c.query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Op != c.op || m.Version != c.version || m.Param != c.param {
+				t.Errorf("got %+v", m)
+			}
+		})
+	}
+}
+
+func TestWhatIsNoRouteIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, path, query string
+		kind                error
+	}{
+		"an encoded slash":                {"POST", "/v1.40%2fcontainers%2fcreate", "", problem.ErrInvalid},
+		"an encoded letter":               {"POST", "/v1.40/containers/%63reate", "", problem.ErrInvalid},
+		"an encoded question mark":        {"POST", "/containers/victim%3fx=/start", "", problem.ErrInvalid},
+		"an encoded NUL":                  {"POST", "/containers/x%00/start", "", problem.ErrInvalid},
+		"two slashes":                     {"POST", "/v1.40//containers/create", "", problem.ErrInvalid},
+		"a slash at the end":              {"POST", "/v1.40/containers/create/", "", problem.ErrInvalid},
+		"dots":                            {"POST", "/v1.40/x/../containers/create", "", problem.ErrInvalid},
+		"one dot":                         {"POST", "/v1.40/./containers/create", "", problem.ErrInvalid},
+		"encoded dots":                    {"POST", "/v1.40/x/%2e%2e/containers/create", "", problem.ErrInvalid},
+		"a backslash":                     {"POST", `/v1.40\containers\create`, "", problem.ErrInvalid},
+		"no path":                         {"GET", "", "", problem.ErrInvalid},
+		"a host for a path":               {"GET", "http://evil/v1.51/info", "", problem.ErrInvalid},
+		"the root":                        {"GET", "/", "", problem.ErrInvalid},
+		"a version and nothing else":      {"GET", "/v1.41", "", problem.ErrDenied},
+		"a version of dots":               {"GET", "/v...../_ping", "", problem.ErrDenied},
+		"a version too large":             {"GET", "/v999999/_ping", "", problem.ErrDenied},
+		"a version with one digit":        {"GET", "/v1.4/_ping", "", problem.ErrDenied},
+		"another major version":           {"GET", "/v2.41/_ping", "", problem.ErrDenied},
+		"two versions":                    {"GET", "/v1.41/v1.41/_ping", "", problem.ErrDenied},
+		"a greedy name":                   {"POST", "/containers/a/b/exec", "", problem.ErrDenied},
+		"a greedy name before create":     {"POST", "/containers/a/containers/create", "", problem.ErrDenied},
+		"a name that begins with a dash":  {"POST", "/containers/-x/start", "", problem.ErrDenied},
+		"a name with a space":             {"POST", "/containers/a b/start", "", problem.ErrDenied},
+		"a method of another route":       {"DELETE", "/containers/a/exec", "", problem.ErrDenied},
+		"HEAD of archive":                 {"HEAD", "/containers/a/archive", "", problem.ErrDenied},
+		"OPTIONS":                         {"OPTIONS", "/containers/json", "", problem.ErrDenied},
+		"archive":                         {"GET", "/containers/a/archive", "path=/", problem.ErrDenied},
+		"export":                          {"GET", "/containers/a/export", "", problem.ErrDenied},
+		"update":                          {"POST", "/containers/a/update", "", problem.ErrDenied},
+		"rename":                          {"POST", "/containers/a/rename", "name=b", problem.ErrDenied},
+		"commit":                          {"POST", "/commit", "container=a", problem.ErrDenied},
+		"build":                           {"POST", "/build", "", problem.ErrDenied},
+		"the session of BuildKit":         {"POST", "/session", "", problem.ErrDenied},
+		"gRPC of BuildKit":                {"POST", "/grpc", "", problem.ErrDenied},
+		"attach by websocket":             {"GET", "/containers/a/attach/ws", "", problem.ErrDenied},
+		"profiles of the engine":          {"GET", "/debug/pprof/heap", "", problem.ErrDenied},
+		"plugins":                         {"POST", "/plugins/pull", "remote=x", problem.ErrDenied},
+		"swarm":                           {"POST", "/swarm/init", "", problem.ErrDenied},
+		"services":                        {"POST", "/services/create", "", problem.ErrDenied},
+		"volumes":                         {"POST", "/volumes/create", "", problem.ErrDenied},
+		"networks":                        {"POST", "/networks/create", "", problem.ErrDenied},
+		"pruning":                         {"POST", "/containers/prune", "", problem.ErrDenied},
+		"disk usage of everybody":         {"GET", "/system/df", "", problem.ErrDenied},
+		"a query key given twice":         {"POST", "/containers/create", "name=a&name=b", problem.ErrInvalid},
+		"a query with a semicolon":        {"POST", "/containers/create", "name=a;name=b", problem.ErrInvalid},
+		"a query that can't be unescaped": {"POST", "/containers/create", "name=%zz", problem.ErrInvalid},
+		"a query key we don't know":       {"POST", "/containers/a/start", "checkpoint=x", problem.ErrDenied},
+		"a folder for a checkpoint":       {"POST", "/containers/a/start", "checkpoint-dir=/", problem.ErrDenied},
+		"a key in another case":           {"POST", "/containers/create", "Name=a", problem.ErrDenied},
+		"an image from an address":        {"POST", "/images/create", "fromSrc=http://169.254.169.254/", problem.ErrDenied},
+		"an image that climbs":            {"GET", "/images/a/../../b/json", "", problem.ErrInvalid},
+		"one network that isn't there":    {"GET", "/networks/x", "", problem.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := admission.NewTable().Match(c.method, c.path, c.query)
+			if c.kind == problem.ErrNotFound {
+				if problem.HTTPStatus(err) != 404 {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			wantProblem(t, err, c.kind, "")
+		})
+	}
+}
+
+func TestEachRouteIsFoundByWhatItSays(t *testing.T) {
+	table := admission.NewTable()
+	for _, r := range admission.Routes() {
+		target := strings.NewReplacer("{id}", "web", "{image}", "library/busybox:1").Replace(r.Pattern)
+		var query url.Values = map[string][]string{}
+		for _, key := range r.Query {
+			query.Set(key, "1")
+		}
+		m, err := table.Match(r.Method, "/v1.41"+target, query.Encode())
+		if err != nil || m.Op != r.Op || len(m.Query) != len(r.Query) {
+			t.Errorf("%s %s: %+v, %v", r.Method, r.Pattern, m, err)
+		}
+		if r.Body && r.Method != "POST" {
+			t.Errorf("%s %s has a body", r.Method, r.Pattern)
+		}
+	}
+}
+
+func TestCheckPsArguments(t *testing.T) {
+	for _, args := range []string{"", "-ef", "aux", "-o pid,cmd", "--sort=-rss"} {
+		if err := admission.CheckPsArguments(args); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	for _, args := range []string{"-F /etc/shadow", "-o pid;id", "$(id)", "-e\n-f", "`id`"} {
+		wantProblem(t, admission.CheckPsArguments(args), problem.ErrDenied, "")
+	}
+}
+
+// FuzzMatch: whatever matches can be put together again to a path that is
+// clean, needs no escaping and is a row of the table.
+func FuzzMatch(f *testing.F) {
+	f.Add("GET", "/v1.41/containers/web/json", "size=1")
+	f.Add("GET", "/v1.41", "")
+	f.Add("POST", "/v1.40%2fcontainers%2fcreate", "name=a;b")
+	f.Add("GET", "/images/ghcr.io/a/b:1/json", "manifests=1")
+	f.Add("GET", "/networks/x", "")
+	table := admission.NewTable()
+	f.Fuzz(func(t *testing.T, method, target, query string) {
+		m, err := table.Match(method, target, query)
+		if err != nil {
+			return
+		}
+		rebuilt := strings.NewReplacer("{id}", m.Param, "{image}", m.Param).Replace(m.Pattern)
+		if path.Clean(rebuilt) != rebuilt || (&url.URL{Path: rebuilt}).EscapedPath() != rebuilt || strings.ContainsAny(rebuilt, "?#") {
+			t.Fatalf("%q became %q", target, rebuilt)
+		}
+		if m.Version != "" && !strings.HasPrefix(target, "/v"+m.Version+"/") {
+			t.Fatalf("%q has version %q", target, m.Version)
+		}
+		if strings.TrimPrefix(target, "/v"+m.Version) != rebuilt {
+			t.Fatalf("%q became %q", target, rebuilt)
+		}
+		for key, values := range m.Query {
+			if len(values) != 1 || !slices.Contains(m.Route.Query, key) {
+				t.Fatalf("query %v on %s", m.Query, m.Pattern)
+			}
+		}
+	})
+}

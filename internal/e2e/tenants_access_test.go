@@ -1,0 +1,203 @@
+package e2e_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/e2e/lab"
+)
+
+// output collects what a running command prints.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// background starts a command as a person; the test's end ends it.
+func background(t *testing.T, l *lab.Lab, who string, words ...string) (*output, func()) {
+	t.Helper()
+	cmd, out := l.Command(who, words...), &output{}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() {
+		cmd.Process.Kill() // it may have ended
+		cmd.Wait()
+	})
+	t.Cleanup(end)
+	return out, end
+}
+
+func liveEventsAreOnesOwn(t *testing.T, l *lab.Lab) {
+	alice, _ := background(t, l, "alice", "docker", "events", "--format", "{{.Action}} {{.ID}}")
+	bob, _ := background(t, l, "bob", "docker", "events", "--format", "{{.Action}} {{.ID}}")
+	ada, _ := background(t, l, "ada", "docker", "events", "--format", "{{.Action}} {{.ID}}")
+	// An event before a stream has begun isn't in it, so containers are made until one is.
+	var his string
+	l.Eventually("everybody hears of what is theirs", 20*time.Second, func() bool {
+		l.OK("alice", "docker", "run", "--rm", "busybox", "true")
+		his = l.OK("bob", "docker", "run", "-d", "busybox", "true")
+		l.OK("bob", "docker", "rm", "-f", his)
+		return strings.Contains(alice.String(), "start") && strings.Contains(bob.String(), "destroy "+his) && strings.Contains(ada.String(), "destroy "+his)
+	})
+	contains(t, bob.String(), "create "+his, "start "+his, "die "+his)
+	lacks(t, alice.String(), his)
+}
+
+func peopleInNoGroupAreRefused(t *testing.T, l *lab.Lab) {
+	for _, r := range admission.Routes() {
+		if r.Method == "HEAD" {
+			continue // without a body there is no message
+		}
+		path := strings.NewReplacer("{id}", "web", "{image}", "busybox").Replace(r.Pattern)
+		status, answer := l.Ask("otto", r.Method, path, bodyOf(r))
+		if status != 403 || !strings.Contains(answer, "group") {
+			t.Errorf("%s %s: status %d, want 403 that names the group: %s", r.Method, path, status, answer)
+		}
+	}
+	eachClient(t, l, func(t *testing.T, docker string) {
+		r := l.Run("otto", docker, "ps")
+		if r.Code == 0 {
+			t.Error("otto lists containers")
+		}
+		contains(t, r.Err, "ds01:", l.Login("otto"), "ds01 doctor")
+	})
+	if r := l.DS01("otto", "container", "list"); r.Code != 5 {
+		t.Errorf("container list: exit code %d, want 5: %s", r.Code, r.Err)
+	}
+}
+
+func administratorsSeeAndReachEverything(t *testing.T, l *lab.Lab) {
+	hers := l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sleep", "1000")
+	his := l.OK("bob", "docker", "run", "-d", "--name", "web", "busybox", "sleep", "1000")
+	own := l.OK("ada", "docker", "run", "-d", "--name", "web", "busybox", "sleep", "1000")
+	for _, admin := range []string{"ada", "root"} {
+		contains(t, l.OK(admin, "docker", "ps", "-q", "--no-trunc"), hers, his, own)
+	}
+	if got := l.OK("ada", "docker", "inspect", "-f", "{{.Id}}", "web"); got != own {
+		t.Errorf("ada's web is %s, want her own", got)
+	}
+	engineName := fmt.Sprintf("web._.%d", l.UID("bob"))
+	if got := l.OK("ada", "docker", "exec", engineName, "hostname"); got == "" {
+		t.Error("ada's command in bob's container says nothing")
+	}
+	l.OK("ada", "docker", "stop", "-t", "0", hers)
+	l.OK("root", "docker", "rm", "-f", engineName)
+	if got := l.OK("alice", "docker", "inspect", "-f", "{{.State.Status}}", "web"); got != "exited" {
+		t.Errorf("alice's container is %s after ada stopped it", got)
+	}
+	if got := l.OK("bob", "docker", "ps", "-aq"); got != "" {
+		t.Errorf("bob's container is still there: %s", got)
+	}
+	if r := l.DS01("alice", "container", "list", "--user", l.Login("bob")); r.Code != 5 {
+		t.Errorf("alice acts for bob: exit code %d, want 5: %s", r.Code, r.Err)
+	}
+}
+
+// whoIsOverALimitHearsWhichAndWhence gives carol an override of one device, so
+// that the refusal has a rule and a line to name.
+func whoIsOverALimitHearsWhichAndWhence(t *testing.T, l *lab.Lab) {
+	l.Write("etc/ds01/resource-limits.yaml", fmt.Sprintf(`defaults:
+  max_mig_instances: 3
+  max_gpu_share: 3
+  max_containers_per_user: 2
+user_overrides:
+  %s:
+    max_mig_instances: 1
+    reason: a test
+`, l.Login("carol")))
+	defer func() {
+		os.Remove(filepath.Join(l.Root, "etc/ds01/resource-limits.yaml"))
+		l.Reload()
+	}()
+	l.Reload()
+	l.OK("carol", "docker", "run", "-d", "--name", "one", "--gpus", "1", "busybox", "sleep", "1000")
+	whence := []string{"1/1", "max_mig_instances", "user_overrides." + l.Login("carol"), "resource-limits.yaml:7"}
+	eachClient(t, l, func(t *testing.T, docker string) {
+		r := l.Run("carol", docker, "run", "-d", "--name", "two", "--gpus", "1", "busybox", "sleep", "1000")
+		if r.Code != 125 {
+			t.Errorf("exit code %d, want docker's 125", r.Code)
+		}
+		contains(t, r.Err, whence...)
+	})
+	r := l.DS01("carol", "container", "deploy", "two", "--gpus", "1", "--background")
+	if r.Code != 5 {
+		t.Errorf("container deploy: exit code %d, want 5", r.Code)
+	}
+	contains(t, r.Err, whence...)
+	if status, _ := l.Ask("carol", "POST", "/containers/create", `{"Image":"busybox","HostConfig":{"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]]}]}}`); status != 429 {
+		t.Errorf("status %d, want 429", status)
+	}
+	l.OK("carol", "docker", "run", "-d", "--name", "two", "busybox", "sleep", "1000")
+	r = l.Docker("carol", "run", "-d", "--name", "three", "busybox", "sleep", "1000")
+	contains(t, r.Err, "2 containers", "limit is 2", "max_containers_per_user", "resource-limits.yaml:4")
+	if got := len(l.Containers()); got != 2 {
+		t.Errorf("%d containers after the refusals, want 2", got)
+	}
+}
+
+// processesInsideContainersAreRefused connects from the namespaces of a real
+// container of alice's, with her own uid where that namespace has it, and from
+// a namespace that she makes herself.
+func processesInsideContainersAreRefused(t *testing.T, l *lab.Lab) {
+	l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sleep", "1000")
+	pid := l.OK("alice", "docker", "inspect", "-f", "{{.State.Pid}}", "web")
+	curl := []string{"curl", "-s", "--unix-socket", l.GatewaySocket(), "http://docker/v1.41/containers/json"}
+	api := []string{"curl", "-s", "--unix-socket", filepath.Join(l.Root, "run/ds01/ds01.sock"), "http://ds01/v1/containers"}
+	uid := fmt.Sprint(l.UID("alice"))
+	for name, from := range map[string]struct {
+		who   string
+		words []string
+	}{
+		"the container's user namespace as root":   {"root", []string{"nsenter", "-t", pid, "-U", "-S", "0", "-G", "0"}},
+		"the container's pid namespace as alice":   {"root", []string{"nsenter", "-t", pid, "-p", "setpriv", "--reuid", uid, "--clear-groups"}},
+		"a user namespace of alice's own":          {"alice", []string{"unshare", "-U", "-r"}},
+		"a user namespace in which she is alice":   {"alice", []string{"unshare", "-U", "--map-user=" + uid}},
+		"a pid namespace below one of alice's own": {"alice", []string{"unshare", "-U", "-r", "-p", "-f"}},
+	} {
+		for _, call := range [][]string{curl, api} {
+			r := l.Run(from.who, append(append([]string{}, from.words...), call...)...)
+			if r.Code != 0 || !strings.Contains(r.Out, "container") || !strings.Contains(r.Out, "refused") || strings.Contains(r.Out, "web") {
+				t.Errorf("%s: exit code %d: %s %s", name, r.Code, r.Out, r.Err)
+			}
+		}
+	}
+	if r := l.Run("alice", curl...); !strings.Contains(r.Out, "/web") {
+		t.Errorf("alice herself is refused too: %s", r.Out)
+	}
+}
+
+func theSocketCantGoIntoAContainer(t *testing.T, l *lab.Lab) {
+	home, socket := l.Home("alice"), l.GatewaySocket()
+	l.OK("alice", "ln", "-s", socket, "link")
+	l.OK("alice", "python3", "-c", "import socket; socket.socket(socket.AF_UNIX).bind('own.sock')")
+	for name, source := range map[string]string{
+		"the gateway's socket": socket, "its folder": filepath.Dir(socket), "the engine's socket": filepath.Join(l.Root, "run/ds01/engine.sock"),
+		"a link to it": filepath.Join(home, "link"), "a socket of her own": filepath.Join(home, "own.sock"),
+	} {
+		r := l.Docker("alice", "run", "--rm", "-v", source+":/s", "busybox", "ls", "-l", "/s")
+		if r.Code != 125 || !strings.Contains(r.Err, "can't be mounted") {
+			t.Errorf("%s: exit code %d: %s %s", name, r.Code, r.Out, r.Err)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package e2e_test
+
+import (
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/e2e/lab"
+)
+
+// modes are the two kinds of engine.
+func modes() map[string]bool { return map[string]bool{"remapped engine": false, "plain engine": true} }
+
+// cardNode returns the name of the card's node in a container, such as
+// "nvidia2", and its number.
+func cardNode(t *testing.T, l *lab.Lab, who, docker, name string) (node string, dev int) {
+	t.Helper()
+	var found []string
+	for _, file := range strings.Fields(l.OK(who, docker, "exec", name, "ls", "/dev")) {
+		if n, ok := strings.CutPrefix(file, "nvidia"); ok && strings.Trim(n, "0123456789") == "" {
+			found = append(found, file)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%s's container has the cards %v, want one", who, found)
+	}
+	text := l.OK(who, docker, "exec", name, "stat", "-c", "%t:%T", "/dev/"+found[0])
+	major, minor, _ := strings.Cut(text, ":")
+	ma, err1 := strconv.ParseUint(major, 16, 32)
+	mi, err2 := strconv.ParseUint(minor, 16, 32)
+	if err1 != nil || err2 != nil {
+		t.Fatalf("node %q", text)
+	}
+	return found[0], int(unix.Mkdev(uint32(ma), uint32(mi)))
+}
+
+// TestTheKernelKeepsDevicesApart puts nodes of both devices into alice's
+// container, as root on the host, past everything ds01 does: hers answers that
+// there is no driver, bob's is refused.
+func TestTheKernelKeepsDevicesApart(t *testing.T) {
+	for mode, plain := range modes() {
+		t.Run(mode, func(t *testing.T) {
+			l := start(t, lab.Options{Plain: plain})
+			eachClient(t, l, func(t *testing.T, docker string) { devicesAreApart(t, l, docker) })
+		})
+	}
+}
+
+func devicesAreApart(t *testing.T, l *lab.Lab, docker string) {
+	defer clearAll(l)
+	for _, who := range []string{"alice", "bob"} {
+		l.OK(who, docker, "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+	}
+	node, hers := cardNode(t, l, "alice", docker, "web")
+	_, his := cardNode(t, l, "bob", docker, "web")
+	if hers == his {
+		t.Fatalf("both hold %s", node)
+	}
+	root := filepath.Join("/proc", l.OK("alice", docker, "inspect", "-f", "{{.State.Pid}}", "web"), "root")
+	for name, dev := range map[string]int{"hers": hers, "his": his} {
+		if err := unix.Mknod(filepath.Join(root, name), unix.S_IFCHR|0o666, dev); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Chmod(filepath.Join(root, name), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const granted, refused = "No such device or address", "Operation not permitted"
+	for path, want := range map[string]string{"/dev/" + node: granted, "/hers": granted, "/his": refused} {
+		for _, how := range []string{"exec 3<" + path, "exec 3>" + path, "exec 3<>" + path} {
+			r := l.Run("alice", docker, "exec", "web", "sh", "-c", how)
+			if r.Code == 0 || !strings.Contains(r.Err+r.Out, want) {
+				t.Errorf("%s: %s, want %s", how, r.Err+r.Out, want)
+			}
+		}
+	}
+	if r := l.Run("alice", docker, "exec", "web", "mknod", "/made", "c", "120", "1"); r.Code == 0 || !strings.Contains(r.Err, refused) {
+		t.Errorf("alice makes a node herself: %s %s", r.Out, r.Err)
+	}
+	for _, g := range l.GPUs() {
+		if g.Holder != nil && g.Holder.User != l.Login("alice") && g.Holder.User != l.Login("bob") {
+			t.Errorf("%s is held by %s", g.Slot, g.Holder.User)
+		}
+	}
+}
