@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 rm -rf bin/deb
 mkdir -p bin/deb/links bin/deb/completions
+# shellcheck disable=SC2016 # the backquotes are the page's own
 bin/ds01 docs | sed -n 's/^| `\([a-z0-9-]*\)` | `ds01 .*/\1/p' | while read -r name; do
 	ln -s ds01 "bin/deb/links/$name"
 done

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,7 +113,9 @@ func inGroup(tree *cgroup.Tree, group, script string) *exec.Cmd {
 	for _, top := range hierarchies(tree) {
 		fmt.Fprintf(&enter, "echo $$ >%s/cgroup.procs\n", filepath.Join(top, group))
 	}
-	return exec.Command("sh", "-euc", enter.String()+script)
+	cmd := exec.Command("sh", "-euc", enter.String()+script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
 }
 
 // running starts the script in the group, until the test ends, and waits for
@@ -128,7 +131,7 @@ func running(t *testing.T, tree *cgroup.Tree, group, script string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
 		_ = cmd.Wait()
 	})
 	if n, err := out.Read(make([]byte, 16)); n == 0 {

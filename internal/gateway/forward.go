@@ -83,6 +83,50 @@ func (c *call) relay(resp *http.Response) error {
 	}
 }
 
+// relayDocuments sends a stream of JSON documents on, each as show returns it;
+// those that it doesn't are left out. It returns errAnswered.
+func (c *call) relayDocuments(resp *http.Response, show func([]byte) ([]byte, bool)) error {
+	if resp.StatusCode != http.StatusOK {
+		return c.relay(resp)
+	}
+	c.head(resp)
+	flusher := http.NewResponseController(c.w)
+	_ = flusher.Flush() // the head goes out before the first document
+	for dec := json.NewDecoder(resp.Body); ; {
+		var doc json.RawMessage
+		if err := dec.Decode(&doc); err != nil {
+			return errAnswered // the stream is over
+		}
+		out, ok := show(doc)
+		if !ok {
+			continue
+		}
+		if _, err := c.w.Write(append(out, '\n')); err != nil {
+			return errAnswered // the client went
+		}
+		_ = flusher.Flush() // fails only with the next write
+	}
+}
+
+// ownNames puts the caller's own names in the place of the engine's.
+func (c *call) ownNames(raw []byte) []byte {
+	return bytes.ReplaceAll(raw, []byte(account.EngineName("", c.who.UID)+`"`), []byte(`"`))
+}
+
+// stats streams what the caller's container uses.
+func (c *call) stats() error {
+	record, err := c.own()
+	if err != nil {
+		return err
+	}
+	resp, err := c.ask(c.r.Context(), http.MethodGet, c.path(record.ContainerID), c.match.Query, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read until the client goes
+	return c.relayDocuments(resp, func(doc []byte) ([]byte, bool) { return c.ownNames(doc), true })
+}
+
 // relayError sends an error of the engine on in the caller's own names.
 func (c *call) relayError(body io.Reader) {
 	data, err := io.ReadAll(io.LimitReader(body, 1<<20))

@@ -76,7 +76,7 @@ func New(p Parts) *Gateway {
 		admission.ContainerInspect: (*call).inspect,
 		admission.ContainerTop:     (*call).top,
 		admission.ContainerLogs:    (*call).stream,
-		admission.ContainerStats:   (*call).stream,
+		admission.ContainerStats:   (*call).stats,
 		admission.ContainerStart:   (*call).start,
 		admission.ContainerStop:    (*call).stop,
 		admission.ContainerRestart: (*call).restart,

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"net/url"
 
 	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -83,26 +83,7 @@ func (c *call) events() error {
 		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read until the client goes
-	if resp.StatusCode != http.StatusOK {
-		return c.relay(resp)
-	}
-	c.head(resp)
-	flusher := http.NewResponseController(c.w)
-	_ = flusher.Flush() // fails only with the next write
-	for dec := json.NewDecoder(resp.Body); ; {
-		var event json.RawMessage
-		if err := dec.Decode(&event); err != nil {
-			return errAnswered // the stream is over
-		}
-		out, ok := c.event(event)
-		if !ok {
-			continue
-		}
-		if _, err := c.w.Write(append(out, '\n')); err != nil {
-			return errAnswered // the client went
-		}
-		_ = flusher.Flush() // fails only with the next write
-	}
+	return c.relayDocuments(resp, c.event)
 }
 
 // event returns an event in the caller's names; ok is false where it isn't
@@ -112,15 +93,22 @@ func (c *call) event(raw []byte) (out []byte, ok bool) {
 		return raw, true
 	}
 	var e struct {
-		Actor struct{ ID string }
+		Actor struct {
+			ID         string
+			Attributes map[string]string
+		}
 	}
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return nil, false
 	}
-	if uid, known := c.Ledger.OwnerOf(e.Actor.ID); !known || uid != c.who.UID {
+	uid, known := c.Ledger.OwnerOf(e.Actor.ID)
+	if record, pending := c.Ledger.Record(e.Actor.Attributes[label.Claim]); !known && pending && record.ContainerID == "" {
+		uid, known = record.UID, true // its create isn't answered yet
+	}
+	if !known || uid != c.who.UID {
 		return nil, false
 	}
-	return bytes.ReplaceAll(raw, []byte(account.EngineName("", c.who.UID)+`"`), []byte(`"`)), true
+	return c.ownNames(raw), true
 }
 
 // pull fetches an image for everybody. A name in somebody's own repository is

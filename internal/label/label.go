@@ -27,6 +27,15 @@ const (
 	GPUSlots    = "aime.mlc.DS01_GPU_SLOTS" // "G" or "G.I", separated by ';'
 )
 
+// Keys returns every key that ds01 writes, in the order of a container's
+// life.
+func Keys() []string {
+	return []string{
+		Login, User, Name, Framework, Arch, Version, WorkMount, DataMount, ModelsMount, GPUs,
+		Managed, UID, Interface, Protected, Created, Claim, GPUUUIDs, GPUSlots,
+	}
+}
+
 // None is the value of a mount label where nothing is mounted.
 const None = "-"
 
