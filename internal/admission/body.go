@@ -54,7 +54,7 @@ func checkDepth(data []byte) error {
 
 // Encode returns v as the JSON that is sent to the engine.
 func Encode(v any) ([]byte, error) {
-	data, err := json.Marshal(v)
+	data, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
 	}

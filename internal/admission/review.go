@@ -2,6 +2,7 @@ package admission
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -260,9 +261,7 @@ func reviewLabels(c *Create, _ Subject, g Grant) error {
 		}
 		labels[k] = v
 	}
-	for k, v := range g.Labels {
-		labels[k] = v
-	}
+	maps.Copy(labels, g.Labels)
 	c.Labels = labels
 	return nil
 }
@@ -282,7 +281,7 @@ func reviewStop(c *Create, s Subject, _ Grant) error {
 
 // reviewTmpfs takes tmpfs mounts in both spellings and makes them nosuid and
 // nodev. Their pages count as the container's memory.
-func reviewTmpfs(c *Create, s Subject, _ Grant) error {
+func reviewTmpfs(c *Create, _ Subject, _ Grant) error {
 	ask, err := c.Ask()
 	if err != nil {
 		return err

@@ -195,7 +195,7 @@ func grants(devices []gpu.Device) []gpu.Grant {
 
 func newID() string {
 	var b [8]byte
-	rand.Read(b[:]) //nolint:errcheck,gosec // crypto/rand never fails
+	rand.Read(b[:]) //nolint:gosec // crypto/rand never fails
 	return hex.EncodeToString(b[:])
 }
 

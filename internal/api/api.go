@@ -165,7 +165,7 @@ type call struct {
 
 func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 	c := &call{API: a, w: w, r: r}
-	err := c.identify(route.Access)
+	err := c.identify(r.Context(), route.Access)
 	if err == nil {
 		err = route.Handle(c)
 	}
@@ -179,8 +179,8 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 }
 
 // identify finds out who asks and whether the route is open to them.
-func (c *call) identify(access Access) error {
-	p, err := peer.FromContext(c.r.Context())
+func (c *call) identify(ctx context.Context, access Access) error {
+	p, err := peer.FromContext(ctx)
 	if err != nil {
 		return err
 	}
@@ -201,11 +201,11 @@ func (c *call) identify(access Access) error {
 			Next: "Ask your administrators; 'ds01 doctor' shows what is missing.",
 		}
 	}
-	return c.actFor(c.r.URL.Query().Get("user"))
+	return c.actFor(ctx, c.r.URL.Query().Get("user"))
 }
 
 // actFor lets an administrator act for somebody else.
-func (c *call) actFor(name string) error {
+func (c *call) actFor(ctx context.Context, name string) error {
 	if name == "" || name == c.who.Name {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (c *call) actFor(name string) error {
 	if err != nil {
 		return &problem.Error{What: "No user " + name, Why: problem.Because(problem.ErrNotFound, "the host knows no account of that name")}
 	}
-	c.Log.InfoContext(c.r.Context(), "administrator acts for another", "admin", c.who.Name, "user", name, "method", c.r.Method, "path", c.r.URL.Path)
+	c.Log.InfoContext(ctx, "administrator acts for another", "admin", c.who.Name, "user", name, "method", c.r.Method, "path", c.r.URL.Path)
 	c.owner = owner
 	return nil
 }

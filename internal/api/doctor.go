@@ -17,7 +17,7 @@ func (c *call) doctor() error {
 	state := c.State()
 	roles := account.RolesOf(c.owner, state.Groups)
 	checks := []apitype.Check{
-		c.checkEngine(state),
+		checkEngine(state),
 		checkGroup("container group", roles.Docker, c.owner, state.Groups.Docker, "use containers"),
 		checkGroup("gpu group", roles.GPU, c.owner, state.Groups.GPU, "hold GPUs"),
 		c.checkImage(state),
@@ -42,7 +42,7 @@ func fail(name, detail, next string) apitype.Check {
 	return apitype.Check{Name: name, Result: apitype.CheckFail, Detail: detail, Next: next}
 }
 
-func (c *call) checkEngine(state State) apitype.Check {
+func checkEngine(state State) apitype.Check {
 	if !state.EngineUp {
 		return fail("engine", "The Docker engine doesn't answer; running containers are not affected.", "Tell your administrators: systemctl status docker.")
 	}

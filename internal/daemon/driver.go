@@ -27,11 +27,11 @@ func (d *daemon) openDriver(context.Context) error {
 		}
 		d.driver, d.sim = s, simulator{s}
 	} else {
-		real, err := nvml.Open()
+		hardware, err := nvml.Open()
 		if err != nil {
 			return err
 		}
-		d.driver = real
+		d.driver = hardware
 	}
 	d.onClose(d.driver.Close)
 	return nil

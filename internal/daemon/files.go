@@ -37,7 +37,7 @@ func makeFolders(p config.Paths) error {
 // lockFile holds the lock until the result is called. The kernel drops it
 // when the process ends, however it ends.
 func lockFile(path string) (unlock func() error, err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the daemon's own file
 	if err != nil {
 		return nil, &problem.Error{What: "ds01 daemon not started", Why: problem.Because(problem.ErrUnavailable, err.Error()), Next: "Check the disk and the folder's permissions."}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // listen opens both sockets before anything is served.
-func (d *daemon) listen(context.Context) error {
+func (d *daemon) listen(ctx context.Context) error {
 	gateway := d.gateway()
 	mux := http.NewServeMux()
 	mux.Handle("/docker/", http.StripPrefix("/docker", gateway))
@@ -24,7 +24,7 @@ func (d *daemon) listen(context.Context) error {
 		path    string
 		handler http.Handler
 	}{{d.paths.APISocket, mux}, {d.paths.Gateway, gateway}} {
-		server, err := newServer(s.path, s.handler)
+		server, err := newServer(ctx, s.path, s.handler)
 		if err != nil {
 			return err
 		}
@@ -44,21 +44,21 @@ type server struct {
 
 // newServer listens on a socket that everybody may connect to: who may do
 // what is decided by who they are.
-func newServer(path string, handler http.Handler) (*server, error) {
-	if err := clearSocket(path); err != nil {
+func newServer(ctx context.Context, path string, handler http.Handler) (*server, error) {
+	if err := clearSocket(ctx, path); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // people must reach the socket
 		return nil, fmt.Errorf("folder of socket %s: %w", path, err)
 	}
-	listener, err := net.Listen("unix", path) //nolint:noctx // it returns at once
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, notListening(path, problem.ErrUnavailable, err.Error())
 	}
 	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // the kernel tells who connects
 		return nil, errors.Join(notListening(path, problem.ErrUnavailable, err.Error()), listener.Close())
 	}
-	base, cancel := context.WithCancel(context.Background())
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{path: path, listener: listener, cancel: cancel, http: &http.Server{
 		Handler:           handler,
 		ConnContext:       peer.ConnContext,
@@ -71,7 +71,7 @@ func newServer(path string, handler http.Handler) (*server, error) {
 
 // clearSocket removes a socket that nobody listens on; anything else in its
 // place is an error.
-func clearSocket(path string) error {
+func clearSocket(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -82,7 +82,7 @@ func clearSocket(path string) error {
 	if info.Mode()&os.ModeSocket == 0 {
 		return notListening(path, problem.ErrConflict, "there is a file that is no socket")
 	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil { //nolint:noctx // it has a timeout
+	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(notListening(path, problem.ErrConflict, "another process listens there"), conn.Close())
 	}
 	return os.Remove(path)
@@ -112,7 +112,7 @@ func (s *server) run(ctx context.Context) error {
 		s.cancel()
 		_ = s.http.Close() // whoever still talks is cut off
 	}
-	<-served
+	<-served //nolint:errcheck // it says that the server was closed
 	return nil
 }
 

@@ -26,7 +26,7 @@ import (
 func (e *Engine) List(ctx context.Context) ([]container.Observed, error) {
 	list, err := e.api.ContainerList(ctx, dcontainer.ListOptions{All: true})
 	if err != nil {
-		return nil, e.explain("list containers", err)
+		return nil, explain("list containers", err)
 	}
 	all := make([]container.Observed, len(list))
 	for i, c := range list {
@@ -43,7 +43,7 @@ func (e *Engine) List(ctx context.Context) ([]container.Observed, error) {
 func (e *Engine) ByClaim(ctx context.Context, claim string) (container.Observed, error) {
 	list, err := e.api.ContainerList(ctx, dcontainer.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", label.Claim+"="+claim))})
 	if err != nil {
-		return container.Observed{}, e.explain("look for claim "+claim, err)
+		return container.Observed{}, explain("look for claim "+claim, err)
 	}
 	if len(list) == 0 {
 		return container.Observed{}, Refusal("claim "+claim+" has no container", 404, nil)
@@ -55,7 +55,7 @@ func (e *Engine) ByClaim(ctx context.Context, claim string) (container.Observed,
 func (e *Engine) Inspect(ctx context.Context, id string) (container.Observed, error) {
 	c, err := e.api.ContainerInspect(ctx, id)
 	if err != nil {
-		return container.Observed{}, e.explain("inspect container "+short(id), err)
+		return container.Observed{}, explain("inspect container "+short(id), err)
 	}
 	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, CreatedAt: parseTime(c.Created)}
 	if s := c.State; s != nil {
@@ -110,7 +110,7 @@ func hints(c dcontainer.InspectResponse) gpu.Hints {
 // Start starts a container; starting one that runs is no error.
 func (e *Engine) Start(ctx context.Context, id string) error {
 	if err := e.api.ContainerStart(ctx, id, dcontainer.StartOptions{}); err != nil {
-		return e.explain("start container "+short(id), err)
+		return explain("start container "+short(id), err)
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (e *Engine) Stop(ctx context.Context, id string, timeout time.Duration) err
 		options.Timeout = &seconds
 	}
 	if err := e.api.ContainerStop(ctx, id, options); err != nil {
-		return e.explain("stop container "+short(id), err)
+		return explain("stop container "+short(id), err)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (e *Engine) Stop(ctx context.Context, id string, timeout time.Duration) err
 // Remove removes a container and its anonymous volumes; force ends it first.
 func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
 	if err := e.api.ContainerRemove(ctx, id, dcontainer.RemoveOptions{Force: force, RemoveVolumes: true}); err != nil {
-		return e.explain("remove container "+short(id), err)
+		return explain("remove container "+short(id), err)
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
 func (e *Engine) Image(ctx context.Context, reference string) (container.Image, error) {
 	i, err := e.api.ImageInspect(ctx, reference)
 	if err != nil {
-		return container.Image{}, e.explain("find image "+reference, err)
+		return container.Image{}, explain("find image "+reference, err)
 	}
 	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
 	if i.Config != nil {
@@ -158,7 +158,7 @@ const maxFile = 1 << 20
 func (e *Engine) ReadFile(ctx context.Context, id, name string) ([]byte, error) {
 	stream, _, err := e.api.CopyFromContainer(ctx, id, name)
 	if err != nil {
-		return nil, e.explain("read "+name+" of container "+short(id), err)
+		return nil, explain("read "+name+" of container "+short(id), err)
 	}
 	defer stream.Close() //nolint:errcheck // read only
 	archive := tar.NewReader(stream)
@@ -186,7 +186,7 @@ func (e *Engine) Exists(ctx context.Context, id, name string) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, e.explain("look for "+name+" in container "+short(id), err)
+		return false, explain("look for "+name+" in container "+short(id), err)
 	}
 	return true, nil
 }
@@ -214,7 +214,7 @@ func (e *Engine) WriteFiles(ctx context.Context, id string, files []container.Fi
 		return fmt.Errorf("write files: %w", err)
 	}
 	if err := e.api.CopyToContainer(ctx, id, "/", &archive, dcontainer.CopyToContainerOptions{}); err != nil {
-		return e.explain("write into container "+short(id), err)
+		return explain("write into container "+short(id), err)
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (e *Engine) Events(ctx context.Context, ready func(), changed func(containe
 			action, _, _ := strings.Cut(string(m.Action), ":") // "exec_start: sh" carries the command
 			changed(container.Event{ID: m.Actor.ID, Action: action})
 		case err := <-errs:
-			return e.explain("follow events", err)
+			return explain("follow events", err)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (e *Engine) Close() error {
 func (e *Engine) Dial(ctx context.Context) (net.Conn, error) {
 	conn, err := e.transport.DialContext(ctx, "unix", e.socket)
 	if err != nil {
-		return nil, e.explain("connect to the engine", err)
+		return nil, explain("connect to the engine", err)
 	}
 	return conn, nil
 }
@@ -76,7 +76,7 @@ func (e *Engine) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.URL.Scheme, r.URL.Host, r.Host = "http", "docker", "docker"
 	resp, err := e.transport.RoundTrip(r)
 	if err != nil {
-		return nil, e.explain("reach the engine", err)
+		return nil, explain("reach the engine", err)
 	}
 	return resp, nil
 }
@@ -85,12 +85,12 @@ func (e *Engine) RoundTrip(r *http.Request) (*http.Response, error) {
 func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 	ping, err := e.api.Ping(ctx)
 	if err != nil {
-		return container.EngineInfo{}, e.explain("ping the engine", err)
+		return container.EngineInfo{}, explain("ping the engine", err)
 	}
 	e.version.Store(&ping.APIVersion)
 	info, err := e.api.Info(ctx)
 	if err != nil {
-		return container.EngineInfo{}, e.explain("ask the engine who it is", err)
+		return container.EngineInfo{}, explain("ask the engine who it is", err)
 	}
 	out := container.EngineInfo{
 		Version: info.ServerVersion, API: ping.APIVersion, ID: info.ID,
@@ -151,7 +151,7 @@ func (e *Engine) apiVersion(ctx context.Context) (string, error) {
 	}
 	ping, err := e.api.Ping(ctx)
 	if err != nil {
-		return "", e.explain("ping the engine", err)
+		return "", explain("ping the engine", err)
 	}
 	e.version.Store(&ping.APIVersion)
 	return ping.APIVersion, nil
@@ -181,7 +181,7 @@ func (e *Engine) Create(ctx context.Context, name, platform string, body []byte)
 	defer resp.Body.Close() //nolint:errcheck // it was read; nothing is lost
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return "", nil, e.explain("read the engine's answer", err)
+		return "", nil, explain("read the engine's answer", err)
 	}
 	if resp.StatusCode != http.StatusCreated {
 		return "", nil, Refusal("the engine refused the container", resp.StatusCode, data)
@@ -212,7 +212,7 @@ func Refusal(what string, status int, body []byte) error {
 }
 
 // explain gives an error of the SDK or the transport its kind.
-func (e *Engine) explain(doing string, err error) error {
+func explain(doing string, err error) error {
 	var kind error
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -65,7 +65,7 @@ func (c *call) start() error {
 	if err != nil {
 		return err
 	}
-	if n, _ := io.Copy(io.Discard, io.LimitReader(c.r.Body, 8)); n > 2 { //nolint:errcheck // an unreadable body is an empty one
+	if n, _ := io.Copy(io.Discard, io.LimitReader(c.r.Body, 8)); n > 2 {
 		return &problem.Error{What: "Container not started", Why: problem.Because(problem.ErrInvalid, "a start takes no configuration"), Next: "Give options when the container is created."}
 	}
 	if err := c.Launcher.Start(c.r.Context(), record.ID); err != nil {

@@ -177,7 +177,7 @@ func (c *call) showImage(row map[string]json.RawMessage) (bool, error) {
 	if c.roles.Admin {
 		return true, nil
 	}
-	any := false
+	visible := false
 	for _, key := range []string{"RepoTags", "RepoDigests"} {
 		var names []string
 		if err := json.Unmarshal(row[key], &names); err != nil {
@@ -189,14 +189,14 @@ func (c *call) showImage(row map[string]json.RawMessage) (bool, error) {
 				kept = append(kept, name)
 			}
 		}
-		any = any || len(kept) > 0
+		visible = visible || len(kept) > 0
 		data, err := json.Marshal(kept)
 		if err != nil {
 			return false, fmt.Errorf("encode the list: %w", err)
 		}
 		row[key] = data
 	}
-	return any, nil
+	return visible, nil
 }
 
 // imageInspect answers about an image that the caller may use.

@@ -173,7 +173,7 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 		}
 	}
 	body, err := admission.Review(r.Body, s, admission.Grant{
-		Labels: l.labels(r, record, devices), ImageLabels: image.Labels, Devices: devices,
+		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
 		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	})
 	if err != nil {
@@ -198,17 +198,17 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 	return record, warnings, nil
 }
 
-// notCalled marks an error before which the engine was not asked.
-type notCalled struct{ error }
+// notCalledError marks an error before which the engine was not asked.
+type notCalledError struct{ error }
 
-func (n notCalled) Unwrap() error { return n.error }
+func (n notCalledError) Unwrap() error { return n.error }
 
-func refusedBeforeCall(err error) error { return notCalled{err} }
+func refusedBeforeCall(err error) error { return notCalledError{err} }
 
 // abandon gives the claim back when there is certainly no container, and
 // leaves it to the reconciler otherwise.
 func (l *Launcher) abandon(ctx context.Context, record container.Record, err error) error {
-	var before notCalled
+	var before notCalledError
 	definite := errors.As(err, &before)
 	for _, kind := range []error{problem.ErrInvalid, problem.ErrDenied, problem.ErrNotFound, problem.ErrConflict} {
 		definite = definite || errors.Is(err, kind)
@@ -267,7 +267,7 @@ func (l *Launcher) layMounts(asks []admission.MountAsk, user containerUser) func
 }
 
 // labels returns every label that ds01 writes on the container.
-func (l *Launcher) labels(r Request, record container.Record, devices []gpu.Device) map[string]string {
+func labelsOf(r Request, record container.Record, devices []gpu.Device) map[string]string {
 	uuids := make([]string, len(devices))
 	for i, d := range devices {
 		uuids[i] = d.UUID

@@ -1,6 +1,7 @@
 package mount_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,11 +10,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"ds01.dev/ds01/internal/directory/scratchuser"
 	"ds01.dev/ds01/internal/mount"
 )
 
@@ -23,50 +26,63 @@ const (
 	size = 65536
 )
 
-// Two people and a group that only the first is in, made for these tests.
-const (
-	aliceName = "ds01tm1"
-	bobName   = "ds01tm2"
-	teamName  = "ds01tmg"
+// Two people, and a group that only the first is in, made for these tests.
+var (
+	aliceName = fmt.Sprintf("ds01t%dann", os.Getpid())
+	bobName   = fmt.Sprintf("ds01t%dben", os.Getpid())
+	teamName  = fmt.Sprintf("ds01t%dteam", os.Getpid())
+
+	users = sync.OnceValue(addUsers)
 )
 
 func TestMain(m *testing.M) {
-	if os.Geteuid() != 0 {
-		os.Exit(m.Run()) // each test says that it needs root
+	code := m.Run()
+	if err := removeUsers(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "remove test users:", err)
+		code = max(code, 1)
 	}
-	removeUsers() // of a run that was cut short
-	err := errors.Join(
-		run("groupadd", teamName),
-		run("useradd", "--no-log-init", "-M", "-G", teamName, aliceName),
-		run("useradd", "--no-log-init", "-M", bobName),
-	)
-	code := 1
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "make test users:", err)
-	} else {
-		code = m.Run()
-	}
-	removeUsers()
 	os.Exit(code)
 }
 
-func removeUsers() {
-	// What isn't there needs no removing; what stays fails the next useradd.
-	_ = run("userdel", aliceName)
-	_ = run("userdel", bobName)
-	_ = run("groupdel", teamName)
+func addUsers() error {
+	ctx := context.Background()
+	return errors.Join(
+		scratchuser.AddGroup(ctx, teamName),
+		scratchuser.Add(ctx, aliceName, homeOf(aliceName), teamName),
+		scratchuser.Add(ctx, bobName, homeOf(bobName)),
+	)
 }
 
-func run(name string, args ...string) error {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %v: %w: %s", name, args, err, out)
+func homeOf(name string) string { return filepath.Join(os.TempDir(), name) }
+
+func removeUsers(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		return nil // there are none
 	}
-	return nil
+	return errors.Join(
+		scratchuser.Remove(ctx, aliceName), scratchuser.Remove(ctx, bobName), scratchuser.RemoveGroup(ctx, teamName),
+		os.RemoveAll(homeOf(aliceName)), os.RemoveAll(homeOf(bobName)),
+	)
+}
+
+// needRoot fails a test that can't run here where all must run, and else
+// says so.
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("mounts need root")
+	}
+	t.Skip("mounts need root")
 }
 
 // person returns a test user as the owner of mounts.
 func person(t *testing.T, name string) mount.Owner {
 	t.Helper()
+	needRoot(t)
+	must(t, users())
 	u, err := user.Lookup(name)
 	if err != nil {
 		t.Fatal(err)
@@ -104,21 +120,16 @@ func number(t *testing.T, s string) int {
 
 // place is a folder of one test with a home in it.
 type place struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string // open to all
 	home string // the owner's, closed
 	own  mount.Owner
 }
 
-func newPlace(t *testing.T, under string, o mount.Owner) place {
+func newPlace(t testing.TB, under string, o mount.Owner) place {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("mounts need root")
-		}
-		t.Skip("mounts need root")
-	}
-	dir, err := os.MkdirTemp(under, "ds01tm")
+	needRoot(t)
+	dir, err := os.MkdirTemp(under, "ds01tm") //nolint:usetesting // others must be able to enter it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +153,7 @@ func newPlace(t *testing.T, under string, o mount.Owner) place {
 	return p
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

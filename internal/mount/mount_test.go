@@ -21,8 +21,8 @@ func TestWritesLandAsTheOwner(t *testing.T) {
 			own      mount.Owner
 			uid, gid int
 		}{
-			"a person as the container's root":                 {person(t, aliceName), 0, 0},
-			"a person as a Dev Container's user":               {person(t, aliceName), 1000, 1000},
+			"a person as the container's root":              {person(t, aliceName), 0, 0},
+			"a person as a Dev Container's user":            {person(t, aliceName), 1000, 1000},
 			"a person with the huge numbers of a directory": {mount.Owner{UID: 1512345678, GID: 1512300513}, 1000, 100},
 			"a person whose number is the container's too":  {mount.Owner{UID: 1000, GID: 1000}, 1000, 1000},
 		} {

@@ -152,31 +152,12 @@ func count(t *testing.T, dir string) int {
 func BenchmarkMount(b *testing.B) {
 	for name, m := range map[string]*mount.Mapping{"mapped": as(0, 0), "plain": nil} {
 		b.Run(name, func(b *testing.B) {
-			dir, err := os.MkdirTemp("", "ds01tm")
-			if err != nil {
-				b.Fatal(err)
-			}
-			home := filepath.Join(dir, "home")
-			r := mount.Request{Source: home, Root: home, Target: filepath.Join(dir, "mnt", "0"), Owner: mount.Owner{UID: 70000, GID: 70000}, Idmap: m}
-			if err := os.Mkdir(home, 0o700); err != nil {
-				b.Fatal(err)
-			}
-			if err := os.Chown(home, 70000, 70000); err != nil {
-				b.Fatal(err)
-			}
-			if err := os.Chmod(dir, 0o755); err != nil {
-				b.Fatal(err)
-			}
+			p := newPlace(b, "", mount.Owner{UID: 70000, GID: 70000})
+			r := p.request(p.home, m)
 			for b.Loop() {
 				if err := mount.Mount(r); err != nil {
 					b.Fatal(err)
 				}
-			}
-			if err := mount.Unmount(r.Target); err != nil {
-				b.Fatal(err)
-			}
-			if err := os.RemoveAll(dir); err != nil {
-				b.Fatal(err)
 			}
 		})
 	}

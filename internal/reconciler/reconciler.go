@@ -307,7 +307,7 @@ func (r *Reconciler) quarantine(o container.Observed) {
 	r.quarantined[o.ID] = o
 	r.mu.Unlock()
 	if !known {
-		r.Log.Warn("container unknown to ds01, quarantined", "container", o.ID, "name", o.Name) //nolint:sloglint // its context is whoever looked
+		r.Log.Warn("container unknown to ds01, quarantined", "container", o.ID, "name", o.Name)
 		r.countTaken()
 	}
 }

@@ -77,7 +77,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read containers: %w", err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err tells
 	var all []container.Record
 	for rows.Next() {
 		var c container.Record
@@ -102,7 +102,7 @@ func (s *Store) devices(ctx context.Context) (map[string][]gpu.Grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read devices: %w", err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err tells
 	all := map[string][]gpu.Grant{}
 	for rows.Next() {
 		var claim string

@@ -48,6 +48,7 @@ const ticks = 100
 // spans two of its sweeps.
 func idle(b *testing.B, pid int, watch time.Duration) {
 	b.Helper()
+	say("the daemon, left alone")
 	time.Sleep(3 * time.Second) // what the last requests set off is over
 	before := processorTime(b, pid)
 	time.Sleep(watch)

@@ -76,6 +76,7 @@ func ask(c *http.Client, method, path, body string) ([]byte, error) {
 // connections that stay open.
 func lists(b *testing.B, what string, target float64, n int, ours, engine *http.Client, expectOurs, expectEngine int) {
 	b.Helper()
+	say(what)
 	list := func(c *http.Client, expect int) time.Duration {
 		began := time.Now()
 		data, err := ask(c, http.MethodGet, "/containers/json", "")
@@ -110,6 +111,7 @@ func lists(b *testing.B, what string, target float64, n int, ours, engine *http.
 // crowd starts n containers that do nothing.
 func crowd(b *testing.B, c *http.Client, prefix string, n int) {
 	b.Helper()
+	say(fmt.Sprintf("starting %d containers", n))
 	var g errgroup.Group
 	g.SetLimit(4)
 	for i := range n {

@@ -2,8 +2,8 @@ package bench_test
 
 import (
 	"context"
-	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -27,19 +27,27 @@ func TestMain(m *testing.M) {
 
 func BenchmarkDecisions(b *testing.B) { decisions(b) }
 
-// BenchmarkContainers compares whole lives of containers with those at an
-// engine of its own, where no ds01 watches.
-func BenchmarkContainers(b *testing.B) {
-	l, binary := start(b, lab.Options{})
-	alone := engine(b)
-	say("lists of no containers")
+func BenchmarkEmptyList(b *testing.B) {
+	l, _ := start(b, lab.Options{})
 	lists(b, "`GET /containers/json`, no containers", 3, 1000, newClient(gateway(l), l.UID("alice")), newClient(l.Engine.Host(), 0), 0, 0)
-	say("docker run")
-	runs(b, l, alone)
-	say("50 containers")
-	crowd(b, newClient(gateway(l), l.UID("bob")), "b", 50)
-	programs(b, "`container list`, 50 containers", 1, 25, l.Command("bob", binary, "container", "list"), direct(l.Engine, "ps"))
-	programs(b, "`container stats`, 50 containers", 0.05, 5, l.Command("bob", binary, "container", "stats"), direct(l.Engine, "stats", "--no-stream"))
+}
+
+// BenchmarkRun compares the whole life of a container with that at an engine
+// of its own, where no ds01 watches.
+func BenchmarkRun(b *testing.B) {
+	l, _ := start(b, lab.Options{})
+	alone := engine(b)
+	plain, device := []string{"run", "--rm", "busybox", "true"}, []string{"run", "--rm", "--gpus", "1", "busybox", "true"}
+	alice := func(args []string) *exec.Cmd { return l.Command("alice", append([]string{"docker"}, args...)...) }
+	programs(b, "`docker run --rm`, true(1)", 1.05, 60, alice(plain), direct(alone, plain...))
+	programs(b, "`docker run --rm --gpus 1`, true(1)", 1.05, 60, alice(device), direct(alone, sameDevice(b, l)...))
+}
+
+func BenchmarkFifty(b *testing.B) {
+	l, binary := start(b, lab.Options{})
+	crowd(b, newClient(gateway(l), l.UID("alice")), "a", 50)
+	programs(b, "`container list`, 50 containers", 1, 25, l.Command("alice", binary, "container", "list"), direct(l.Engine, "ps"))
+	programs(b, "`container stats`, 50 containers", 0.05, 5, l.Command("alice", binary, "container", "stats"), direct(l.Engine, "stats", "--no-stream"))
 }
 
 // BenchmarkCrowd runs 200 containers. Its engine isn't remapped: there, one
@@ -49,12 +57,10 @@ func BenchmarkCrowd(b *testing.B) {
 	l, _ := start(b, lab.Options{Plain: true, Admins: []string{"dora"}})
 	own, admin := newClient(gateway(l), l.UID("alice")), newClient(gateway(l), l.UID("dora"))
 	all := newClient(l.Engine.Host(), 0)
-	say("200 containers")
 	crowd(b, own, "a", 10)
 	crowd(b, newClient(gateway(l), l.UID("bob")), "b", 190)
 	lists(b, "`GET /containers/json`, a person with 10 of 200", 0.5, 200, own, all, 10, 200)
 	lists(b, "`GET /containers/json`, an administrator, all 200", 1.2, 200, admin, all, 200, 200)
-	say("the daemon left alone")
 	idle(b, l.PID(), time.Minute)
 }
 
@@ -102,6 +108,3 @@ func folder(b *testing.B) string {
 	}
 	return dir
 }
-
-// say tells on stderr how far the measurement is.
-func say(what string) { fmt.Fprintln(os.Stderr, "measuring:", what) }

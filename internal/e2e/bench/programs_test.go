@@ -33,6 +33,7 @@ func timed(b *testing.B, c *exec.Cmd) time.Duration {
 // in every other pair.
 func programs(b *testing.B, what string, target float64, n int, ours, theirs *exec.Cmd) {
 	b.Helper()
+	say(what)
 	timed(b, ours)
 	timed(b, theirs) // the first ones warm up
 	var mine, other []time.Duration
@@ -52,20 +53,6 @@ func programs(b *testing.B, what string, target float64, n int, ours, theirs *ex
 		what, p50(mine), p50(other), fmt.Sprintf("%.3f (%.3f to %.3f)", median, low, high),
 		fmt.Sprintf("≤ %g", target), median <= target,
 	})
-}
-
-// pairs is how many runs of a container are compared.
-const pairs = 60
-
-// runs times short containers, without a GPU and with one.
-func runs(b *testing.B, l *lab.Lab, alone *scratch.Engine) {
-	b.Helper()
-	container := []string{"run", "--rm", "busybox", "true"}
-	alice := func(args ...string) *exec.Cmd { return l.Command("alice", append([]string{"docker"}, args...)...) }
-	programs(b, "`docker run --rm`, true(1)", 1.05, pairs, alice(container...), direct(alone, container...))
-
-	device := []string{"run", "--rm", "--gpus", "1", "busybox", "true"}
-	programs(b, "`docker run --rm --gpus 1`, true(1)", 1.05, pairs, alice(device...), direct(alone, sameDevice(b, l)...))
 }
 
 // sameDevice returns a run at the engine with the nodes and rules that ds01

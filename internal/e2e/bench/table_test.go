@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"time"
 )
@@ -72,3 +73,6 @@ func short(d time.Duration) string {
 	}
 	return fmt.Sprintf("%.3g s", d.Seconds())
 }
+
+// say tells on stderr how far the measurement is.
+func say(what string) { fmt.Fprintln(os.Stderr, "measuring:", what) }
