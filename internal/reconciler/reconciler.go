@@ -271,6 +271,11 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	switch {
 	case o.Running():
 		return r.followRunning(ctx, record, o)
+	case o.State == "created" && record.State == gpu.Running: // its start was not answered, and came to nothing
+		r.Launcher.Cleanup(ctx, record)
+		return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+			c.State, c.HeldUntil = gpu.Bound, lifecycle.CreatedUntil(r.Now())
+		})
 	case o.State == "created" || o.State == "removing":
 		return nil
 	case record.State != gpu.Running && record.State != gpu.Bound:
