@@ -1,6 +1,8 @@
 package admission_test
 
 import (
+	"errors"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -103,13 +105,9 @@ func TestWhatIsNoRouteIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := admission.NewTable().Match(c.method, c.path, c.query)
-			if c.kind == problem.ErrNotFound {
-				if problem.HTTPStatus(err) != 404 {
-					t.Errorf("got %v", err)
-				}
-				return
+			if !errors.Is(err, c.kind) {
+				t.Errorf("got %v, want one of kind %q", err, c.kind)
 			}
-			wantProblem(t, err, c.kind, "")
 		})
 	}
 }
@@ -126,7 +124,7 @@ func TestEachRouteIsFoundByWhatItSays(t *testing.T) {
 		if err != nil || m.Op != r.Op || len(m.Query) != len(r.Query) {
 			t.Errorf("%s %s: %+v, %v", r.Method, r.Pattern, m, err)
 		}
-		if r.Body && r.Method != "POST" {
+		if r.Body && r.Method != http.MethodPost {
 			t.Errorf("%s %s has a body", r.Method, r.Pattern)
 		}
 	}

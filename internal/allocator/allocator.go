@@ -389,6 +389,19 @@ func (a *Allocator) find(reference string, mine func(container.Record) bool) (co
 	}
 }
 
+// ContainersOf returns the engine's ids of uid's containers, in no order.
+func (a *Allocator) ContainersOf(uid int) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ids []string
+	for id, claim := range a.byID {
+		if a.records[claim].UID == uid {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Records returns every record, oldest first.
 func (a *Allocator) Records() []container.Record {
 	a.mu.Lock()

@@ -103,7 +103,7 @@ func set(path, value string) error {
 	if have, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(have)) == value { //nolint:gosec // a file of the kernel
 		return nil
 	}
-	if err := os.WriteFile(path, []byte(value), 0o600); err != nil { //nolint:gosec // a file of the kernel
+	if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
 		if !exists(path) { // making a file there isn't permitted
 			err = fs.ErrNotExist
 		}

@@ -22,7 +22,7 @@ type Usage struct {
 // An absent group is an error that wraps os.ErrNotExist.
 func (t *Tree) Usage(group string) (Usage, error) {
 	if t.version == 2 {
-		return t.usage2(filepath.Join(t.root, group))
+		return usage2(filepath.Join(t.root, group))
 	}
 	return t.usage1(group)
 }
@@ -46,7 +46,7 @@ func (t *Tree) usage1(group string) (Usage, error) {
 	return u, r.err
 }
 
-func (t *Tree) usage2(dir string) (Usage, error) {
+func usage2(dir string) (Usage, error) {
 	r := reader{}
 	u := Usage{
 		CPUNanos:    r.field(filepath.Join(dir, "cpu.stat"), "usage_usec") * 1000,

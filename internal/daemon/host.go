@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
-	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/cgroup"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/container"
@@ -21,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/mount"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/systemd"
 )
 
 // host ties the decisions to this machine: what its engine is like, what it
@@ -29,7 +28,10 @@ type host struct {
 	d      *daemon
 	tree   *cgroup.Tree
 	nofile int64
-	known  atomic.Pointer[container.EngineInfo]
+
+	systemd    *systemd.Connection
+	namespaces mount.Namespaces
+	known      atomic.Pointer[container.EngineInfo]
 }
 
 // cgroupRoot is where every Linux mounts its control groups.
@@ -44,7 +46,10 @@ func newHost(d *daemon) (*host, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("limit of open files: %w", err)
 	}
-	return &host{d: d, tree: tree, nofile: int64(min(files.Max, 1<<30))}, nil
+	h := &host{d: d, tree: tree, nofile: int64(min(files.Max, 1<<30)), systemd: systemd.New()}
+	d.onClose(h.systemd.Close)
+	d.onClose(h.namespaces.Close)
+	return h, nil
 }
 
 // connected asks the engine who it is, each time it comes up.
@@ -124,45 +129,6 @@ func (h *host) stopGrace(a account.Account) time.Duration {
 	return -1
 }
 
-// parent is the group that everybody's groups are in.
-func (h *host) parent() string {
-	if p := h.d.settings.config().Cgroup.Parent; p != config.Auto {
-		return p
-	}
-	return "/ds01"
-}
-
-func group(uid int) string { return "u" + strconv.Itoa(uid) }
-
-// Ensure makes the person's control group with their totals.
-func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, error) {
-	if info, _ := h.info(); info.CgroupDriver == "systemd" {
-		return "", &problem.Error{
-			What: "Container not started", Why: problem.Because(problem.ErrUnavailable, "the engine leaves control groups to systemd, where this ds01 can't set your totals"),
-			Next: `Administrators: set "exec-opts": ["native.cgroupdriver=cgroupfs"] in the engine's daemon.json.`,
-		}
-	}
-	err := h.tree.Ensure(h.parent(), group(uid), cgroup.Limits{
-		CPUs: l.Aggregate.CPUs, Memory: l.Aggregate.Memory, MemoryHigh: l.Aggregate.MemoryHigh, Tasks: l.Aggregate.Tasks,
-	})
-	return filepath.Join(h.parent(), group(uid)), err
-}
-
-// Container reads what one container uses.
-func (h *host) Container(uid int, id string) (api.Sample, error) {
-	return h.sample(filepath.Join(h.parent(), group(uid), id))
-}
-
-// Person reads what a person's containers use together.
-func (h *host) Person(uid int) (api.Sample, error) {
-	return h.sample(filepath.Join(h.parent(), group(uid)))
-}
-
-func (h *host) sample(path string) (api.Sample, error) {
-	u, err := h.tree.Usage(path)
-	return api.Sample{CPUNanos: u.CPUNanos, MemoryBytes: u.MemoryBytes, MemoryLimit: u.MemoryLimit, Pids: u.Pids}, err
-}
-
 func (h *host) readings(ctx context.Context) (map[string]gpu.Reading, error) {
 	return h.d.inventory.Readings(ctx, time.Now())
 }
@@ -190,7 +156,7 @@ func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }
 func (m mounter) request(who account.Account, c container.Mount) mount.Request {
 	r := mount.Request{
 		Source: c.Source, Root: filepath.Clean(who.Home), Target: c.HostPath, ReadOnly: c.ReadOnly,
-		Owner: mount.Owner{UID: who.UID, GID: who.GID},
+		Owner: mount.Owner{UID: who.UID, GID: who.GID}, Namespaces: &m.h.namespaces,
 	}
 	for _, g := range who.Groups {
 		if g.GID != who.GID {

@@ -4,8 +4,6 @@
 package directory
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +28,10 @@ func Lookup(uid int) (account.Account, error) {
 
 // LookupName returns the account of a login name, as Lookup.
 func LookupName(name string) (account.Account, error) {
+	// To the C library a name ends at the first NUL, and ':' ends a field.
+	if strings.ContainsAny(name, "\x00:\n") {
+		return account.Account{}, notFound(strconv.Quote(name), user.UnknownUserError(name))
+	}
 	u, err := user.Lookup(name)
 	if err != nil {
 		return account.Account{}, notFound(strconv.Quote(name), err)
@@ -43,8 +45,12 @@ func notFound(who string, err error) error {
 	if errors.As(err, &byID) || errors.As(err, &byName) {
 		return fmt.Errorf("account of %s: %w", who, problem.ErrNotFound)
 	}
+	return unanswered("account of "+who, err)
+}
+
+func unanswered(what string, err error) error {
 	return &problem.Error{
-		What: "Account of " + who + " not looked up", Why: problem.Because(problem.ErrUnavailable, err.Error()),
+		What: "The " + what + " can't be looked up", Why: problem.Because(problem.ErrUnavailable, err.Error()),
 		Next: "The directory doesn't answer; try again, or tell your administrators.",
 	}
 }
@@ -60,7 +66,7 @@ func complete(u *user.User) (account.Account, error) {
 	}
 	ids, err := u.GroupIds()
 	if err != nil {
-		return account.Account{}, fmt.Errorf("groups of %s: %w", u.Username, err)
+		return account.Account{}, unanswered("groups of "+u.Username, err)
 	}
 	a := account.Account{UID: uid, GID: gid, Name: u.Username, Home: u.HomeDir}
 	for _, id := range ids {
@@ -68,18 +74,27 @@ func complete(u *user.User) (account.Account, error) {
 		if err != nil {
 			return account.Account{}, fmt.Errorf("groups of %s: %w", u.Username, err)
 		}
-		a.Groups = append(a.Groups, account.Group{GID: g, Name: groupName(id)})
+		name, err := groupName(id)
+		if err != nil {
+			return account.Account{}, err
+		}
+		a.Groups = append(a.Groups, account.Group{GID: g, Name: name})
 	}
 	return a, nil
 }
 
-// groupName returns the number where the group has no name.
-func groupName(id string) string {
+// groupName returns the number where the group has no name. A directory that
+// doesn't answer is an error: without its groups a person would look like one
+// who was put out of them.
+func groupName(id string) (string, error) {
 	g, err := user.LookupGroupId(id)
-	if err != nil {
-		return id
+	if _, unknown := errors.AsType[user.UnknownGroupIdError](err); unknown {
+		return id, nil
 	}
-	return g.Name
+	if err != nil {
+		return "", unanswered("group "+id, err)
+	}
+	return g.Name, nil
 }
 
 // People have uids from here on; below are the system's own accounts.
@@ -96,8 +111,8 @@ func All(ctx context.Context) ([]account.Account, error) {
 		return nil, fmt.Errorf("list accounts: %w", err)
 	}
 	var all []account.Account
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		f := strings.Split(lines.Text(), ":")
+	for line := range strings.Lines(string(out)) {
+		f := strings.Split(line, ":")
 		if len(f) < 7 {
 			continue
 		}

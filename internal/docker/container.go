@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -46,7 +47,7 @@ func (e *Engine) ByClaim(ctx context.Context, claim string) (container.Observed,
 		return container.Observed{}, explain("look for claim "+claim, err)
 	}
 	if len(list) == 0 {
-		return container.Observed{}, Refusal("claim "+claim+" has no container", 404, nil)
+		return container.Observed{}, Refusal("claim "+claim+" has no container", http.StatusNotFound, nil)
 	}
 	return e.Inspect(ctx, list[0].ID)
 }
@@ -162,20 +163,20 @@ func (e *Engine) ReadFile(ctx context.Context, id, name string) ([]byte, error) 
 	}
 	defer stream.Close() //nolint:errcheck // read only
 	archive := tar.NewReader(stream)
-	for {
-		header, err := archive.Next()
-		if err != nil {
-			return nil, Refusal(name+" is no file", 404, nil)
-		}
-		if header.Typeflag != tar.TypeReg || header.Size > maxFile {
-			continue
-		}
-		data, err := io.ReadAll(io.LimitReader(archive, maxFile))
-		if err != nil {
-			return nil, fmt.Errorf("read %s of container %s: %w", name, short(id), err)
-		}
-		return data, nil
+	header, err := archive.Next()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s of container %s: %w", name, short(id), err)
+	case header.Typeflag != tar.TypeReg:
+		return nil, Refusal(name+" is no file", http.StatusNotFound, nil)
+	case header.Size > maxFile:
+		return nil, fmt.Errorf("read %s of container %s: it has %d bytes, over %d", name, short(id), header.Size, maxFile)
 	}
+	data, err := io.ReadAll(archive)
+	if err != nil {
+		return nil, fmt.Errorf("read %s of container %s: %w", name, short(id), err)
+	}
+	return data, nil
 }
 
 // Exists reports whether there is something at a path of a container's file

@@ -113,11 +113,12 @@ func (w *load) note(words []string, r lab.Result) {
 	}
 }
 
-// pause waits for the commands under way and keeps new ones back until the
-// result is called.
-func (w *load) pause() (resume func()) {
+// during waits for the commands under way and keeps new ones back until look
+// has returned.
+func (w *load) during(look func()) {
 	w.gate.Lock()
-	return w.gate.Unlock
+	defer w.gate.Unlock()
+	look()
 }
 
 // stop ends the load and says what it did.

@@ -91,7 +91,8 @@ func disagreements(l *lab.Lab, strict bool) []string {
 			say("device %s: claimed by %q, its holder is said to be %+v", g.Slot, who, g.Holder)
 		}
 	}
-	return append(wrong, strayMounts(l, engine)...)
+	wrong = append(wrong, strayProcesses(l, engine)...)
+	return append(wrong, strayMounts(l, engine, strict)...)
 }
 
 // compare holds one record against its container.
@@ -139,7 +140,9 @@ func sharedDevices(engine map[string]lab.Container) []string {
 
 // strayMounts says which of the lab's mounts no running container uses, which
 // are missing, and which mount points no container has.
-func strayMounts(l *lab.Lab, engine map[string]lab.Container) []string {
+//
+// A pending claim may have a mount point before it has a container.
+func strayMounts(l *lab.Lab, engine map[string]lab.Container, strict bool) []string {
 	folder := filepath.Join(l.Root, "run/ds01/mnt")
 	wanted, points := map[string]bool{}, map[string]bool{}
 	for _, c := range engine {
@@ -167,7 +170,7 @@ func strayMounts(l *lab.Lab, engine map[string]lab.Container) []string {
 	}
 	entries, _ := os.ReadDir(folder)
 	for _, e := range entries {
-		if path := filepath.Join(folder, e.Name()); !points[path] {
+		if path := filepath.Join(folder, e.Name()); strict && !points[path] {
 			wrong = append(wrong, "mount points that no container has: "+path)
 		}
 	}
@@ -183,6 +186,19 @@ func mountPoints(folder string) []string {
 		}
 	}
 	return all
+}
+
+// strayProcesses says which containers have processes although the engine
+// says that they don't run.
+func strayProcesses(l *lab.Lab, engine map[string]lab.Container) []string {
+	var wrong []string
+	for _, group := range containerGroups(l) {
+		procs, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		if id := filepath.Base(group); strings.Contains(group, "/devices/") && len(procs) > 0 && !engine[id].State.Running {
+			wrong = append(wrong, fmt.Sprintf("container %s (%q at the engine) has processes: %s", id, engine[id].State.Status, strings.Fields(string(procs))))
+		}
+	}
+	return wrong
 }
 
 // containerGroups returns the control groups of containers below the lab's

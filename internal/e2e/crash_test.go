@@ -35,11 +35,11 @@ func TestClaimsSurviveKillsOfTheDaemonUnderLoad(t *testing.T) {
 	for range kills() {
 		time.Sleep(time.Duration(100+dice.IntN(1400)) * time.Millisecond)
 		l.EndDaemon(syscall.SIGKILL)
-		resume := work.pause()
-		l.StartDaemon()
-		sound(t, l, 20*time.Second)
-		w.unharmed(t, l, "eve")
-		resume()
+		work.during(func() {
+			l.StartDaemon()
+			sound(t, l, 20*time.Second)
+			w.unharmed(t, l, "eve")
+		})
 	}
 	work.stop()
 	settled(t, l, pendingIsSettled)
@@ -61,4 +61,39 @@ func removeEverything(t *testing.T, l *lab.Lab, people []string) {
 	}
 	removeAll(t, l, all)
 	clean(t, l)
+}
+
+func TestClaimsSurviveEngineRestartsUnderLoad(t *testing.T) {
+	people := []string{"ann", "ben", "cid"}
+	l := start(t, lab.Options{Users: append(people, "eve"), Limits: crashLimits})
+	seed := seedOf(t)
+	dice := rand.New(rand.NewPCG(seed, 99))
+	w := placeWitness(t, l, "eve")
+	work := startLoad(t, l, seed, people...)
+	for round := range max(kills()/2, 4) {
+		time.Sleep(time.Duration(200+dice.IntN(1000)) * time.Millisecond)
+		if round%2 == 0 {
+			if err := l.Engine.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(dice.IntN(500)) * time.Millisecond)
+		}
+		if round%4 == 3 {
+			l.EndDaemon(syscall.SIGKILL) // both at once
+		}
+		if err := l.Engine.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		work.during(func() {
+			if round%4 == 3 {
+				l.StartDaemon()
+			}
+			sound(t, l, 20*time.Second)
+			w.unharmed(t, l, "eve")
+		})
+	}
+	work.stop()
+	settled(t, l, pendingIsSettled)
+	w.unharmed(t, l, "eve")
+	removeEverything(t, l, append(people, "eve"))
 }

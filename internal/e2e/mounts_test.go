@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ds01.dev/ds01/internal/e2e/lab"
 )
 
@@ -94,9 +92,9 @@ func folder(t *testing.T, l *lab.Lab, who, name string) string {
 	return path
 }
 
-// onlyHers checks that everything below path is the person's, and that none
+// onlyHers checks that everything below path is alice's, and that none
 // of it is a device.
-func onlyHers(t *testing.T, l *lab.Lab, who, path string) {
+func onlyHers(t *testing.T, l *lab.Lab, path string) {
 	t.Helper()
 	err := filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
@@ -107,7 +105,7 @@ func onlyHers(t *testing.T, l *lab.Lab, who, path string) {
 			return err
 		}
 		kind := st.Mode & syscall.S_IFMT
-		if int(st.Uid) != l.UID(who) || kind == syscall.S_IFCHR || kind == syscall.S_IFBLK {
+		if int(st.Uid) != l.UID("alice") || kind == syscall.S_IFCHR || kind == syscall.S_IFBLK {
 			t.Errorf("%s: uid %d, mode %o", name, st.Uid, st.Mode)
 		}
 		return nil
@@ -127,7 +125,7 @@ func whatAContainerWritesIsItsOwners(t *testing.T, l *lab.Lab) {
 	work := folder(t, l, "alice", "work")
 	eachClient(t, l, func(t *testing.T, docker string) {
 		l.OK("alice", docker, "run", "--rm", "-v", work+":/w", "busybox", "sh", "-c", wild)
-		onlyHers(t, l, "alice", work)
+		onlyHers(t, l, work)
 		if got := l.OK("alice", "cat", filepath.Join(work, "dir/file")); got != "more" {
 			t.Errorf("the file holds %q", got)
 		}
@@ -146,7 +144,7 @@ func rootInAContainerIsItsOwner(t *testing.T, l *lab.Lab) {
 	if got := l.OK("alice", "docker", "exec", "-u", "0", "web", "sh", "-c", "id -u; echo x > /w/asroot; stat -c %u /w/asroot"); got != "0\n0" {
 		t.Errorf("root inside is %q, want 0 and its file 0's", got)
 	}
-	onlyHers(t, l, "alice", work)
+	onlyHers(t, l, work)
 	if r := l.Docker("alice", "exec", "-u", "1234", "web", "sh", "-c", "echo x > /w/other"); r.Code == 0 {
 		t.Error("another user of the container writes as alice")
 	}
@@ -167,133 +165,7 @@ func anyUserIsTheOwner(t *testing.T, l *lab.Lab) {
 			t.Errorf("user %s sees its file as %s's", user, got)
 		}
 	}
-	onlyHers(t, l, "alice", work)
-}
-
-func everythingRunsAsTheOwner(t *testing.T, l *lab.Lab) {
-	work, uid := folder(t, l, "alice", "work"), fmt.Sprint(l.UID("alice"))
-	for _, user := range []string{"root", "0", "0:0", "1", fmt.Sprint(l.UID("bob"))} {
-		r := l.Docker("alice", "run", "--rm", "--user", user, "-v", work+":/w", "busybox", "id", "-u")
-		if r.Code != 125 || !strings.Contains(r.Err, "runs as you") {
-			t.Errorf("--user %s: exit code %d: %s %s", user, r.Code, r.Out, r.Err)
-		}
-	}
-	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", work+":/w", "busybox", "sleep", "1000")
-	show := "id -u; grep -E '^(CapEff|CapPrm|CapBnd|NoNewPrivs)' /proc/self/status"
-	want := uid + "\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1"
-	for _, words := range [][]string{
-		{"exec", "web", "sh", "-c", show}, {"exec", "-u", uid, "web", "sh", "-c", show},
-		{"run", "--rm", "-v", work + ":/w", "busybox", "sh", "-c", show},
-	} {
-		if got := l.OK("alice", append([]string{"docker"}, words...)...); got != want {
-			t.Errorf("%v:\n%s\nwant\n%s", words[:2], got, want)
-		}
-	}
-	for _, words := range [][]string{{"-u", "0"}, {"-u", "root"}, {"--privileged"}} {
-		r := l.Docker("alice", append(append([]string{"exec"}, words...), "web", "id", "-u")...)
-		if r.Code == 0 || !strings.Contains(r.Err, "ds01:") {
-			t.Errorf("exec %v: exit code %d: %s %s", words, r.Code, r.Out, r.Err)
-		}
-	}
-	// As an administrator's command it runs as the owner too.
-	if got := l.OK("root", "docker", "exec", fmt.Sprintf("web._.%s", uid), "id", "-u"); got != uid {
-		t.Errorf("root's command runs as %s", got)
-	}
-}
-
-func nothingOutsideOnesHomeCanBeMounted(t *testing.T, l *lab.Lab) {
-	home := l.Home("alice")
-	secret := folder(t, l, "bob", "secret")
-	l.OK("bob", "chmod", "755", l.Home("bob"), secret)
-	l.OK("alice", "ln", "-sfn", l.Home("bob"), "tobob")
-	l.OK("alice", "ln", "-sfn", "/etc", "toetc")
-	l.OK("alice", "ln", "-sfn", "/", "toroot")
-	folder(t, l, "alice", "real")
-	l.OK("alice", "ln", "-sfn", "real", "toreal")
-	bobs := filepath.Join(home, "bobs")
-	if err := os.Mkdir(bobs, 0o777); err != nil && !os.IsExist(err) {
-		t.Fatal(err)
-	}
-	if err := os.Chown(bobs, l.UID("bob"), -1); err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(bobs)
-	for name, source := range map[string]string{
-		"another's home": l.Home("bob"), "in another's home": secret, "the parent of homes": filepath.Dir(home),
-		"the host": "/", "its configuration": "/etc", "a file of it": "/etc/passwd", "root's home": "/root", "the engine's folder": filepath.Join(l.Root, "run/ds01"),
-		"a link to another's home": filepath.Join(home, "tobob"), "through a link": filepath.Join(home, "tobob/secret"),
-		"a link to /etc": filepath.Join(home, "toetc"), "a file through a link": filepath.Join(home, "toetc/passwd"), "a link to /": filepath.Join(home, "toroot"),
-		"a link to one's own": filepath.Join(home, "toreal"), "another's folder in one's home": bobs, "nothing": filepath.Join(home, "nothing"),
-		"dots": home + "/../bob/secret", "process": "/proc/self/root/etc", "a device": "/dev/null",
-	} {
-		for _, words := range [][]string{{"-v", source + ":/w"}, {"--mount", "type=bind,source=" + source + ",target=/w"}} {
-			r := l.Docker("alice", append(append([]string{"run", "--rm"}, words...), "busybox", "ls", "/w")...)
-			if r.Code != 125 || !strings.Contains(r.Err, "can't be mounted") {
-				t.Errorf("%s (%s): exit code %d: %s %s", name, words[0], r.Code, r.Out, r.Err)
-			}
-		}
-		r := l.DS01("alice", "container", "deploy", "web", "--cpu-only", "--background", "--data", source)
-		if name != "nothing" && r.Code != 5 || r.Code == 0 {
-			t.Errorf("deploy --data, %s: exit code %d: %s", name, r.Code, r.Err)
-		}
-	}
-	if got := len(l.Containers()); got != 0 {
-		t.Errorf("%d containers came of refused requests", got)
-	}
-}
-
-// swap puts a link to /etc in a folder's place, and returns how to undo it.
-func swap(l *lab.Lab, who, path string) func() {
-	l.OK(who, "mv", path, path+".moved")
-	l.OK(who, "ln", "-s", "/etc", path)
-	return func() {
-		l.OK(who, "rm", path)
-		l.OK(who, "mv", path+".moved", path)
-	}
-}
-
-func aLinkThatComesAfterTheCreateIsRefused(t *testing.T, l *lab.Lab) {
-	for name, swapped := range map[string]string{"the folder itself": "up/work", "a folder above it": "up"} {
-		work := folder(t, l, "alice", "up/work")
-		l.OK("alice", "docker", "create", "--name", "web", "--gpus", "1", "-v", work+":/w", "busybox", "ls", "/w")
-		undo := swap(l, "alice", filepath.Join(l.Home("alice"), swapped))
-		r := l.Docker("alice", "start", "-a", "web")
-		if r.Code == 0 || !strings.Contains(r.Err, "can't be mounted") || strings.Contains(r.Out, "passwd") {
-			t.Errorf("%s: exit code %d: %s %s", name, r.Code, r.Out, r.Err)
-		}
-		if left := mounted(t, l); len(left) > 0 {
-			t.Errorf("%s: mounted after a refused start: %v", name, left)
-		}
-		if got := l.OK("alice", "docker", "inspect", "-f", "{{.State.Status}}", "web"); got != "created" {
-			t.Errorf("%s: the container is %s", name, got)
-		}
-		undo()
-		l.OK("alice", "docker", "start", "web")
-		l.OK("alice", "docker", "wait", "web")
-		l.OK("alice", "docker", "rm", "web")
-	}
-}
-
-func aLinkThatComesBeforeARestartIsRefused(t *testing.T, l *lab.Lab) {
-	work := folder(t, l, "alice", "work")
-	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", work+":/w", "busybox", "sleep", "1000")
-	undo := swap(l, "alice", work)
-	// What runs keeps what was opened.
-	lacks(t, l.OK("alice", "docker", "exec", "web", "ls", "/w"), "passwd")
-	r := l.Docker("alice", "restart", "-t", "0", "web")
-	if r.Code == 0 || !strings.Contains(r.Err, "can't be mounted") {
-		t.Errorf("restart: exit code %d: %s", r.Code, r.Err)
-	}
-	if got := l.OK("alice", "docker", "inspect", "-f", "{{.State.Status}}", "web"); got != "exited" {
-		t.Errorf("the container is %s after a refused restart", got)
-	}
-	if left := mounted(t, l); len(left) > 0 {
-		t.Errorf("mounted after a refused restart: %v", left)
-	}
-	undo()
-	l.OK("alice", "docker", "restart", "-t", "0", "web")
-	l.OK("alice", "docker", "exec", "web", "touch", "/w/again")
-	onlyHers(t, l, "alice", work)
+	onlyHers(t, l, work)
 }
 
 // groupFoldersWork has a folder of bob's inside one of alice's, open to a
@@ -339,24 +211,7 @@ func filesCanBeMounted(t *testing.T, l *lab.Lab) {
 	if got != "before" || l.OK("alice", "cat", work+"/file") != "after" {
 		t.Errorf("read %q, then it holds %q", got, l.OK("alice", "cat", work+"/file"))
 	}
-	onlyHers(t, l, "alice", work)
-}
-
-// devicesOfAMountDoNothing has root on the host leave things in alice's home
-// that would be powerful if mounts were plain ones.
-func devicesOfAMountDoNothing(t *testing.T, l *lab.Lab) {
-	work := folder(t, l, "alice", "odd")
-	defer l.OK("root", "rm", "-rf", work)
-	null := filepath.Join(work, "null")
-	if err := unix.Mknod(null, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
-		t.Fatal(err)
-	}
-	l.OK("root", "chmod", "666", null)
-	r := l.Docker("alice", "run", "--rm", "-v", work+":/w", "busybox", "sh", "-c", "grep ' /w ' /proc/self/mountinfo; echo x > /w/null")
-	if r.Code == 0 || !strings.Contains(r.Err, "Permission denied") {
-		t.Errorf("a device opens: exit code %d: %s", r.Code, r.Err)
-	}
-	contains(t, r.Out, "nosuid", "nodev")
+	onlyHers(t, l, work)
 }
 
 func mountsGoWithTheRun(t *testing.T, l *lab.Lab) {
@@ -405,23 +260,8 @@ func deployMountsAWorkspace(t *testing.T, l *lab.Lab) {
 	if want := fmt.Sprintf("/workspace\n%s\n%d\n/home/%s\nwritable", login, l.UID("alice"), login); got != want {
 		t.Errorf("inside:\n%s\nwant\n%s", got, want)
 	}
-	onlyHers(t, l, "alice", workspace)
+	onlyHers(t, l, workspace)
 	if got := l.OK("alice", "cat", filepath.Join(workspace, "file")); got != "text" {
 		t.Errorf("the file holds %q", got)
-	}
-}
-
-func filesCantBeCopied(t *testing.T, l *lab.Lab) {
-	work := folder(t, l, "alice", "work")
-	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", work+":/w", "busybox", "sleep", "1000")
-	l.OK("alice", "sh", "-c", "echo text > own")
-	if r := l.Docker("alice", "cp", filepath.Join(l.Home("alice"), "own"), "web:/w/copied"); r.Code == 0 {
-		t.Error("docker cp writes into a mount")
-	}
-	if status, _ := l.Ask("alice", "PUT", "/containers/web/archive?path=/w", "x"); status != 403 {
-		t.Errorf("PUT archive: status %d, want 403", status)
-	}
-	if _, err := os.Lstat(filepath.Join(work, "copied")); err == nil {
-		t.Error("the file is there")
 	}
 }

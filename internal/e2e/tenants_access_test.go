@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,7 +69,7 @@ func liveEventsAreOnesOwn(t *testing.T, l *lab.Lab) {
 
 func peopleInNoGroupAreRefused(t *testing.T, l *lab.Lab) {
 	for _, r := range admission.Routes() {
-		if r.Method == "HEAD" {
+		if r.Method == http.MethodHead {
 			continue // without a body there is no message
 		}
 		path := strings.NewReplacer("{id}", "web", "{image}", "busybox").Replace(r.Pattern)

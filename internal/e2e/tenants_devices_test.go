@@ -19,7 +19,7 @@ func modes() map[string]bool { return map[string]bool{"remapped engine": false, 
 func cardNode(t *testing.T, l *lab.Lab, who, docker, name string) (node string, dev int) {
 	t.Helper()
 	var found []string
-	for _, file := range strings.Fields(l.OK(who, docker, "exec", name, "ls", "/dev")) {
+	for file := range strings.FieldsSeq(l.OK(who, docker, "exec", name, "ls", "/dev")) {
 		if n, ok := strings.CutPrefix(file, "nvidia"); ok && strings.Trim(n, "0123456789") == "" {
 			found = append(found, file)
 		}

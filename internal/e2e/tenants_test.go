@@ -190,8 +190,18 @@ func stockClientsShowOnlyOnesOwn(t *testing.T, l *lab.Lab) {
 		contains(t, events, his)
 		lacks(t, events, hers, l.Login("alice"), "._.")
 		for _, words := range [][]string{
-			{"inspect", hers}, {"logs", hers}, {"exec", hers, "true"}, {"stop", hers}, {"kill", hers}, {"rm", hers},
-			{"start", hers}, {"attach", hers}, {"top", hers}, {"wait", hers}, {"restart", hers}, {"stats", "--no-stream", hers},
+			{"inspect", hers},
+			{"logs", hers},
+			{"exec", hers, "true"},
+			{"stop", hers},
+			{"kill", hers},
+			{"rm", hers},
+			{"start", hers},
+			{"attach", hers},
+			{"top", hers},
+			{"wait", hers},
+			{"restart", hers},
+			{"stats", "--no-stream", hers},
 		} {
 			r := l.Run("bob", append([]string{docker}, words...)...)
 			if r.Code == 0 || !strings.Contains(r.Err, "No such") {

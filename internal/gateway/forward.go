@@ -48,11 +48,11 @@ func (c *call) fetch(ctx context.Context, method, path string, query url.Values,
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		return nil, c.relay(resp)
 	}
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
+	data := bytes.NewBuffer(make([]byte, 0, 16<<10)) // lists are long, and grow fewer times from here
+	if _, err := data.ReadFrom(resp.Body); err != nil {
 		return nil, fmt.Errorf("read the engine's answer: %w", err)
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 // relay sends the engine's answer on as it is, flushing each piece. It

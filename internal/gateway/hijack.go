@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"ds01.dev/ds01/internal/admission"
 )
 
@@ -127,13 +129,17 @@ func writeHead(client io.Writer, resp *http.Response) error {
 	return err
 }
 
-// splice copies both ways until the engine's side has ended. The end of the
-// client's input is passed on, so that a command reading it ends.
+// splice copies both ways until the engine's side has ended or the client is
+// gone. The end of the client's input is passed on, so that a command reading
+// it ends.
 func splice(client net.Conn, fromClient io.Reader, upstream net.Conn, fromEngine io.Reader) {
 	var input sync.WaitGroup
 	input.Go(func() {
 		_, _ = io.Copy(upstream, fromClient) // either side may hang up
 		closeWrite(upstream)
+		if hungUp(client) {
+			_ = upstream.Close() // a command that says nothing would keep it for ever
+		}
 	})
 	_, _ = io.Copy(client, fromEngine) // either side may hang up
 	closeWrite(client)
@@ -147,4 +153,26 @@ func closeWrite(conn net.Conn) {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite() // the other side went already
 	}
+}
+
+// hungUp waits until a client whose input has ended closes its connection
+// altogether, and returns true; until then it still listens. It returns false
+// once the connection is closed here, and where the kernel can't tell.
+func hungUp(client net.Conn) bool {
+	conn, ok := client.(*net.UnixConn)
+	if !ok {
+		return false
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	gone := false
+	err = raw.Read(func(fd uintptr) bool {
+		state := []unix.PollFd{{Fd: int32(fd)}} //nolint:gosec // descriptors are small
+		_, err := unix.Poll(state, 0)
+		gone = err == nil && state[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		return gone
+	})
+	return err == nil && gone
 }

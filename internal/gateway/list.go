@@ -8,13 +8,13 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
-	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -78,16 +78,6 @@ func (f filterSet) encode() string {
 	return string(data)
 }
 
-// A summary is one row of the engine's list; what isn't named passes as it
-// is.
-type summary struct {
-	ID     string         `json:"Id"`
-	Names  []string       `json:"Names"`
-	Image  string         `json:"Image"`
-	Mounts []mountView    `json:"Mounts"`
-	Rest   jsontext.Value `json:",embed"`
-}
-
 type mountView struct {
 	Source      string         `json:"Source"`
 	Destination string         `json:"Destination"`
@@ -104,22 +94,20 @@ func (c *call) list() error {
 	if err != nil {
 		return err
 	}
-	var rows []summary
-	if err := jsonv2.Unmarshal(data, &rows); err != nil {
-		return fmt.Errorf("read the engine's list: %w", err)
-	}
-	kept := make([]summary, 0, len(rows))
-	for _, row := range rows {
-		if c.show(&row) && (len(names) == 0 || anyMatch(names, row.Names)) {
-			kept = append(kept, row)
+	limit, _ := strconv.Atoi(c.match.Query.Get("limit")) // the engine, too, takes what is no number as none
+	kept := 0
+	out, err := editArray(make([]byte, 0, len(data)+len(data)/8), data, func(out, row []byte) ([]byte, error) {
+		if limit > 0 && kept == limit {
+			return out, nil
 		}
-	}
-	if limit, err := strconv.Atoi(c.match.Query.Get("limit")); err == nil && limit > 0 && limit < len(kept) {
-		kept = kept[:limit]
-	}
-	out, err := jsonv2.Marshal(kept)
+		edited, err := c.show(out, row, names)
+		if len(edited) > len(out) {
+			kept++
+		}
+		return edited, err
+	})
 	if err != nil {
-		return fmt.Errorf("encode the list: %w", err)
+		return fmt.Errorf("edit the engine's list: %w", err)
 	}
 	return c.raw(http.StatusOK, out)
 }
@@ -153,7 +141,7 @@ func (c *call) listQuery() (url.Values, []*regexp.Regexp, error) {
 		}
 	}
 	if !c.roles.Admin {
-		filters["label"] = append(filters["label"], label.UID+"="+strconv.Itoa(c.who.UID))
+		filters["id"] = c.ownIDs(filters["id"])
 	}
 	query := url.Values{}
 	if all := c.match.Query.Get("all"); all != "" {
@@ -167,24 +155,82 @@ func (c *call) listQuery() (url.Values, []*regexp.Regexp, error) {
 	return query, names, nil
 }
 
-// show decides by our record whether the caller sees a row, and puts it in
-// the owner's words.
-func (c *call) show(row *summary) bool {
-	record, ok := c.Ledger.ByContainer(row.ID)
-	if !ok {
-		return c.roles.Admin
+// ownIDs returns the ids of the caller's containers, those that begin with
+// one of these prefixes if there are any. The engine looks ids up where it
+// would go through all containers for a label.
+func (c *call) ownIDs(prefixes []string) []string {
+	ids := c.Ledger.ContainersOf(c.who.UID)
+	if len(prefixes) > 0 {
+		ids = slices.DeleteFunc(ids, func(id string) bool {
+			return !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(id, p) })
+		})
 	}
-	if record.UID != c.who.UID && !c.roles.Admin {
-		return false
+	if len(ids) == 0 {
+		return []string{"-"} // no container's: without an id the engine would list all
 	}
-	row.Image = record.Image
-	if record.UID == c.who.UID {
-		row.Names = []string{"/" + record.Name}
+	return ids
+}
+
+// show appends a row of the list in the owner's words, if our record says
+// that the caller may see it and its name is wanted.
+func (c *call) show(out, row []byte, names []*regexp.Regexp) ([]byte, error) {
+	id, err := member(row, "Id")
+	if err != nil {
+		return out, err
 	}
-	for i := range row.Mounts {
-		row.Mounts[i].Source = ownerPath(record, row.Mounts[i].Source)
+	record, known := c.Ledger.ByContainer(strings.Trim(string(id), `"`))
+	own := known && record.UID == c.who.UID
+	if !own && !c.roles.Admin {
+		return out, nil
 	}
-	return true
+	shown := []string{"/" + record.Name}
+	if len(names) > 0 && !own {
+		if shown, err = namesOf(row); err != nil {
+			return out, err
+		}
+	}
+	if len(names) > 0 && !anyMatch(names, shown) {
+		return out, nil
+	}
+	if !known {
+		return append(out, row...), nil
+	}
+	keys := []string{"Image"}
+	if own {
+		keys = append(keys, "Names")
+	}
+	if len(record.Mounts) > 0 {
+		keys = append(keys, "Mounts")
+	}
+	return editObject(out, row, keys, func(out []byte, key string, value []byte) ([]byte, error) {
+		switch key {
+		case "Image":
+			return jsontext.AppendQuote(out, record.Image)
+		case "Names":
+			out, err := jsontext.AppendQuote(append(out, '['), "/"+record.Name)
+			return append(out, ']'), err
+		}
+		return editArray(out, value, func(out, m []byte) ([]byte, error) { return showMount(out, m, record) })
+	})
+}
+
+// showMount appends a mount with the owner's path.
+func showMount(out, m []byte, record container.Record) ([]byte, error) {
+	return editObject(out, m, []string{"Source"}, func(out []byte, _ string, value []byte) ([]byte, error) {
+		source, err := jsontext.AppendUnquote(nil, value)
+		if err != nil {
+			return out, fmt.Errorf("source of a mount: %w", err)
+		}
+		return jsontext.AppendQuote(out, ownerPath(record, string(source)))
+	})
+}
+
+func namesOf(row []byte) (names []string, err error) {
+	value, err := member(row, "Names")
+	if err != nil {
+		return nil, err
+	}
+	return names, json.Unmarshal(value, &names)
 }
 
 // ownerPath returns the owner's path for one that ds01 mounts.

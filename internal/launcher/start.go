@@ -7,6 +7,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -71,7 +72,7 @@ func (l *Launcher) start(ctx context.Context, claim string) error {
 		return err
 	}
 	if err := l.mountAndStart(ctx, owner, record); err != nil {
-		return l.notStarted(ctx, record, before, err)
+		return l.notStarted(ctx, record, err)
 	}
 	return nil
 }
@@ -90,19 +91,16 @@ func (l *Launcher) mountAndStart(ctx context.Context, owner account.Account, rec
 
 // notStarted puts the claim back to what it was when the container certainly
 // doesn't run; otherwise the reconciler finds out.
-func (l *Launcher) notStarted(ctx context.Context, record container.Record, before container.Observed, err error) error {
+func (l *Launcher) notStarted(ctx context.Context, record container.Record, err error) error {
 	now, ierr := l.Engine.Inspect(ctx, record.ContainerID)
 	if ierr != nil || now.Running() {
 		return err
 	}
 	l.unmount(ctx, record)
 	back := func(c *container.Record) {
-		c.State, c.HeldUntil = gpu.Held, record.HeldUntil
-		if before.StartedAt.IsZero() {
-			c.State = gpu.Bound
-		}
-		if record.State == gpu.Released || len(record.Devices) == 0 {
-			c.State = record.State
+		c.State, c.HeldUntil = record.State, record.HeldUntil
+		if record.State == gpu.Running { // nobody has seen its end yet
+			c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(now.FinishedAt, c.Quota)
 		}
 	}
 	if uerr := l.Ledger.Update(ctx, record.ID, back); uerr != nil {

@@ -36,16 +36,18 @@ func (m Mapping) check(o Owner) error {
 	return nil
 }
 
-// namespace returns a user namespace that holds the mapping from ids on disk
-// to ids as the mount shows them. Nobody runs in it: it is made with a child
-// that is ended before its first instruction.
-func namespace(o Owner, m Mapping) (*os.File, error) {
-	uids := extents([]pair{{o.UID, m.HostBase + m.ContainerUID}}, m)
+// maps returns the mapping from ids on disk to ids as the mount shows them.
+func (m Mapping) maps(o Owner) (uids, gids []syscall.SysProcIDMap) {
 	pairs := []pair{{o.GID, m.HostBase + m.ContainerGID}}
 	for _, g := range o.Groups {
 		pairs = append(pairs, pair{g, m.HostBase + g})
 	}
-	gids := extents(pairs, m)
+	return extents([]pair{{o.UID, m.HostBase + m.ContainerUID}}, m), extents(pairs, m)
+}
+
+// namespace returns a user namespace that holds the maps. Nobody runs in it:
+// it is made with a child that is ended before its first instruction.
+func namespace(uids, gids []syscall.SysProcIDMap) (*os.File, error) {
 	// Tracing belongs to a thread, so the child's whole life is on one.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -43,6 +43,8 @@ type Request struct {
 	ReadOnly bool
 	Owner    Owner
 	Idmap    *Mapping // nil: ids are shown as they are
+
+	Namespaces *Namespaces // where those of mappings are kept; nil: nowhere
 }
 
 // ErrCannotIdmap says that the source's file system can't map ids. It is of
@@ -103,24 +105,24 @@ func restrict(tree int, r Request) error {
 	if r.ReadOnly {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
 	}
-	if r.Idmap != nil {
-		ns, err := namespace(r.Owner, *r.Idmap)
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr); err != nil {
+		return fmt.Errorf("restrict the mount of %s: %w", r.Source, err)
+	}
+	if r.Idmap == nil {
+		return nil
+	}
+	uids, gids := r.Idmap.maps(r.Owner)
+	return r.Namespaces.use(uids, gids, func(namespace uintptr) error {
+		err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(namespace)})
+		// EINVAL: a kind of file system that can't; EPERM: one that is mapped already.
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) {
+			return failed(r, ErrCannotIdmap, "Mount a directory of another file system, such as one of your home.")
+		}
 		if err != nil {
 			return fmt.Errorf("map ids of %s: %w", r.Source, err)
 		}
-		defer ns.Close() //nolint:errcheck // the mount holds it
-		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
-		attr.Userns_fd = uint64(ns.Fd())
-	}
-	err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr)
-	// EINVAL: a kind of file system that can't; EPERM: one that is mapped already.
-	if r.Idmap != nil && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM)) {
-		return failed(r, ErrCannotIdmap, "Mount a directory of another file system, such as one of your home.")
-	}
-	if err != nil {
-		return fmt.Errorf("restrict the mount of %s: %w", r.Source, err)
-	}
-	return nil
+		return nil
+	})
 }
 
 // makeTarget makes a mount point of the source's kind.

@@ -3,6 +3,7 @@ package mount
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -19,16 +20,10 @@ func open(r Request) (int, error) {
 			return -1, failed(r, err, "")
 		}
 	}
-	below, err := filepath.Rel(r.Root, r.Source)
-	if err != nil || !filepath.IsAbs(r.Source) || r.Root == "/" || below == ".." || strings.HasPrefix(below, "../") {
-		return -1, refuse(r, "it doesn't lie in "+r.Root, "Mount a directory or file in "+r.Root+".")
-	}
 	fd := -1
-	err = as(r.Owner, func() (err error) {
-		if fd, err = walk(r.Root, below); err != nil {
-			return explain(r, err)
-		}
-		return nil
+	err := as(r.Owner, func() (err error) {
+		fd, err = openBelow(r)
+		return err
 	})
 	if err != nil {
 		return -1, err
@@ -38,6 +33,72 @@ func open(r Request) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// openBelow runs with the owner's rights.
+func openBelow(r Request) (int, error) {
+	outside := refuse(r, "it doesn't lie in "+r.Root, "Mount a directory or file in "+r.Root+".")
+	if !filepath.IsAbs(r.Source) || !filepath.IsAbs(r.Root) {
+		return -1, outside
+	}
+	root, err := settle(filepath.Clean(r.Root))
+	if errors.Is(err, unix.ELOOP) {
+		return -1, refuse(r, r.Root+" leads through a symbolic link that others than root could change", "Administrators: give the account's home without symbolic links.")
+	}
+	if err != nil {
+		return -1, explain(r, err)
+	}
+	below, ok := within(filepath.Clean(r.Root), r.Source)
+	if !ok {
+		below, ok = within(root, r.Source)
+	}
+	if !ok || root == "/" {
+		return -1, outside
+	}
+	fd, err := walk(root, below)
+	if err != nil {
+		return -1, explain(r, err)
+	}
+	return fd, nil
+}
+
+func within(root, path string) (below string, ok bool) {
+	below, err := filepath.Rel(root, path)
+	return below, err == nil && below != ".." && !strings.HasPrefix(below, "../")
+}
+
+// maxLinks is how many links the kernel follows in one path.
+const maxLinks = 40
+
+// settle returns an allowed root's path with its links resolved, such as a
+// /home that leads to /data/home. It follows those that only the host's own
+// root can have made or moved; any other is ELOOP.
+func settle(root string) (string, error) {
+	at, rest, closed := "/", strings.Split(root, "/"), true
+	for links := 0; len(rest) > 0; {
+		var dir unix.Stat_t
+		if err := unix.Lstat(at, &dir); err != nil {
+			return "", err
+		}
+		closed = closed && dir.Uid == 0 && dir.Mode&0o022 == 0
+		next := filepath.Join(at, rest[0])
+		target, err := os.Readlink(next)
+		if errors.Is(err, unix.EINVAL) { // no link
+			at, rest = next, rest[1:]
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if links++; !closed || links > maxLinks {
+			return "", unix.ELOOP
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		rest = append(strings.Split(target, "/"), rest[1:]...)
+	}
+	return at, nil
 }
 
 // walk opens root from / and below from root, through no symbolic link and no
@@ -56,19 +117,23 @@ func walk(root, below string) (int, error) {
 }
 
 // explain runs with the owner's rights, so that it tells them nothing that
-// they couldn't find out themselves.
+// they couldn't find out themselves. It avoids the system's own words ("no
+// such file or directory", "permission denied"): where docker run reads them
+// in a refusal, it takes the command for missing and exits with 127 or 126.
 func explain(r Request, err error) error {
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return failed(r, problem.Because(problem.ErrInvalid, "there is no such file or directory"), "Make it first: mkdir -p '"+r.Source+"'.")
+		return failed(r, problem.Because(problem.ErrInvalid, "it doesn't exist"), "Make it first: mkdir -p '"+r.Source+"'.")
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV):
 		next := "Write the path without symbolic links."
 		if resolved, rerr := filepath.EvalSymlinks(r.Source); rerr == nil && resolved != filepath.Clean(r.Source) {
 			next = "Write the path without symbolic links: " + resolved + "."
 		}
 		return refuse(r, "it is, or leads through, a symbolic link", next)
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOTDIR):
-		return refuse(r, "you can't open it yourself: "+err.Error(), "Mount a directory of yours.")
+	case errors.Is(err, unix.ENOTDIR):
+		return refuse(r, "a part of its path is no directory", "Mount a directory of yours.")
+	case errors.Is(err, unix.EACCES):
+		return refuse(r, "you can't open it yourself", "Mount a directory of yours.")
 	}
 	return fmt.Errorf("open %s: %w", r.Source, err)
 }

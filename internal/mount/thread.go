@@ -30,9 +30,9 @@ func as(o Owner, f func() error) error {
 	return <-done
 }
 
-// become gives this thread, and no other, the owner's file system rights. The
-// calls of package syscall would change every thread. With the user id go the
-// capabilities that override file modes.
+// become gives this thread, and no other, the owner's file system rights, and
+// takes every capability away, also from root: those that override file modes
+// above all. The calls of package syscall would change every thread.
 func become(o Owner) error {
 	if err := unix.Setgroups(o.Groups); err != nil {
 		return fmt.Errorf("take on groups: %w", err)
@@ -48,6 +48,10 @@ func become(o Owner) error {
 		if now, err := id.set(id.to); err != nil || now != id.to {
 			return fmt.Errorf("take on id %d: the kernel refuses", id.to)
 		}
+	}
+	none := make([]unix.CapUserData, 2) // the third version of the call takes two
+	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+		return fmt.Errorf("lay down capabilities: %w", err)
 	}
 	return nil
 }

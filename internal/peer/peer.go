@@ -41,8 +41,11 @@ func Of(conn *net.UnixConn) (Peer, error) {
 	if err := errors.Join(err, credErr); err != nil {
 		return Peer{}, fmt.Errorf("peer of a connection: %w", err)
 	}
-	if pidfdErr == nil {
+	switch {
+	case pidfdErr == nil:
 		defer unix.Close(pidfd) //nolint:errcheck // it was only asked
+	case !errors.Is(pidfdErr, unix.ENOPROTOOPT): // kernels before 6.5 don't know the option
+		return Peer{}, refused(errors.New("it has ended"))
 	}
 	p := Peer{UID: int(cred.Uid), GID: int(cred.Gid), PID: int(cred.Pid)}
 	if err := sameNamespaces(p.PID); err != nil {

@@ -276,7 +276,9 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 		return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 			c.State, c.HeldUntil = gpu.Bound, lifecycle.CreatedUntil(r.Now())
 		})
-	case o.State == "created" || o.State == "removing":
+	case o.State == "created":
+		return r.followCreated(ctx, record)
+	case o.State == "removing":
 		return nil
 	case record.State != gpu.Running && record.State != gpu.Bound:
 		return nil
@@ -284,6 +286,18 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	r.Launcher.Cleanup(ctx, record)
 	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 		c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(o.FinishedAt, c.Quota)
+	})
+}
+
+// followCreated takes back a start that never reached the engine: the daemon
+// or the engine ended in the middle of it.
+func (r *Reconciler) followCreated(ctx context.Context, record container.Record) error {
+	if record.State != gpu.Running {
+		return nil
+	}
+	r.Launcher.Cleanup(ctx, record)
+	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+		c.State, c.HeldUntil = gpu.Bound, lifecycle.CreatedUntil(c.CreatedAt)
 	})
 }
 

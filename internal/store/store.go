@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"modernc.org/sqlite" // the driver registers itself as "sqlite"
@@ -31,8 +32,11 @@ type Store struct {
 // an error of kind problem.ErrUnavailable; the file is left as it was.
 func Open(ctx context.Context, path string) (*Store, error) {
 	// FULL: a claim that was answered survives a power cut.
-	dsn := "file:" + path + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)&_txlock=immediate"
-	db, err := sql.Open("sqlite", dsn)
+	dsn := url.URL{
+		Scheme: "file", OmitHost: true, Path: path,
+		RawQuery: "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)&_txlock=immediate",
+	}
+	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, unusable(path, err)
 	}
@@ -134,7 +138,8 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts)
 		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?)
 		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
-		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, mounts=excluded.mounts`,
+		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, interface=excluded.interface,
+		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts`,
 		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
 		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts))
 	if err != nil {

@@ -20,13 +20,19 @@ func RemoveGroup(ctx context.Context, name string) error {
 }
 
 // Add makes a user with a home, a primary group of the same name, and further
-// groups.
+// groups. A login may hold '.' and '@', as those of a directory do.
 func Add(ctx context.Context, login, home string, groups ...string) error {
-	args := []string{"-m", "-d", home, "-s", "/bin/bash"}
+	args := []string{"--badname", "-m", "-d", home, "-s", "/bin/bash"}
 	if len(groups) > 0 {
 		args = append(args, "-G", strings.Join(groups, ","))
 	}
 	return shadow(ctx, "useradd", append(args, login)...)
+}
+
+// SetGroups puts a user into these groups, beside the primary one, and out of
+// all others.
+func SetGroups(ctx context.Context, login string, groups ...string) error {
+	return shadow(ctx, "usermod", "-G", strings.Join(groups, ","), login)
 }
 
 // Remove removes a user and its primary group, not its home; one that doesn't

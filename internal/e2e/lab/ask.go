@@ -55,3 +55,6 @@ func (l *Lab) Reload() {
 	l.Signal(syscall.SIGHUP)
 	l.Eventually("the daemon has read its files again", 10*time.Second, func() bool { return strings.Count(l.Log(), reloaded) > seen })
 }
+
+// Binary returns the path of the ds01 under test.
+func (l *Lab) Binary() string { return l.opts.Binary }

@@ -95,7 +95,10 @@ func (p *Proxy) suffer(w http.ResponseWriter, r *http.Request, fate Fate) {
 	}
 	out := r.Clone(context.WithoutCancel(r.Context()))
 	out.RequestURI, out.URL.Scheme, out.URL.Host = "", "http", "docker"
-	out.Body = io.NopCloser(bytes.NewReader(body))
+	out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	if len(body) == 0 {
+		out.Body = http.NoBody
+	}
 	resp, err := p.upstream.RoundTrip(out)
 	if err != nil {
 		panic(http.ErrAbortHandler)

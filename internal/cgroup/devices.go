@@ -1,0 +1,41 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Allow lets the processes of a group open the character device major:minor
+// for reading and writing. On v1 the kernel refuses what the group above may
+// not open itself. On v2, where a program decides and not a file, it is an
+// error that wraps errors.ErrUnsupported. An absent group is one that wraps
+// os.ErrNotExist.
+func (t *Tree) Allow(group string, major, minor uint32) error {
+	return t.rule(group, "devices.allow", fmt.Sprintf("c %d:%d rw", major, minor))
+}
+
+// Deny makes further opens of the character device major:minor fail in a
+// group and in those below it; what is open already stays open. Errors are
+// those of Allow.
+func (t *Tree) Deny(group string, major, minor uint32) error {
+	return t.rule(group, "devices.deny", fmt.Sprintf("c %d:%d rwm", major, minor))
+}
+
+func (t *Tree) rule(group, file, rule string) error {
+	if t.version == 2 {
+		return fmt.Errorf("change the devices of %s: cgroup v2 has no file for it: %w", group, errors.ErrUnsupported)
+	}
+	// Opened as it is: a file that isn't there is told apart from one that
+	// must not be made.
+	f, err := os.OpenFile(filepath.Join(t.root, "devices", group, file), os.O_WRONLY, 0) //nolint:gosec // a file of the kernel
+	if err != nil {
+		return fmt.Errorf("change the devices of a group: %w", err)
+	}
+	_, err = f.WriteString(rule)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %q to %s of %s: %w", rule, file, group, err)
+	}
+	return nil
+}

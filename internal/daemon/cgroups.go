@@ -1,0 +1,76 @@
+package daemon
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"ds01.dev/ds01/internal/api"
+	"ds01.dev/ds01/internal/cgroup"
+	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/systemd"
+)
+
+// bySystemd reports whether the engine leaves control groups to systemd.
+func (h *host) bySystemd() bool {
+	info, _ := h.info()
+	return info.CgroupDriver == "systemd"
+}
+
+// parent is the group, or the slice, that everybody's are in.
+func (h *host) parent() string {
+	switch p := h.d.settings.config().Cgroup.Parent; {
+	case p != config.Auto:
+		return p
+	case h.bySystemd():
+		return "ds01.slice"
+	}
+	return "/ds01"
+}
+
+func group(uid int) string { return "u" + strconv.Itoa(uid) }
+
+// path is where a person's control group lies.
+func (h *host) path(uid int) string {
+	if h.bySystemd() {
+		return filepath.Join("/", h.parent(), systemd.Slice(h.parent(), uid))
+	}
+	return filepath.Join(h.parent(), group(uid))
+}
+
+// Ensure makes the person's control group with their totals.
+func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, error) {
+	totals := cgroup.Limits{
+		CPUs: l.Aggregate.CPUs, Memory: l.Aggregate.Memory, MemoryHigh: l.Aggregate.MemoryHigh, Tasks: l.Aggregate.Tasks,
+	}
+	switch parent := h.parent(); {
+	case strings.HasSuffix(parent, ".slice") != h.bySystemd():
+		return "", &problem.Error{
+			What: "Container not started", Why: problem.Because(problem.ErrUnavailable, "cgroup.parent of ds01.yaml, "+parent+", doesn't suit the engine's cgroup driver"),
+			Next: "Administrators: set it to auto.",
+		}
+	case h.bySystemd():
+		return h.systemd.Ensure(ctx, parent, uid, systemd.Limits(totals))
+	default:
+		return h.path(uid), h.tree.Ensure(parent, group(uid), totals)
+	}
+}
+
+// Container reads what one container uses.
+func (h *host) Container(uid int, id string) (api.Sample, error) {
+	if h.bySystemd() {
+		id = "docker-" + id + ".scope"
+	}
+	return h.sample(filepath.Join(h.path(uid), id))
+}
+
+// Person reads what a person's containers use together.
+func (h *host) Person(uid int) (api.Sample, error) { return h.sample(h.path(uid)) }
+
+func (h *host) sample(path string) (api.Sample, error) {
+	u, err := h.tree.Usage(path)
+	return api.Sample{CPUNanos: u.CPUNanos, MemoryBytes: u.MemoryBytes, MemoryLimit: u.MemoryLimit, Pids: u.Pids}, err
+}

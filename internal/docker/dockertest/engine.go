@@ -1,0 +1,321 @@
+// Package dockertest is a Docker engine in memory, for tests of those who
+// work with one. It knows containers and their life, runs no program, and can
+// be told to fail. A contract suite holds it to what the real engine does.
+package dockertest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/docker"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/label"
+)
+
+// Engine is one engine in memory. It is safe for concurrent use.
+type Engine struct {
+	now func() time.Time
+
+	mu         sync.Mutex
+	made       int
+	images     map[string]container.Image // by every name and id
+	containers map[string]*state          // by id
+	watchers   map[chan container.Event]bool
+	faults     map[string]fault // by method name
+	calls      []string
+	down       bool
+}
+
+type state struct {
+	container.Observed
+	body       Body
+	autoRemove bool
+	files      map[string]container.File
+}
+
+// A Body is what the engine keeps of a create request.
+type Body struct {
+	Image      string
+	User       string
+	Labels     map[string]string
+	HostConfig struct {
+		AutoRemove bool
+		Memory     int64
+		Mounts     []struct{ Source, Target string }
+	}
+}
+
+type fault struct {
+	err  error
+	done bool
+}
+
+// New returns an engine with the image busybox, whose clock is now.
+func New(now func() time.Time) *Engine {
+	e := &Engine{
+		now: now, images: map[string]container.Image{}, containers: map[string]*state{},
+		watchers: map[chan container.Event]bool{}, faults: map[string]fault{},
+	}
+	e.AddImage(container.Image{ID: "sha256:" + strings.Repeat("b", 64), Names: []string{"busybox:latest", "busybox"}})
+	return e
+}
+
+// AddImage makes an image known by its id and names.
+func (e *Engine) AddImage(i container.Image) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, name := range append(i.Names, i.ID) {
+		e.images[name] = i
+	}
+}
+
+// Fail makes the next call of a method fail with err. With done the engine
+// does what it was asked for and only the answer is lost.
+func (e *Engine) Fail(method string, err error, done bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.faults[method] = fault{err, done}
+}
+
+// SetDown ends the engine, or brings it back. Its containers stay.
+func (e *Engine) SetDown(down bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.down = down
+	if down {
+		for w := range e.watchers {
+			close(w)
+		}
+		clear(e.watchers)
+	}
+}
+
+// Exit ends a container's program with a code, as if by itself.
+func (e *Engine) Exit(id string, code int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.exit(e.containers[id], code)
+}
+
+// Hint sets what the configuration of a container says about GPUs.
+func (e *Engine) Hint(id string, h gpu.Hints) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.containers[id].Hints = h
+}
+
+// Calls returns every call so far, as "Method argument".
+func (e *Engine) Calls() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.calls)
+}
+
+// BodyOf returns what a container was created with.
+func (e *Engine) BodyOf(id string) Body {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.containers[id].body
+}
+
+// call books a call, then runs do under the lock unless the engine was told
+// to fail.
+func (e *Engine) call(method, argument string, do func() error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, method+" "+argument)
+	if e.down {
+		return refuse(http.StatusServiceUnavailable, "the engine is down")
+	}
+	f, failing := e.faults[method]
+	delete(e.faults, method)
+	if failing && !f.done {
+		return f.err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return f.err
+}
+
+func refuse(status int, text string) error {
+	message, err := json.Marshal(map[string]string{"message": text})
+	if err != nil {
+		return err
+	}
+	return docker.Refusal("the engine refused", status, message)
+}
+
+func (e *Engine) find(id string) (*state, error) {
+	c := e.containers[id]
+	for _, other := range e.containers {
+		if c == nil && other.Name == id {
+			c = other
+		}
+	}
+	if c == nil {
+		return nil, refuse(http.StatusNotFound, "No such container: "+id)
+	}
+	return c, nil
+}
+
+func (e *Engine) tell(id, action string) {
+	for w := range e.watchers {
+		w <- container.Event{ID: id, Action: action}
+	}
+}
+
+// Create makes a container of a JSON body, as the engine does.
+func (e *Engine) Create(_ context.Context, name, _ string, body []byte) (id string, warnings []string, err error) {
+	err = e.call("Create", name, func() error {
+		id, err = e.create(name, body)
+		return err
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return id, nil, nil
+}
+
+func (e *Engine) create(name string, body []byte) (string, error) {
+	var b Body
+	if err := json.Unmarshal(body, &b); err != nil {
+		return "", refuse(http.StatusInternalServerError, err.Error())
+	}
+	if _, ok := e.images[b.Image]; !ok {
+		return "", refuse(http.StatusNotFound, "No such image: "+b.Image)
+	}
+	if b.HostConfig.Memory > 0 && b.HostConfig.Memory < 6<<20 {
+		return "", refuse(http.StatusBadRequest, "Minimum memory limit allowed is 6MB")
+	}
+	for _, c := range e.containers {
+		if c.Name == name {
+			return "", refuse(http.StatusConflict, "the name is already in use")
+		}
+	}
+	e.made++
+	id := fmt.Sprintf("%064x", 0xc0ffee<<32+e.made)
+	e.containers[id] = &state{
+		Observed: container.Observed{ID: id, Name: name, Image: b.Image, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels},
+		body:     b, autoRemove: b.HostConfig.AutoRemove,
+		files: map[string]container.File{
+			"/etc/passwd": {Data: []byte("root:x:0:0:root:/root:/bin/sh\n")},
+			"/etc/group":  {Data: []byte("root:x:0:\n")},
+			"/bin/sh":     {}, "/etc": {Dir: true}, "/": {Dir: true},
+		},
+	}
+	e.tell(id, "create")
+	return id, nil
+}
+
+// Start starts a container; starting one that runs is no error.
+func (e *Engine) Start(_ context.Context, id string) error {
+	return e.call("Start", id, func() error {
+		c, err := e.find(id)
+		if err != nil || c.Running() {
+			return err
+		}
+		c.State, c.StartedAt = "running", e.now().UTC()
+		e.tell(c.ID, "start")
+		return nil
+	})
+}
+
+// Stop ends a container; ending one that doesn't run is no error.
+func (e *Engine) Stop(_ context.Context, id string, _ time.Duration) error {
+	return e.call("Stop", id, func() error {
+		c, err := e.find(id)
+		if err != nil || !c.Running() {
+			return err
+		}
+		e.exit(c, 137)
+		return nil
+	})
+}
+
+func (e *Engine) exit(c *state, code int) {
+	c.State, c.ExitCode, c.FinishedAt = "exited", code, e.now().UTC()
+	e.tell(c.ID, "die")
+	if c.autoRemove {
+		delete(e.containers, c.ID)
+		e.tell(c.ID, "destroy")
+	}
+}
+
+// Remove removes a container; one that runs only with force.
+func (e *Engine) Remove(_ context.Context, id string, force bool) error {
+	return e.call("Remove", id, func() error {
+		c, err := e.find(id)
+		if err != nil {
+			return err
+		}
+		if c.Running() && !force {
+			return refuse(http.StatusConflict, "You cannot remove a running container")
+		}
+		if c.Running() {
+			e.exit(c, 137)
+		}
+		delete(e.containers, c.ID)
+		e.tell(c.ID, "destroy")
+		return nil
+	})
+}
+
+// Inspect returns one container.
+func (e *Engine) Inspect(_ context.Context, id string) (o container.Observed, err error) {
+	err = e.call("Inspect", id, func() error {
+		c, err := e.find(id)
+		if err == nil {
+			o = c.Observed
+		}
+		return err
+	})
+	return o, err
+}
+
+// List returns all containers, newest first.
+func (e *Engine) List(context.Context) (all []container.Observed, err error) {
+	err = e.call("List", "", func() error {
+		for _, id := range slices.Backward(slices.Sorted(maps.Keys(e.containers))) {
+			c := e.containers[id]
+			all = append(all, container.Observed{ID: c.ID, Name: c.Name, Image: c.Image, State: c.State, Labels: c.Labels, CreatedAt: c.CreatedAt})
+		}
+		return nil
+	})
+	return all, err
+}
+
+// ByClaim returns the container that carries the claim in its label.
+func (e *Engine) ByClaim(_ context.Context, claim string) (o container.Observed, err error) {
+	err = e.call("ByClaim", claim, func() error {
+		for _, c := range e.containers {
+			if c.Labels[label.Claim] == claim {
+				o = c.Observed
+				return nil
+			}
+		}
+		return refuse(http.StatusNotFound, "claim "+claim+" has no container")
+	})
+	return o, err
+}
+
+// Image returns a local image by name or id.
+func (e *Engine) Image(_ context.Context, reference string) (i container.Image, err error) {
+	err = e.call("Image", reference, func() error {
+		found, ok := e.images[reference]
+		if !ok {
+			return refuse(http.StatusNotFound, "No such image: "+reference)
+		}
+		i = found
+		return nil
+	})
+	return i, err
+}

@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// The engine's lists are long and little of them is ours to change, so they
+// are edited as text: decoding two hundred containers takes longer than the
+// engine takes to list them. What the engine writes is JSON without fail; the
+// functions here find where values end and check no more than that takes.
+
+var errCutOff = errors.New("the engine's JSON is cut off")
+
+// editArray appends an array to out. edit gets each element and appends it,
+// changed or not, or appends nothing to leave it out.
+func editArray(out, array []byte, edit func(out, element []byte) ([]byte, error)) ([]byte, error) {
+	i := skip(array, 0, " \t\r\n")
+	if i >= len(array) || array[i] != '[' {
+		return out, errCutOff
+	}
+	out = append(out, '[')
+	first := len(out)
+	for i++; ; {
+		if i = skip(array, i, " \t\r\n,"); i >= len(array) {
+			return out, errCutOff
+		}
+		if array[i] == ']' {
+			return append(out, ']'), nil
+		}
+		end := valueEnd(array, i)
+		if end < 0 {
+			return out, errCutOff
+		}
+		before := len(out)
+		if before > first {
+			out = append(out, ',')
+		}
+		edited, err := edit(out, array[i:end])
+		if err != nil {
+			return out, err
+		}
+		if len(edited) == len(out) {
+			edited = edited[:before] // it was left out, and so is the comma
+		}
+		out, i = edited, end
+	}
+}
+
+// editObject appends an object to out. edit gets the members of these keys and
+// appends their values, changed or not. Nothing is looked at behind the last
+// of them.
+func editObject(out, object []byte, keys []string, edit func(out []byte, key string, value []byte) ([]byte, error)) ([]byte, error) {
+	from, left := 0, len(keys)
+	err := members(object, func(key, value []byte, at int) (bool, error) {
+		i := slices.IndexFunc(keys, func(k string) bool { return k == string(key) })
+		if i < 0 {
+			return true, nil
+		}
+		edited, err := edit(append(out, object[from:at]...), keys[i], value)
+		out, from = edited, at+len(value)
+		left--
+		return left > 0 && err == nil, err
+	})
+	return append(out, object[from:]...), err
+}
+
+// member returns the value of a key of an object, nil if it has none.
+func member(object []byte, name string) (value []byte, err error) {
+	err = members(object, func(key, v []byte, _ int) (bool, error) {
+		if string(key) == name {
+			value = v
+		}
+		return value == nil, nil
+	})
+	return value, err
+}
+
+// members calls visit with each member of an object, its key without quotes,
+// its value and where the value begins, until visit says no.
+func members(object []byte, visit func(key, value []byte, at int) (more bool, err error)) error {
+	i := skip(object, 0, " \t\r\n")
+	if i >= len(object) || object[i] != '{' {
+		return errCutOff
+	}
+	for i++; ; {
+		if i = skip(object, i, " \t\r\n,"); i >= len(object) {
+			return errCutOff
+		}
+		if object[i] == '}' {
+			return nil
+		}
+		keyEnd := valueEnd(object, i)
+		if keyEnd < 0 || object[i] != '"' {
+			return errCutOff
+		}
+		at := skip(object, keyEnd, " \t\r\n:")
+		end := valueEnd(object, at)
+		if end < 0 {
+			return errCutOff
+		}
+		more, err := visit(object[i+1:keyEnd-1], object[at:end], at)
+		if err != nil || !more {
+			return err
+		}
+		i = end
+	}
+}
+
+func skip(data []byte, i int, what string) int {
+	for i < len(data) && strings.IndexByte(what, data[i]) >= 0 {
+		i++
+	}
+	return i
+}
+
+// valueEnd returns where the value that begins at i ends, -1 if it doesn't.
+func valueEnd(data []byte, i int) int {
+	for depth := 0; i < len(data); {
+		switch data[i] {
+		case '"':
+			if i = stringEnd(data, i); i < 0 {
+				return -1
+			}
+		case '{', '[':
+			depth++
+			i++
+			continue
+		case '}', ']':
+			depth--
+			i++
+		case ' ', '\t', '\r', '\n', ',', ':':
+			i++
+			continue
+		default: // a number or a word
+			for i < len(data) && strings.IndexByte(" \t\r\n,:]}", data[i]) < 0 {
+				i++
+			}
+		}
+		if depth <= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// stringEnd returns where the string that begins at i ends, -1 if it doesn't.
+func stringEnd(data []byte, i int) int {
+	for first := i + 1; ; {
+		n := bytes.IndexByte(data[i+1:], '"')
+		if n < 0 {
+			return -1
+		}
+		i += 1 + n
+		escapes := 0
+		for i-escapes > first && data[i-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i + 1
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package launcher_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/docker/dockertest"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/store"
+)
+
+var noon = time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)
+
+// A scene is a launcher with everything it works with.
+type scene struct {
+	*launcher.Launcher
+	engine  *dockertest.Engine
+	mounter *mounter
+	cgroups *cgroups
+	now     time.Time
+}
+
+// A mounter keeps what is mounted, and refuses what it is told to.
+type mounter struct {
+	mu      sync.Mutex
+	mounted []string
+	last    container.Mount
+	refuse  map[string]error // by method
+}
+
+func (m *mounter) Prepare(account.Account, container.Mount) error { return m.refuse["Prepare"] }
+
+func (m *mounter) Mount(_ account.Account, c container.Mount) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.refuse["Mount"]; err != nil {
+		return err
+	}
+	m.mounted, m.last = append(m.mounted, c.HostPath), c
+	return nil
+}
+
+func (m *mounter) Unmount(hostPath string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mounted = slices.DeleteFunc(m.mounted, func(p string) bool { return p == hostPath })
+	return nil
+}
+
+type cgroups struct{ err error }
+
+func (c *cgroups) Ensure(_ context.Context, uid int, _ limits.Limits) (string, error) {
+	return fmt.Sprintf("/ds01/u%d", uid), c.err
+}
+
+type accounts map[int]account.Account
+
+func (a accounts) Lookup(uid int) (account.Account, error) {
+	if who, ok := a[uid]; ok {
+		return who, nil
+	}
+	return account.Account{}, errors.New("no such user")
+}
+
+func alice() account.Account {
+	return account.Account{UID: 1001, GID: 1001, Name: "alice", Home: "/home/alice", Groups: []account.Group{{GID: 1001, Name: "alice"}, {GID: 2000, Name: "vision"}}}
+}
+
+func bound() limits.Limits {
+	return limits.Limits{
+		MaxDevices: quantity.To(1), MaxGPUsPerContainer: quantity.To(1), AllowFullGPU: true, MaxGPUShare: quantity.None[quantity.GPUShare](),
+		MaxContainers: quantity.To(3), GPUHoldAfterStop: quantity.To(time.Hour), Memory: quantity.To(quantity.ByteSize(1 << 30)),
+		MemorySwap: quantity.To(quantity.ByteSize(1 << 30)), PidsLimit: quantity.To(int64(100)), StopTimeout: quantity.To(10 * time.Second),
+		MaxCPUs: quantity.None[quantity.CPUs](), ShmSize: quantity.None[quantity.ByteSize](), UlimitNofile: quantity.None[int64](),
+		Aggregate: limits.Aggregate{CPUs: quantity.None[quantity.CPUs]()},
+	}
+}
+
+func newScene(t *testing.T, isolation admission.Isolation) *scene {
+	t.Helper()
+	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, now: noon}
+	clock := func() time.Time { return s.now }
+	s.engine = dockertest.New(clock)
+	records, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "ds01.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { records.Close() })
+	devices := func() []gpu.Device {
+		return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU, Nodes: []gpu.Node{{Name: "nvidia0", Major: 120}}}}
+	}
+	ledger, err := allocator.New(t.Context(), records, devices, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Launcher = launcher.New(launcher.Parts{
+		Engine: s.engine, Ledger: ledger, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: accounts{1001: alice()},
+		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
+		Isolation: func() admission.Isolation { return isolation }, Libraries: func() string { return admission.LibrariesNone },
+		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",
+	})
+	return s
+}
+
+// request asks for a container with a GPU and a mount.
+func request() launcher.Request {
+	return launcher.Request{
+		Account: alice(), Roles: account.Roles{Docker: true, GPU: true}, Name: "web", Interface: label.Docker,
+		Body: admission.Create{Image: "busybox", HostConfig: admission.HostConfig{
+			Binds:          []string{"/home/alice/work:/workspace"},
+			DeviceRequests: []admission.DeviceRequest{{Count: 1, Capabilities: [][]string{{"gpu"}}}},
+		}},
+	}
+}
+
+func (s *scene) create(t *testing.T, r launcher.Request) container.Record {
+	t.Helper()
+	record, _, err := s.Create(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
+}
+
+func (s *scene) record(t *testing.T, claim string) container.Record {
+	t.Helper()
+	r, ok := s.Ledger.Record(claim)
+	if !ok {
+		t.Fatal("no such claim")
+	}
+	return r
+}
+
+// wantNothing fails if a claim, a container or a mount is left.
+func (s *scene) wantNothing(t *testing.T) {
+	t.Helper()
+	list, err := s.engine.List(t.Context())
+	if err != nil || len(list) > 0 || len(s.Ledger.Records()) > 0 || len(s.mounter.mounted) > 0 {
+		t.Errorf("left: %v %v %v, %v", list, s.Ledger.Records(), s.mounter.mounted, err)
+	}
+}

@@ -1,0 +1,119 @@
+//go:build systemd
+
+// These tests run where systemd is the first process, as root: tools/vm-test.sh
+// brings a machine for them.
+package systemd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/systemd"
+)
+
+const (
+	uid   = 1512345678
+	slice = "ds01t-u1512345678.slice"
+)
+
+func limits(cpus quantity.CPUs, memory quantity.ByteSize, tasks int64) systemd.Limits {
+	l := systemd.Limits{
+		CPUs: quantity.To(cpus * 1e8), Memory: quantity.To(memory << 20),
+		MemoryHigh: quantity.None[quantity.ByteSize](), Tasks: quantity.To(tasks),
+	}
+	l.CPUs.Unlimited, l.Memory.Unlimited, l.Tasks.Unlimited = cpus == 0, memory == 0, tasks == 0
+	return l
+}
+
+func TestSlicesOfARealSystemd(t *testing.T) {
+	conn := systemd.New()
+	t.Cleanup(func() { _ = conn.Close() }) // it never fails
+	ensure := func(l systemd.Limits) {
+		t.Helper()
+		if got, err := conn.Ensure(context.Background(), "ds01t.slice", uid, l); err != nil || got != slice {
+			t.Fatal(got, err)
+		}
+	}
+	has := func(step, want string) {
+		t.Helper()
+		dir := filepath.Join("/sys/fs/cgroup/ds01t.slice", slice)
+		got := ""
+		for _, f := range []string{"cpu.max", "memory.max", "memory.swap.max", "pids.max"} {
+			value, err := os.ReadFile(filepath.Join(dir, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += strings.TrimSpace(string(value)) + "|"
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", step, got, want)
+		}
+	}
+	ensure(limits(15, 64, 100))
+	has("first", "150000 100000|67108864|0|100|")
+	ensure(limits(15, 64, 100))
+	has("again", "150000 100000|67108864|0|100|")
+	ensure(limits(5, 32, 20))
+	has("down", "50000 100000|33554432|0|20|")
+	ensure(limits(0, 0, 0))
+	has("without", "max 100000|max|max|max|")
+	ensure(limits(20, 64, 20))
+	has("up", "200000 100000|67108864|0|20|")
+	command(t, "systemctl", "daemon-reload")
+	has("after a reload", "200000 100000|67108864|0|20|")
+	command(t, "systemctl", "set-property", "--runtime", slice, "TasksMax=infinity")
+	has("changed by hand", "200000 100000|67108864|0|max|")
+	ensure(limits(20, 64, 20))
+	has("changed back", "200000 100000|67108864|0|20|")
+	command(t, "systemctl", "stop", slice)
+	ensure(limits(10, 64, 20))
+	has("after a stop", "100000 100000|67108864|0|20|")
+
+	t.Run("an engine's scope in the slice is bounded", func(t *testing.T) {
+		err := exec.Command("systemd-run", "--scope", "--slice", slice, "--unit", "docker-0123", "tail", "/dev/zero").Run()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL && exit.ExitCode() != 137 {
+			t.Errorf("%v, want it killed", err)
+		}
+		out, err := exec.Command("systemd-run", "--scope", "--slice", slice, "sh", "-c", "for i in $(seq 40); do sleep 5 & done").CombinedOutput()
+		if err == nil || !strings.Contains(strings.ToLower(string(out)), "fork") {
+			t.Errorf("forty processes started: %v, %s", err, out)
+		}
+	})
+	t.Run("a slice that the engine made first gets its limits", func(t *testing.T) {
+		other := systemd.Slice("ds01t.slice", 7)
+		command(t, "systemctl", "start", other)
+		if _, err := conn.Ensure(context.Background(), "ds01t.slice", 7, limits(10, 64, 20)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/ds01t.slice", other, "pids.max"))
+		if err != nil || strings.TrimSpace(string(got)) != "20" {
+			t.Errorf("%s, %v; want 20", got, err)
+		}
+	})
+}
+
+func command(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatal(fmt.Errorf("%s %v: %w: %s", name, args, err, out))
+	}
+}
+
+func BenchmarkEnsureWithoutChange(b *testing.B) {
+	conn := systemd.New()
+	defer conn.Close()
+	for b.Loop() {
+		if _, err := conn.Ensure(context.Background(), "ds01t.slice", uid, limits(10, 64, 20)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
