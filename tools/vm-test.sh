@@ -56,7 +56,7 @@ mke2fs -q -t ext4 -d "$work/tests" "$work/tests.disk" 64M
 
 timeout "${VM_TIMEOUT:-600}" qemu-system-x86_64 -accel "${VM_ACCEL:-tcg}" -smp 2 -m 1024 -nographic -no-reboot -nic none \
 	-kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
-	-append 'root=/dev/vda rw console=ttyS0 loglevel=5 apparmor=0 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0' \
+	-append 'root=/dev/vda rw console=ttyS0 loglevel=3 apparmor=0 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0' \
 	-drive "file=$cache/disk,format=raw,if=virtio,snapshot=on" \
 	-drive "file=$work/tests.disk,format=raw,if=virtio,readonly=on" </dev/null | tee "$work/console"
 grep -q '^vm-test: passed' "$work/console"

@@ -43,6 +43,7 @@ type Allocator struct {
 	byID    map[string]string           // container id → claim id
 	gone    map[string]tombstone        // container id → who owned it
 	taken   map[string]string           // device UUID → why nobody gets it
+	blind   bool                        // taken isn't known
 	locks   map[string]*keyLock
 }
 
@@ -106,7 +107,10 @@ func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu
 	}
 	var devices []gpu.Device
 	if o.GPU != nil {
-		var err error
+		err := a.sighted()
+		if err != nil {
+			return container.Record{}, nil, err
+		}
 		if devices, err = gpu.Allocate(a.pool(), o.Account.UID, *o.GPU, QuotaOf(o.Limits)); err != nil {
 			return container.Record{}, nil, err
 		}
@@ -290,6 +294,9 @@ func (a *Allocator) bury(r container.Record) {
 func (a *Allocator) Adopt(ctx context.Context, r container.Record, uuids []string) (container.Record, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.adoptable(r, uuids); err != nil {
+		return container.Record{}, err
+	}
 	for _, d := range a.devices() {
 		if slices.Contains(uuids, d.UUID) {
 			r.Devices = append(r.Devices, gpu.Grant{UUID: d.UUID, Slot: d.Slot, Share: d.Share})
@@ -299,11 +306,57 @@ func (a *Allocator) Adopt(ctx context.Context, r container.Record, uuids []strin
 	return r, a.save(ctx, r)
 }
 
+// adoptable checks that neither the name nor a device has an owner.
+func (a *Allocator) adoptable(r container.Record, uuids []string) error {
+	refuse := func(why, next string) error {
+		return &problem.Error{What: "Container not adopted", Why: problem.Because(problem.ErrConflict, why), Next: next}
+	}
+	for _, other := range a.records {
+		if other.UID == r.UID && other.Name == r.Name {
+			return refuse(r.Login+" has a container "+r.Name+" already", "Give another name with --name.")
+		}
+		for _, d := range other.Devices {
+			if other.State != gpu.Released && slices.Contains(uuids, d.UUID) {
+				return refuse("device "+d.Slot+", which it can reach, is held by "+other.Login+" ("+other.Name+")",
+					"Remove one of the two.")
+			}
+		}
+	}
+	return nil
+}
+
 // SetTaken tells which devices are out of reach although no claim holds them.
 func (a *Allocator) SetTaken(taken map[string]string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.taken = taken
+}
+
+// SetBlind tells that nobody has looked yet, or any more, at what the engine
+// runs: as long as that is so, no device is granted.
+func (a *Allocator) SetBlind(blind bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.blind = blind
+}
+
+// Sighted is nil while devices can be granted, see SetBlind. The error is of
+// kind problem.ErrUnavailable.
+func (a *Allocator) Sighted() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sighted()
+}
+
+func (a *Allocator) sighted() error {
+	if !a.blind {
+		return nil
+	}
+	return &problem.Error{
+		What: "GPU not granted",
+		Why:  problem.Because(problem.ErrUnavailable, "ds01 is still looking at what the engine runs"),
+		Next: "Try again in a moment.",
+	}
 }
 
 // Taken returns a copy of what SetTaken told.

@@ -75,18 +75,23 @@ func TestLimitsHoldAtOnceUpAndDown(t *testing.T) {
 func TestLoweringHoldsForContainersThatHaveMore(t *testing.T) {
 	tree, parent := host(t)
 	ensure(t, tree, parent, bounds(4, 256*MiB, 100))
-	quota := func(group, value string) string {
-		path := file(tree, filepath.Join(parent, "u1001", group), "cpu.cfs_quota_us", "cpu.max")
-		if value != "" {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			write(t, path, value)
+	below := func(group string) string {
+		return file(tree, filepath.Join(parent, "u1001", group), "cpu.cfs_quota_us", "cpu.max")
+	}
+	quota := func(group, value string) {
+		t.Helper()
+		dir := filepath.Dir(below(group))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
 		}
-		return read(t, path)
+		if tree.Version() == 2 { // as the engine does
+			write(t, filepath.Join(filepath.Dir(dir), "cgroup.subtree_control"), "+cpu")
+		}
+		write(t, below(group), value)
 	}
 	quota("more", "300000")
 	quota("less", "50000")
+	quota("none", map[int]string{1: "-1", 2: "max"}[tree.Version()])
 	quota("none/within", "200000")
 	ensure(t, tree, parent, bounds(1, 256*MiB, 100))
 	want := map[string]string{"more": "100000", "less": "50000", "none": "-1", "none/within": "100000"}
@@ -94,7 +99,7 @@ func TestLoweringHoldsForContainersThatHaveMore(t *testing.T) {
 		want = map[string]string{"more": "300000 100000", "less": "50000 100000", "none": "max 100000", "none/within": "200000 100000"}
 	}
 	for group, w := range want {
-		if got := quota(group, ""); got != w {
+		if got := read(t, below(group)); got != w {
 			t.Errorf("%s has %s, want %s", group, got, w)
 		}
 	}

@@ -5,7 +5,6 @@ package config
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"path/filepath"
@@ -124,7 +123,7 @@ func Decode(name string, data []byte) (Config, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, invalid(name, yamlError(err))
+		return Config{}, invalid(name, yamlError(err, data))
 	}
 	var second any
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
@@ -134,7 +133,7 @@ func Decode(name string, data []byte) (Config, error) {
 		return Config{}, invalid(name, "version: 1 is missing; this ds01 reads version 1 only")
 	}
 	if err := c.validate(); err != nil {
-		return Config{}, invalid(name, err.Error())
+		return Config{}, invalid(name, withLine(err, data))
 	}
 	return c, nil
 }
@@ -147,42 +146,32 @@ func invalid(name, why string) error {
 	}
 }
 
-var unknownField = regexp.MustCompile(`field (\S+) not found in type config\.\S+`)
-
-// yamlError puts the YAML library's words into ours: keys, not Go types.
-func yamlError(err error) string {
-	text := unknownField.ReplaceAllString(err.Error(), `unknown key "$1"`)
-	text = strings.ReplaceAll(text, "yaml: unmarshal errors:\n  ", "")
-	text = strings.ReplaceAll(text, "yaml: ", "")
-	return strings.ReplaceAll(text, "\n  ", "; ")
-}
-
 func (c Config) validate() error {
 	for _, s := range []struct{ key, value string }{{"engine.host", c.Engine.Host}, {"gateway.listen", c.Gateway.Listen}} {
 		path, ok := strings.CutPrefix(s.value, "unix://")
 		if !ok || !filepath.IsAbs(path) {
-			return fmt.Errorf("%s: %q is not unix:///path", s.key, s.value)
+			return fault(s.key, "%q is not unix:///path", s.value)
 		}
 	}
 	if c.Engine.Host == c.Gateway.Listen {
-		return errors.New("engine.host and gateway.listen are the same socket")
+		return fault("gateway.listen", "it is the same socket as engine.host")
 	}
 	if !slices.Contains([]string{NVML, Sim}, c.GPU.Provider) {
-		return fmt.Errorf("gpu.provider: %q is neither nvml nor sim", c.GPU.Provider)
+		return fault("gpu.provider", "%q is neither nvml nor sim", c.GPU.Provider)
 	}
 	if !slices.Contains([]string{LibrariesAuto, LibrariesCDI, LibrariesHook, LibrariesNone}, c.GPU.Libraries) {
-		return fmt.Errorf("gpu.libraries: %q is not one of auto, cdi, hook, none", c.GPU.Libraries)
+		return fault("gpu.libraries", "%q is not one of auto, cdi, hook, none", c.GPU.Libraries)
 	}
 	if c.GPU.Provider == Sim && len(c.GPU.Sim.GPUs) == 0 {
-		return errors.New("gpu.sim.gpus: name at least one model, such as a100-80gb")
+		return fault("gpu.sim.gpus", "name at least one model, such as a100-80gb")
 	}
 	for _, l := range []struct{ key, value string }{{"web.listen", c.Web.Listen}, {"metrics.listen", c.Metrics.Listen}} {
 		if _, err := netip.ParseAddrPort(l.value); l.value != "" && err != nil {
-			return fmt.Errorf("%s: %q is not address:port", l.key, l.value)
+			return fault(l.key, "%q is not address:port", l.value)
 		}
 	}
 	if p := c.Cgroup.Parent; p != Auto && !validParent.MatchString(p) {
-		return fmt.Errorf("cgroup.parent: %q is neither auto nor a name such as /ds01 or ds01.slice", p)
+		return fault("cgroup.parent", "%q is neither auto nor a name such as /ds01 or ds01.slice", p)
 	}
 	return c.Groups.validate()
 }
@@ -199,10 +188,10 @@ func (g Groups) validate() error {
 		{"groups.admin", g.Admin},
 	} {
 		if r.name == "" {
-			return fmt.Errorf("%s: name a Unix group", r.key)
+			return fault(r.key, "name a Unix group")
 		}
 		if other, twice := seen[r.name]; twice {
-			return fmt.Errorf("%s and %s are the same group %q", other, r.key, r.name)
+			return fault(r.key, "it is the same group as %s, %q", other, r.name)
 		}
 		seen[r.name] = r.key
 	}

@@ -71,6 +71,7 @@ type Observed struct {
 	StartedAt  time.Time // zero: never started
 	FinishedAt time.Time // zero: never stopped
 	Labels     map[string]string
+	AutoRemove bool      // the engine removes it when it ends: docker run --rm
 	Hints      gpu.Hints // whatever in its configuration names a GPU
 }
 

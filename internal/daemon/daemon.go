@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -34,12 +35,18 @@ type Options struct {
 	Log     *slog.Logger
 }
 
+// gcPercent is how far the heap may grow between two collections.
+const gcPercent = 400
+
 // Run serves until ctx ends, then stops cleanly; containers run on. Every
 // error at start names what is wrong and leaves everything as it was.
 func Run(ctx context.Context, o Options) (err error) {
 	if os.Geteuid() != 0 {
 		return &problem.Error{What: "ds01 daemon not started", Why: problem.Because(problem.ErrDenied, "it must run as root"), Next: "Start it with: sudo ds01 daemon, or as the systemd service ds01."}
 	}
+	// What lives long is a few MiB, so that by default each long list would set
+	// off a collection.
+	debug.SetGCPercent(gcPercent)
 	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), closing: make(chan struct{})}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.build(ctx); err != nil {

@@ -66,6 +66,7 @@ func (e *Engine) Inspect(ctx context.Context, id string) (container.Observed, er
 	if c.Config != nil {
 		o.Image, o.Labels = c.Config.Image, c.Config.Labels
 	}
+	o.AutoRemove = c.HostConfig != nil && c.HostConfig.AutoRemove
 	o.Hints = hints(c)
 	return o, nil
 }

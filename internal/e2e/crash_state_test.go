@@ -112,7 +112,7 @@ func compare(k apitype.Container, c lab.Container) []string {
 		say("ds01 says it is %s, the engine %s", k.State, c.State.Status)
 	}
 	states := map[string][]string{
-		"running": {"running"}, "created": {"bound", "released"}, "exited": {"held", "released"},
+		"running": {"running"}, "created": {"bound", "released"}, "exited": {"held", "released"}, "dead": {"held", "released"},
 	}[c.State.Status]
 	if !k.Quarantined && !slices.Contains(states, k.ClaimState) {
 		say("it is %s, its claim %s", c.State.Status, k.ClaimState)

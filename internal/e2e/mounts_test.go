@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ds01.dev/ds01/internal/e2e/lab"
 )
 
@@ -201,6 +203,14 @@ func readOnlyIsReadOnly(t *testing.T, l *lab.Lab) {
 	}
 	if _, err := os.Lstat(filepath.Join(work, "new")); err == nil {
 		t.Error("it was written")
+	}
+	// What the engine gets is read-only by itself already.
+	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", work+":/w:ro", "busybox", "sleep", "1000")
+	for _, at := range mounted(t, l) {
+		var st unix.Statfs_t
+		if err := unix.Statfs(at, &st); err != nil || st.Flags&unix.ST_RDONLY == 0 {
+			t.Errorf("the mount of ours can be written to: %v", err)
+		}
 	}
 }
 

@@ -221,6 +221,9 @@ func (c *call) change() error {
 
 // observe brings the record in step; a failure is made up for by the events.
 func (c *call) observe(ctx context.Context, record container.Record) {
+	if _, ok := c.Ledger.Record(record.ID); !ok {
+		return // the event of its end came first
+	}
 	if err := c.Observer.Observe(ctx, record.ContainerID); err != nil && !errors.Is(err, problem.ErrNotFound) {
 		c.Log.WarnContext(ctx, "container not looked up", "container", record.ContainerID, "error", err)
 	}

@@ -125,7 +125,7 @@ var errAnswered = errors.New("answered")
 // refuse answers in Docker's own shape.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status := problem.HTTPStatus(err)
-	if status == http.StatusInternalServerError {
+	if status == http.StatusInternalServerError && !errors.Is(err, context.Canceled) { // a client that hung up is no failure
 		g.Log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	if v := g.API(); v != "" {

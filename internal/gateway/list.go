@@ -90,6 +90,9 @@ func (c *call) list() error {
 	if err != nil {
 		return err
 	}
+	if query == nil {
+		return c.raw(http.StatusOK, []byte("[]\n"))
+	}
 	data, err := c.fetch(c.r.Context(), http.MethodGet, "/containers/json", query, nil)
 	if err != nil {
 		return err
@@ -113,7 +116,8 @@ func (c *call) list() error {
 }
 
 // listQuery returns the query for the engine and the name filters, which only
-// we can apply: the engine knows other names.
+// we can apply: the engine knows other names. The query is nil where no
+// container of the caller's can match.
 func (c *call) listQuery() (url.Values, []*regexp.Regexp, error) {
 	filters, err := readFilters(c.match.Query.Get("filters"))
 	if err != nil {
@@ -141,7 +145,9 @@ func (c *call) listQuery() (url.Values, []*regexp.Regexp, error) {
 		}
 	}
 	if !c.roles.Admin {
-		filters["id"] = c.ownIDs(filters["id"])
+		if filters["id"] = c.ownIDs(filters["id"]); len(filters["id"]) == 0 {
+			return nil, nil, nil
+		}
 	}
 	query := url.Values{}
 	if all := c.match.Query.Get("all"); all != "" {
@@ -164,9 +170,6 @@ func (c *call) ownIDs(prefixes []string) []string {
 		ids = slices.DeleteFunc(ids, func(id string) bool {
 			return !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(id, p) })
 		})
-	}
-	if len(ids) == 0 {
-		return []string{"-"} // no container's: without an id the engine would list all
 	}
 	return ids
 }

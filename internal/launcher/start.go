@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
@@ -60,6 +61,18 @@ func (l *Launcher) start(ctx context.Context, claim string) error {
 	if err != nil || before.Running() {
 		return err
 	}
+	err = l.bringUp(ctx, record)
+	if err != nil && before.AutoRemove {
+		// As the engine does: who waits for its removal would wait for ever.
+		if rerr := l.Engine.Remove(ctx, record.ContainerID, false); rerr != nil && !errors.Is(rerr, problem.ErrNotFound) {
+			l.Log.WarnContext(ctx, "container that didn't start not removed", "container", record.ContainerID, "error", rerr)
+		}
+	}
+	return err
+}
+
+// bringUp makes everything ready and starts the container.
+func (l *Launcher) bringUp(ctx context.Context, record container.Record) error {
 	owner, err := l.Accounts.Lookup(record.UID)
 	if err != nil {
 		return err
@@ -68,7 +81,12 @@ func (l *Launcher) start(ctx context.Context, claim string) error {
 	if _, err := l.Cgroups.Ensure(ctx, record.UID, bound); err != nil {
 		return err
 	}
-	if err := l.Ledger.Acquire(ctx, claim, bound); err != nil {
+	if record.State == gpu.Released && len(record.Devices) > 0 {
+		if err := l.Ledger.Sighted(); err != nil {
+			return err
+		}
+	}
+	if err := l.Ledger.Acquire(ctx, record.ID, bound); err != nil {
 		return err
 	}
 	if err := l.mountAndStart(ctx, owner, record); err != nil {

@@ -135,22 +135,28 @@ func newPlace(t testing.TB, under string, o mount.Owner) place {
 	}
 	p := place{t: t, dir: dir, home: filepath.Join(dir, "home"), own: o}
 	t.Cleanup(func() {
-		left, err := mount.List(dir)
-		if err != nil {
-			t.Error(err)
-		}
-		for _, target := range left {
-			if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
+		must(t, detachAll(dir)) // else removing would reach into what is mounted
+		must(t, os.RemoveAll(dir))
 	})
 	must(t, os.Chmod(dir, 0o755))
 	p.folder(p.home, o.UID, o.GID, 0o700)
 	return p
+}
+
+// detachAll takes away what is mounted below dir, also where mounts lie on top
+// of one another: List names their place once.
+func detachAll(dir string) error {
+	for {
+		left, err := mount.List(dir)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		for _, target := range left {
+			if err := unix.Unmount(target, unix.MNT_DETACH); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 func must(t testing.TB, err error) {

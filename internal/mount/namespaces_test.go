@@ -37,9 +37,6 @@ func TestNamespacesThatAreKept(t *testing.T) {
 		t.Errorf("%d are kept, want 64", now-before)
 	}
 	writesAs(1, alice)
-	without := alice
-	without.Groups = nil // who leaves a group has another mapping
-	writesAs(1, without)
 	if err := all.Close(); err != nil {
 		t.Error(err)
 	}
@@ -47,6 +44,25 @@ func TestNamespacesThatAreKept(t *testing.T) {
 		t.Errorf("%d descriptors are open, %d before", now, before)
 	}
 	writesAs(2, alice) // it goes on
+	if err := all.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhoLeftAGroupIsNotServedTheMappingFromBefore(t *testing.T) {
+	alice := person(t, aliceName)
+	p := newPlace(t, "", alice)
+	p.folder(filepath.Join(p.home, "space"), 0, team(t), 0o2770)
+	var all mount.Namespaces
+	r := p.request(p.home, as(1000, 1000))
+	r.Namespaces = &all
+	for _, groups := range [][]int{alice.Groups, nil, alice.Groups} {
+		r.Owner.Groups = groups
+		_, err := inContainer(p.mounted(r), 1000, 1000, []uint32{uint32(team(t))}, "touch space/file")
+		if (err == nil) != (groups != nil) {
+			t.Errorf("writing with groups %v: %v", groups, err)
+		}
+	}
 	if err := all.Close(); err != nil {
 		t.Error(err)
 	}

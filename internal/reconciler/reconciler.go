@@ -64,10 +64,10 @@ func New(p Parts) *Reconciler {
 
 // Intervals of Run.
 const (
-	sweepEvery = 30 * time.Second
-	planEvery  = time.Second
-	retryAfter = 500 * time.Millisecond
-	lookers    = 8
+	glanceEvery = 30 * time.Second
+	planEvery   = time.Second
+	retryAfter  = 500 * time.Millisecond
+	lookers     = 8
 )
 
 // Run keeps everything in step until ctx ends. An engine that is down is
@@ -75,7 +75,7 @@ const (
 func (r *Reconciler) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.watch(ctx) })
-	g.Go(func() error { return every(ctx, sweepEvery, r.sweep) })
+	g.Go(func() error { return every(ctx, glanceEvery, r.glance) })
 	g.Go(func() error { return every(ctx, planEvery, r.carryOut) })
 	return g.Wait()
 }
@@ -104,6 +104,7 @@ func (r *Reconciler) watch(ctx context.Context) error {
 			func() { workers.Go(func() error { r.connected(ctx); return nil }) },
 			func(e container.Event) { workers.Go(func() error { r.handle(ctx, e); return nil }) })
 		_ = workers.Wait() // they return nil
+		r.Ledger.SetBlind(true)
 		r.setUp(ctx, false, err)
 		select {
 		case <-ctx.Done():
@@ -124,16 +125,35 @@ func (r *Reconciler) connected(ctx context.Context) {
 
 // handle looks where an event points.
 func (r *Reconciler) handle(ctx context.Context, e container.Event) {
+	var err error
 	switch e.Action {
-	case "create", "start", "restart", "die", "destroy", "pause", "unpause", "rename", "update", "oom":
-		if err := r.Observe(ctx, e.ID); err != nil {
-			r.Log.WarnContext(ctx, "container not looked up", "container", e.ID, "action", e.Action, "error", err)
-		}
+	case "destroy":
+		err = r.bury(ctx, e.ID)
+	case "create", "start", "restart", "die", "pause", "unpause", "rename", "update", "oom":
+		err = r.Observe(ctx, e.ID)
 	}
+	if err != nil {
+		r.Log.WarnContext(ctx, "container not looked up", "container", e.ID, "action", e.Action, "error", err)
+	}
+}
+
+// bury forgets a container whose end the engine told: there is nothing left
+// to look at.
+func (r *Reconciler) bury(ctx context.Context, id string) error {
+	if record, ok := r.Ledger.ByContainer(id); ok {
+		defer r.Ledger.Lock(record.ID)()
+	}
+	return r.forget(ctx, id)
 }
 
 func (r *Reconciler) sweep(ctx context.Context) {
 	err := r.Sweep(ctx)
+	r.setUp(ctx, err == nil, err)
+}
+
+// glance looks at the containers whose state isn't what events have told.
+func (r *Reconciler) glance(ctx context.Context) {
+	err := r.look(ctx, r.outOfStep)
 	r.setUp(ctx, err == nil, err)
 }
 
@@ -160,30 +180,73 @@ func (r *Reconciler) Up() bool {
 
 // Sweep looks at every container and every record once.
 func (r *Reconciler) Sweep(ctx context.Context) error {
+	return r.look(ctx, func(container.Observed) bool { return true })
+}
+
+// outOfStep reports whether the engine's list shows what ds01 doesn't know.
+func (r *Reconciler) outOfStep(listed container.Observed) bool {
+	r.mu.Lock()
+	foreign := r.quarantined[listed.ID].State
+	state := r.observed[listed.ID].State
+	r.mu.Unlock()
+	record, ours := r.Ledger.ByContainer(listed.ID)
+	switch {
+	case !ours:
+		return foreign != listed.State
+	case state != listed.State, listed.Running() != (record.State == gpu.Running):
+		return true
+	}
+	return record.State == gpu.Bound && listed.State != "created"
+}
+
+// look lists all containers and observes those that are worth it, and the
+// records whose containers aren't there.
+func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bool) error {
+	r.mu.Lock()
+	before := maps.Clone(r.quarantined) // one that comes after the list isn't in it
+	r.mu.Unlock()
 	list, err := r.Engine.List(ctx)
 	if err != nil {
 		return err
 	}
 	seen := map[string]bool{}
-	var failed []error
 	for _, o := range list {
 		seen[o.ID] = true
-		failed = append(failed, r.Observe(ctx, o.ID))
+		if worth(o) {
+			err = errors.Join(err, r.tryObserve(ctx, o.ID))
+		}
 	}
 	for _, record := range r.Ledger.Records() {
 		if record.ContainerID != "" && !seen[record.ContainerID] {
-			failed = append(failed, r.Observe(ctx, record.ContainerID))
+			err = errors.Join(err, r.tryObserve(ctx, record.ContainerID))
 		}
 	}
 	r.mu.Lock()
-	maps.DeleteFunc(r.quarantined, func(id string, _ container.Observed) bool { return !seen[id] })
+	maps.DeleteFunc(r.quarantined, func(id string, _ container.Observed) bool {
+		_, listed := before[id]
+		return listed && !seen[id]
+	})
 	maps.DeleteFunc(r.observed, func(id string, _ container.Observed) bool {
 		_, known := r.Ledger.ByContainer(id)
 		return !known
 	})
 	r.mu.Unlock()
 	r.countTaken()
-	return errors.Join(failed...)
+	if err == nil {
+		r.Ledger.SetBlind(false)
+	}
+	return err
+}
+
+// tryObserve looks at one container of many: what is wrong with it alone is
+// logged and keeps nobody else waiting.
+func (r *Reconciler) tryObserve(ctx context.Context, id string) error {
+	err := r.Observe(ctx, id)
+	if err == nil || errors.Is(err, problem.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	r.Log.WarnContext(ctx, "container not looked up", "container", id, "error", err)
+	return nil
 }
 
 // Observe looks at one container and brings its record in step.
@@ -276,9 +339,7 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 		return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 			c.State, c.HeldUntil = gpu.Bound, lifecycle.CreatedUntil(r.Now())
 		})
-	case o.State == "created":
-		return r.followCreated(ctx, record)
-	case o.State == "removing":
+	case o.State == "created" || o.State == "removing":
 		return nil
 	case record.State != gpu.Running && record.State != gpu.Bound:
 		return nil
@@ -286,18 +347,6 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	r.Launcher.Cleanup(ctx, record)
 	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 		c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(o.FinishedAt, c.Quota)
-	})
-}
-
-// followCreated takes back a start that never reached the engine: the daemon
-// or the engine ended in the middle of it.
-func (r *Reconciler) followCreated(ctx context.Context, record container.Record) error {
-	if record.State != gpu.Running {
-		return nil
-	}
-	r.Launcher.Cleanup(ctx, record)
-	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
-		c.State, c.HeldUntil = gpu.Bound, lifecycle.CreatedUntil(c.CreatedAt)
 	})
 }
 

@@ -23,13 +23,14 @@ type fakeSystemd struct {
 	units  map[string]map[string]any
 	calls  []string
 	gone   bool   // the connection has ended
+	dies   bool   // it will at the next call
 	result string // how jobs end
 }
 
 var errGone = errors.New("use of closed connection")
 
 func (f *fakeSystemd) GetAllPropertiesContext(_ context.Context, unit string) (map[string]any, error) {
-	if f.gone {
+	if f.gone = f.gone || f.dies; f.gone {
 		return nil, errGone
 	}
 	if u, ok := f.units[unit]; ok {
@@ -164,14 +165,18 @@ func TestALostConnectionIsMadeAgain(t *testing.T) {
 		return f, nil
 	}}
 	ctx := context.Background()
-	for range 3 {
+	for i := range 4 {
 		if _, err := conn.Ensure(ctx, "ds01.slice", 1001, some()); err != nil {
 			t.Fatal(err)
 		}
-		all[len(all)-1].gone = true
+		if i%2 == 0 {
+			all[len(all)-1].gone = true
+		} else {
+			all[len(all)-1].dies = true
+		}
 	}
-	if len(all) != 3 {
-		t.Errorf("connected %d times, want 3", len(all))
+	if len(all) != 4 {
+		t.Errorf("connected %d times, want 4", len(all))
 	}
 	if err := errors.Join(conn.Close(), conn.Close()); err != nil {
 		t.Error(err)

@@ -86,7 +86,7 @@ func life(t *testing.T, e Subject) {
 	id := create(t, e, "life", false)
 	o := inspect(t, e, id)
 	if o.ID != id || o.Name != "contract-life" || o.State != "created" || o.Running() || o.ClaimID() != "claim-life" || o.Labels["x"] != "y" ||
-		o.Image != "busybox" || o.CreatedAt.IsZero() || !o.StartedAt.IsZero() || !o.FinishedAt.IsZero() {
+		o.Image != "busybox" || o.AutoRemove || o.CreatedAt.IsZero() || !o.StartedAt.IsZero() || !o.FinishedAt.IsZero() {
 		t.Errorf("created: %+v", o)
 	}
 	must(t, e.Start(t.Context(), id))
@@ -201,6 +201,9 @@ func watch(t *testing.T, e Subject) {
 	}()
 	<-ready
 	id := create(t, e, "events", true)
+	if !inspect(t, e, id).AutoRemove {
+		t.Error("it doesn't say that it is removed when it ends")
+	}
 	must(t, e.Start(ctx, id))
 	must(t, e.Stop(ctx, id, 0))
 	want := []string{"create", "start", "die", "destroy"}

@@ -36,9 +36,8 @@ type Engine struct {
 
 type state struct {
 	container.Observed
-	body       Body
-	autoRemove bool
-	files      map[string]container.File
+	body  Body
+	files map[string]container.File
 }
 
 // A Body is what the engine keeps of a create request.
@@ -205,7 +204,7 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 	id := fmt.Sprintf("%064x", 0xc0ffee<<32+e.made)
 	e.containers[id] = &state{
 		Observed: container.Observed{ID: id, Name: name, Image: b.Image, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels},
-		body:     b, autoRemove: b.HostConfig.AutoRemove,
+		body:     b,
 		files: map[string]container.File{
 			"/etc/passwd": {Data: []byte("root:x:0:0:root:/root:/bin/sh\n")},
 			"/etc/group":  {Data: []byte("root:x:0:\n")},
@@ -244,7 +243,7 @@ func (e *Engine) Stop(_ context.Context, id string, _ time.Duration) error {
 func (e *Engine) exit(c *state, code int) {
 	c.State, c.ExitCode, c.FinishedAt = "exited", code, e.now().UTC()
 	e.tell(c.ID, "die")
-	if c.autoRemove {
+	if c.body.HostConfig.AutoRemove {
 		delete(e.containers, c.ID)
 		e.tell(c.ID, "destroy")
 	}
@@ -275,6 +274,7 @@ func (e *Engine) Inspect(_ context.Context, id string) (o container.Observed, er
 		c, err := e.find(id)
 		if err == nil {
 			o = c.Observed
+			o.AutoRemove = c.body.HostConfig.AutoRemove
 		}
 		return err
 	})

@@ -1,0 +1,157 @@
+package config_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/problem"
+)
+
+const sample = `# ds01.yaml
+version: 1
+engine:  {host: "unix:///run/ds01/engine.sock"}
+gateway: {listen: "unix:///run/docker.sock"}
+gpu:
+  provider: nvml          # nvml | sim
+  libraries: auto         # driver libraries in containers: auto | cdi | hook | none (sim: none)
+  sim:
+    gpus: [a100-80gb, a100-80gb, a100-80gb, a100-80gb]
+    mig: {1: [3g.40gb, 2g.20gb, 1g.10gb, 1g.10gb]}   # fits only with 3g at 4: place by table, not greedily
+cgroup:  {parent: auto}     # /ds01 or ds01.slice
+images:  {default: ""}        # what deploy uses when nothing is named
+web:     {listen: "127.0.0.1:8801"}
+metrics: {listen: "127.0.0.1:9101"}
+groups:  {docker: docker-users, gpu: gpu-users, priority: gpu-priority, admin: ds-admin}
+`
+
+func TestTheSampleSaysWhatAppliesAnyway(t *testing.T) {
+	got, err := config.Decode("ds01.yaml", []byte(sample))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.GPU.Sim = config.SimGPU{
+		GPUs: []string{"a100-80gb", "a100-80gb", "a100-80gb", "a100-80gb"},
+		MIG:  map[int][]string{1: {"3g.40gb", "2g.20gb", "1g.10gb", "1g.10gb"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatIsNotSaidIsTheDefault(t *testing.T) {
+	got, err := config.Decode("ds01.yaml", []byte("version: 1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config.Default(), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
+	for name, c := range map[string]struct{ yaml, says string }{
+		"nothing":                      {"", "version: 1 is missing"},
+		"no version":                   {"gpu: {provider: sim}\n", "version: 1 is missing"},
+		"a version of the future":      {"version: 2\n", "version: 1 is missing"},
+		"no YAML":                      {"version: 1\ngpu: [\n", "line 2"},
+		"a tab":                        {"version: 1\ngpu:\n\tprovider: sim\n", "line 3"},
+		"two documents":                {"version: 1\n---\nversion: 1\n", "more than one YAML document"},
+		"an unknown key":               {"version: 1\ngpus: {}\n", `line 2: unknown key "gpus"`},
+		"an unknown key further down":  {"version: 1\ngpu:\n  provider: nvml\n  models: x\n", `line 4: unknown key "models"`},
+		"a key in another case":        {"version: 1\nGPU: {provider: sim}\n", `line 2: unknown key "GPU"`},
+		"a key given twice":            {"version: 1\nweb: {listen: \"\"}\nweb: {listen: \"\"}\n", `"web" already defined at line 2`},
+		"a list where a mapping is":    {"version: 1\nengine: [a]\n", "line 2: engine: a list doesn't belong here"},
+		"a mapping where text is":      {"version: 1\nengine:\n  host: {a: b}\n", "line 3: engine.host: a mapping doesn't belong here"},
+		"text where a number is":       {"version: one\n", "line 1: version: the value `one` doesn't belong here"},
+		"text where a list is":         {"version: 1\ngpu: {provider: sim, sim: {gpus: a100-80gb}}\n", "gpu.sim.gpus: the value `a100-80gb` doesn't belong here"},
+		"a card that is no number":     {"version: 1\ngpu:\n  sim:\n    mig: {one: [x]}\n", "line 4"},
+		"an engine by TCP":             {"version: 1\nengine:\n  host: tcp://10.0.0.1:2375\n", `line 3: engine.host: "tcp://10.0.0.1:2375" is not unix:///path`},
+		"a socket without a slash":     {"version: 1\ngateway: {listen: \"unix://run/docker.sock\"}\n", "line 2: gateway.listen:"},
+		"one socket for both":          {"version: 1\ngateway: {listen: \"unix:///run/ds01/engine.sock\"}\n", "line 2: gateway.listen: it is the same socket as engine.host"},
+		"another provider":             {"version: 1\ngpu:\n  provider: amd\n", `line 3: gpu.provider: "amd" is neither nvml nor sim`},
+		"other libraries":              {"version: 1\ngpu:\n  libraries: docker\n", `line 3: gpu.libraries: "docker" is not one of`},
+		"a simulation of nothing":      {"version: 1\ngpu: {provider: sim}\n", "gpu.sim.gpus: name at least one model"},
+		"an address without a port":    {"version: 1\n\nweb: {listen: localhost}\n", `line 3: web.listen: "localhost" is not address:port`},
+		"a port without an address":    {"version: 1\nmetrics: {listen: \":9101\"}\n", "line 2: metrics.listen:"},
+		"a slice within a slice":       {"version: 1\ncgroup: {parent: a-b.slice}\n", "line 2: cgroup.parent:"},
+		"a group that climbs":          {"version: 1\ncgroup: {parent: /ds01/../x}\n", "line 2: cgroup.parent:"},
+		"the root of all groups":       {"version: 1\ncgroup: {parent: /}\n", "line 2: cgroup.parent:"},
+		"a role of nobody":             {"version: 1\ngroups: {docker: \"\"}\n", "line 2: groups.docker: name a Unix group"},
+		"two roles of one group":       {"version: 1\ngroups:\n  gpu: docker-users\n", `line 3: groups.gpu: it is the same group as groups.docker, "docker-users"`},
+		"two errors, both of them":     {"version: 1\na: 1\nb: 2\n", `line 2: unknown key "a"; line 3: unknown key "b"`},
+		"an alias that never ends":     {"version: 1\nengine: &a {host: *a}\n", "anchor"},
+		"null where something must be": {"version: 1\ngpu: {provider: null, libraries: \"\"}\n", "gpu.libraries"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Decode("/etc/ds01/ds01.yaml", []byte(c.yaml))
+			if !errors.Is(err, problem.ErrInvalid) {
+				t.Fatalf("got %v", err)
+			}
+			if text := strings.Join(problem.Lines(err), "\n"); !strings.Contains(text, "/etc/ds01/ds01.yaml") || !strings.Contains(text, c.says) || strings.Contains(text, "config.") {
+				t.Errorf("%q doesn't say %q", text, c.says)
+			}
+		})
+	}
+}
+
+func TestWhatMayBeWritten(t *testing.T) {
+	for _, text := range []string{
+		"cgroup: {parent: /ds01}", "cgroup: {parent: /a/b-c}", "cgroup: {parent: ds01.slice}", `web: {listen: ""}`, `web: {listen: "[::1]:80"}`,
+		"gpu: {provider: sim, libraries: none, sim: {gpus: [a100-80gb]}}", "images: {default: pytorch:2}",
+	} {
+		if _, err := config.Decode("x", []byte("version: 1\n"+text+"\n")); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestPathsAreUnderTheRoot(t *testing.T) {
+	for root, prefix := range map[string]string{"": "", "/": "", "/srv/lab": "/srv/lab", "/srv/lab/": "/srv/lab", "/srv/../lab": "/lab"} {
+		p := config.PathsUnder(root).Sockets(config.Default(), root)
+		want := config.Paths{
+			Config: "/etc/ds01/ds01.yaml", Limits: "/etc/ds01/resource-limits.yaml", Members: "/etc/ds01/groups",
+			Database: "/var/lib/ds01/ds01.db", Lock: "/var/lib/ds01/ds01.lock", RunDir: "/run/ds01", APISocket: "/run/ds01/ds01.sock",
+			DeviceNodes: "/run/ds01/dev", Mounts: "/run/ds01/mnt", Engine: "/run/ds01/engine.sock", Gateway: "/run/docker.sock",
+		}
+		for _, path := range []*string{
+			&want.Config, &want.Limits, &want.Members, &want.Database, &want.Lock, &want.RunDir, &want.APISocket,
+			&want.DeviceNodes, &want.Mounts, &want.Engine, &want.Gateway,
+		} {
+			*path = prefix + *path
+		}
+		if diff := cmp.Diff(want, p); diff != "" {
+			t.Errorf("%q: %s", root, diff)
+		}
+	}
+}
+
+func TestRoles(t *testing.T) {
+	r := config.Default().Groups.Roles()
+	if r.Docker != "docker-users" || r.GPU != "gpu-users" || r.Priority != "gpu-priority" || r.Admin != "ds-admin" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// FuzzDecode: a configuration that is read can be used, and nothing panics.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(sample))
+	f.Add([]byte("version: 1\nengine: [a]\n"))
+	f.Add([]byte("version: 1\ngpu: {provider: sim, sim: {gpus: [a], mig: {x: y}}}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.Decode("x", data)
+		if err != nil {
+			if !errors.Is(err, problem.ErrInvalid) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if c.Version != 1 || c.Engine.Host == c.Gateway.Listen || c.Groups.Admin == "" || c.GPU.Provider == config.Sim && len(c.GPU.Sim.GPUs) == 0 {
+			t.Fatalf("got %+v", c)
+		}
+	})
+}
