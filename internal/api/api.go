@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/apitype"
@@ -172,7 +174,7 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 	if err == nil {
 		return
 	}
-	if problem.HTTPStatus(err) == http.StatusInternalServerError {
+	if problem.HTTPStatus(err) == http.StatusInternalServerError && !errors.Is(err, context.Canceled) { // a client that hung up is no failure
 		a.Log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	answerProblem(w, err)
@@ -244,9 +246,12 @@ const maxBody = 4 << 20
 
 // read decodes the request's body; an absent one leaves v as it is.
 func (c *call) read(v any) error {
-	dec := json.NewDecoder(http.MaxBytesReader(c.w, c.r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	if err == nil && len(data) > 0 {
+		// Strictly: unknown, repeated and differently spelt keys are errors.
+		err = jsonv2.Unmarshal(data, v, jsonv2.RejectUnknownMembers(true))
+	}
+	if err != nil {
 		return &problem.Error{What: "Request not understood", Why: problem.Because(problem.ErrInvalid, err.Error()), Next: "Is the ds01 command as new as the daemon?"}
 	}
 	return nil

@@ -63,13 +63,26 @@ func describe(v reconciler.View, devices map[string]gpu.Device) apitype.Containe
 	case r.ContainerID == "":
 		out.State = apitype.StatePending
 	case out.State == "":
-		out.State = apitype.StateCreated // its first event is on the way
+		out.State = lastKnown(r.State)
 	}
 	for _, g := range r.Devices {
 		d := devices[g.UUID]
 		out.GPUs = append(out.GPUs, apitype.GPUGrant{UUID: g.UUID, Slot: g.Slot, Profile: d.Profile, Model: d.Model})
 	}
 	return out
+}
+
+// lastKnown returns the state of a container that the engine hasn't shown yet:
+// its first event is on the way, or the engine is down.
+func lastKnown(claim gpu.State) string {
+	switch claim {
+	case gpu.Running:
+		return apitype.StateRunning
+	case gpu.Held, gpu.Released:
+		return apitype.StateExited
+	default:
+		return apitype.StateCreated
+	}
 }
 
 func describeQuarantined(o container.Observed, devices []gpu.Device) apitype.Container {

@@ -84,7 +84,7 @@ func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
 		"a role of nobody":             {"version: 1\ngroups: {docker: \"\"}\n", "line 2: groups.docker: name a Unix group"},
 		"two roles of one group":       {"version: 1\ngroups:\n  gpu: docker-users\n", `line 3: groups.gpu: it is the same group as groups.docker, "docker-users"`},
 		"two errors, both of them":     {"version: 1\na: 1\nb: 2\n", `line 2: unknown key "a"; line 3: unknown key "b"`},
-		"an alias that never ends":     {"version: 1\nengine: &a {host: *a}\n", "anchor"},
+		"an alias that never ends":     {"version: 1\nengine: &a {host: *a}\n", "engine.host"},
 		"null where something must be": {"version: 1\ngpu: {provider: null, libraries: \"\"}\n", "gpu.libraries"},
 	} {
 		t.Run(name, func(t *testing.T) {

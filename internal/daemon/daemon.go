@@ -5,7 +5,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -89,7 +88,7 @@ func (d *daemon) close() error {
 // build makes every part, from the ground up.
 func (d *daemon) build(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.lock, d.configure, d.openDriver, d.openEngine, d.openLedger, d.wire, d.listen,
+		d.lock, d.configure, d.openDriver, d.openEngine, d.openLedger, d.tidyMounts, d.wire, d.listen,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -128,8 +127,11 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	if d.inventory, err = inventory.New(ctx, d.driver, d.paths.DeviceNodes, d.Log); err != nil {
 		return err
 	}
-	d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now)
-	return err
+	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {
+		return err
+	}
+	d.ledger.SetBlind(true) // until the reconciler has looked
+	return nil
 }
 
 // wire hands each part the others it works with.
@@ -142,7 +144,7 @@ func (d *daemon) wire(context.Context) error {
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
-		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, -1) },
+		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
 		Limits:  h.limitsOfUID,
 		Devices: d.inventory.Devices, Log: d.Log, Now: time.Now,
 	})
@@ -235,7 +237,10 @@ func hostname() string {
 // lock keeps a second daemon off the same root.
 func (d *daemon) lock(context.Context) error {
 	if err := makeFolders(d.paths); err != nil {
-		return fmt.Errorf("folders of ds01: %w", err)
+		return &problem.Error{
+			What: "ds01 daemon not started", Why: problem.Because(problem.ErrUnavailable, "its folders can't be made: "+err.Error()),
+			Next: "Check the disk, and whether it is mounted read-only.",
+		}
 	}
 	unlock, err := lockFile(d.paths.Lock)
 	if err != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/mount"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -29,6 +31,27 @@ func makeFolders(p config.Paths) error {
 		}
 		if err := os.Chmod(f.path, f.mode); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// tidyMounts takes away the mounts of claims that the store doesn't know: it
+// was lost, or put back from a backup. A container that runs keeps what it has
+// mounted.
+func (d *daemon) tidyMounts(ctx context.Context) error {
+	points, err := filepath.Glob(filepath.Join(d.paths.Mounts, "*", "*"))
+	if err != nil {
+		return fmt.Errorf("list mounts: %w", err)
+	}
+	for _, point := range points {
+		claim := filepath.Base(filepath.Dir(point))
+		if _, known := d.ledger.Record(claim); known {
+			continue
+		}
+		d.Log.WarnContext(ctx, "mount of an unknown claim taken away", "path", point)
+		if err := mount.Unmount(point); err != nil {
+			d.Log.ErrorContext(ctx, "mount not taken away", "path", point, "error", err)
 		}
 	}
 	return nil

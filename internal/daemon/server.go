@@ -66,6 +66,8 @@ func newServer(ctx context.Context, path string, handler http.Handler) (*server,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		// "OPTIONS *" is a request like any other.
+		DisableGeneralOptionsHandler: true,
 	}}, nil
 }
 

@@ -75,7 +75,7 @@ func TestGarbageOnTheSocketsIsRefusedAndTheDaemonLives(t *testing.T) {
 		"a length and chunks":              {strings.Replace(post("/containers/create", ok), "Host: d", "Host: d\r\nTransfer-Encoding: chunked", 1), []int{400}},
 		"an unknown transfer encoding":     {strings.Replace(post("/containers/create", ok), "Host: d", "Host: d\r\nTransfer-Encoding: gzip", 1), []int{400, 501}},
 		"two hosts":                        {strings.Replace(get("/_ping", ""), "Host: d", "Host: d\r\nHost: e", 1), []int{400}},
-		"a start with a host config":       {post("/containers/web/start", `{"Privileged":true}`), []int{400}},
+		"a start with a host config":       {post(fmt.Sprintf("/containers/web._.%d/start", l.UID("alice")), `{"Privileged":true}`), []int{400}},
 		"a container's name with an owner": {post("/containers/create?name=web._.0", ok), []int{400}},
 		"a name that climbs":               {post("/containers/create?name=../x", ok), []int{400}},
 	} {

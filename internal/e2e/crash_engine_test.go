@@ -153,7 +153,7 @@ func TestAQuarantinedContainerIsAdoptedWithItsDevice(t *testing.T) {
 }
 
 func TestWithItsStoreLostTheDaemonGrantsNothingTwice(t *testing.T) {
-	l := start(t, lab.Options{Limits: crashLimits, Admins: []string{"dean"}})
+	l := start(t, lab.Options{Limits: strings.Replace(crashLimits, "{", "{max_gpus_per_container: 2, ", 1), Admins: []string{"dean"}})
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "2", "-v", l.Home("alice")+":/home/me", "busybox", "sleep", "1000")
 	l.OK("bob", "docker", "run", "-d", "--name", "api", "--gpus", "1", "busybox", "sleep", "1000")
 	l.EndDaemon(syscall.SIGTERM)

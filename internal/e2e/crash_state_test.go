@@ -138,8 +138,8 @@ func sharedDevices(engine map[string]lab.Container) []string {
 	return wrong
 }
 
-// strayMounts says which of the lab's mounts no running container uses, which
-// are missing, and which mount points no container has.
+// strayMounts says which of the lab's mounts no running container uses, and
+// which mount points no container has.
 //
 // A pending claim may have a mount point before it has a container.
 func strayMounts(l *lab.Lab, engine map[string]lab.Container, strict bool) []string {
@@ -161,11 +161,6 @@ func strayMounts(l *lab.Lab, engine map[string]lab.Container, strict bool) []str
 		}
 		if have[path] = true; !wanted[path] {
 			wrong = append(wrong, "mounted, but no running container uses it: "+path)
-		}
-	}
-	for path, running := range wanted {
-		if running && !have[path] {
-			wrong = append(wrong, "a running container's mount is gone: "+path)
 		}
 	}
 	entries, _ := os.ReadDir(folder)

@@ -4,6 +4,7 @@
 package problem
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -118,6 +119,9 @@ func Lines(err error) []string {
 	if p.Next != "" {
 		lines = append(lines, p.Next)
 	}
+	for i, line := range lines { // several errors in one stand on lines of their own
+		lines[i] = strings.ReplaceAll(line, "\n", "; ")
+	}
 	return lines
 }
 
@@ -172,10 +176,10 @@ func FromDocument(d Document) error {
 	kind := errors.New(d.Detail)
 	for _, c := range classes() {
 		if d.Type == "urn:ds01:problem:"+c.slug {
-			kind = Because(c.kind, d.Detail)
+			kind = Because(c.kind, cmp.Or(d.Detail, c.kind.Error()))
 		}
 	}
-	if d.Detail == "" && d.Next == "" && kind.Error() == "" {
+	if kind.Error() == "" {
 		kind = nil
 	}
 	return &Error{What: d.Title, Why: kind, Next: d.Next, Code: d.Code}

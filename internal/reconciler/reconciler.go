@@ -386,12 +386,12 @@ func (r *Reconciler) countTaken() {
 	devices := r.Devices()
 	taken := map[string]string{}
 	r.mu.Lock()
+	defer r.mu.Unlock() // whoever counts later also tells later
 	for _, o := range r.quarantined {
 		for _, uuid := range o.Hints.Reaches(devices) {
 			taken[uuid] = "a container that ds01 did not make (" + o.Name + ") can reach it"
 		}
 	}
-	r.mu.Unlock()
 	r.Ledger.SetTaken(taken)
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"modernc.org/sqlite" // the driver registers itself as "sqlite"
@@ -62,7 +63,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	if verdict != "ok" {
-		return fmt.Errorf("integrity check: %s", verdict)
+		return fmt.Errorf("integrity check: %s", strings.ReplaceAll(verdict, "\n", " "))
 	}
 	return s.migrate(ctx)
 }

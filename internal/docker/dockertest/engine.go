@@ -5,6 +5,7 @@ package dockertest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -201,7 +202,7 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 		}
 	}
 	e.made++
-	id := fmt.Sprintf("%064x", 0xc0ffee<<32+e.made)
+	id := fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, e.made))) // ids differ from their first letters on
 	e.containers[id] = &state{
 		Observed: container.Observed{ID: id, Name: name, Image: b.Image, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels},
 		body:     b,
@@ -281,10 +282,10 @@ func (e *Engine) Inspect(_ context.Context, id string) (o container.Observed, er
 	return o, err
 }
 
-// List returns all containers, newest first.
+// List returns all containers, by id.
 func (e *Engine) List(context.Context) (all []container.Observed, err error) {
 	err = e.call("List", "", func() error {
-		for _, id := range slices.Backward(slices.Sorted(maps.Keys(e.containers))) {
+		for _, id := range slices.Sorted(maps.Keys(e.containers)) {
 			c := e.containers[id]
 			all = append(all, container.Observed{ID: c.ID, Name: c.Name, Image: c.Image, State: c.State, Labels: c.Labels, CreatedAt: c.CreatedAt})
 		}

@@ -17,6 +17,7 @@ package sim
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -91,6 +92,10 @@ func New(cfg Config) (*Driver, error) {
 // layOut turns MIG on and creates the instances, in the order of profiles.
 func (c *card) layOut(profiles []string) error {
 	places, err := gpu.PlaceLayout(c.model.profiles, profiles)
+	var p *problem.Error
+	if errors.As(err, &p) {
+		return &problem.Error{What: fmt.Sprintf("simulated card %d, %s: %s", c.index, c.model.name, p.What), Why: p.Why, Next: p.Next}
+	}
 	if err != nil {
 		return fmt.Errorf("simulated card %d, %s: %w", c.index, c.model.name, err)
 	}

@@ -1,0 +1,125 @@
+package gateway_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// conversation answers one hijacked stream of the engine: it agrees, reads to
+// the end of the client's input, answers, and hangs up.
+func conversation(t *testing.T, l *lab, head string) (seen chan *http.Request) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", l.engine.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	seen = make(chan *http.Request, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		reader := bufio.NewReader(conn)
+		r, err := http.ReadRequest(reader)
+		if err != nil {
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		r.Header.Set("Body", string(body))
+		seen <- r
+		io.WriteString(conn, head)
+		if !strings.Contains(head, "UPGRADED") {
+			return
+		}
+		input, _ := io.ReadAll(reader)
+		io.WriteString(conn, "you said "+string(input))
+	}()
+	return seen
+}
+
+const upgraded = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+
+// stream sends a request with input behind it, ends the input, and returns
+// all that came back.
+func (l *lab) stream(t *testing.T, uid int, request, input string) string {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", l.sockets[uid])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request+input); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.UnixConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestTheEndOfTheClientsInputReachesTheContainerAndItsAnswerTheClient(t *testing.T) {
+	l := newLab(t)
+	id := l.create(t, alice, "web")
+	seen := conversation(t, l, upgraded)
+	got := l.stream(t, alice, "POST /v1.41/containers/web/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nX-Evil: 1\r\nContent-Length: 0\r\n\r\n", "hello")
+	if !strings.HasPrefix(got, "HTTP/1.1 101 UPGRADED\r\n") || !strings.HasSuffix(got, "you said hello") {
+		t.Errorf("got %q", got)
+	}
+	r := <-seen
+	if r.Method != "POST" || r.URL.RequestURI() != "/v1.41/containers/"+id+"/attach?stdin=1&stream=1" || r.Header.Get("Upgrade") != "tcp" || r.Header.Get("X-Evil") != "" {
+		t.Errorf("the engine was asked %s %s with %v", r.Method, r.URL, r.Header)
+	}
+}
+
+func TestWithoutTheEnginesAgreementThereIsNoTunnel(t *testing.T) {
+	l := newLab(t)
+	l.create(t, alice, "web")
+	conversation(t, l, "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: 31\r\n\r\n{\"message\":\"it isn't running!!\"}")
+	got := l.stream(t, alice, "POST /v1.41/containers/web/attach?stream=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n",
+		"POST /v1.41/containers/create HTTP/1.1\r\nHost: d\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 409 ") || !strings.Contains(got, "it isn't running") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAnExecIsStartedWithABodyOfOurs(t *testing.T) {
+	l := newLab(t)
+	id := l.create(t, alice, "web")
+	l.engine.answers["GET /exec/e1/json"] = `{"ContainerID":"` + id + `"}`
+	seen := conversation(t, l, upgraded)
+	const body = `{ "Detach" : false, "Tty":true }`
+	got := l.stream(t, alice, "POST /v1.41/exec/e1/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n"+body, "ls\n")
+	if !strings.HasSuffix(got, "you said ls\n") {
+		t.Errorf("got %q", got)
+	}
+	if r := <-seen; r.URL.Path != "/v1.41/exec/e1/start" || r.Header.Get("Body") != `{"Tty":true}` {
+		t.Errorf("the engine was asked %s with %s", r.URL, r.Header.Get("Body"))
+	}
+}
+
+func TestStreamsEndWithTheDaemon(t *testing.T) {
+	l := newLab(t)
+	l.create(t, alice, "web")
+	seen := conversation(t, l, upgraded)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", l.sockets[alice])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "POST /v1.41/containers/web/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n")
+	<-seen
+	close(l.closing)
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Error(err) // it must end, and it did
+	}
+}
