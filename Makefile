@@ -19,7 +19,7 @@ deps: ## install the Debian packages that building and testing need
 	tools/deps.sh
 
 build: deps ## bin/ds01
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ds01 ./cmd/ds01
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ds01 ./cmd/ds01
 
 demo: build ## the main job on a real engine, as root; KEEP=1 leaves it running
 	bin/ds01 demo $(if $(KEEP),--keep)

@@ -15,6 +15,7 @@ need() { # PACKAGE COMMAND...: PACKAGE, unless all commands are there
 need gcc gcc
 [ -e /usr/include/stdlib.h ] || needs+=(libc6-dev)
 need shellcheck shellcheck
+need curl curl
 need docker.io dockerd
 need containerd containerd containerd-shim-runc-v2
 need runc runc
