@@ -116,6 +116,19 @@ func (c *call) find() (container.Record, error) {
 	return c.Ledger.Find(c.owner.UID, name)
 }
 
+// findMade is find for what the engine must know already.
+func (c *call) findMade() (container.Record, error) {
+	record, err := c.find()
+	if err == nil && record.ContainerID == "" {
+		err = &problem.Error{
+			What: "Container " + record.Name + " is still being created",
+			Why:  problem.Because(problem.ErrConflict, "the engine hasn't answered yet"),
+			Next: "Try again in a minute: by then it is there, or nothing is held for it.",
+		}
+	}
+	return record, err
+}
+
 func (c *call) container() error {
 	record, err := c.find()
 	if err != nil {
@@ -144,6 +157,9 @@ func (c *call) create() error {
 	}
 	if want.Image == "" {
 		want.Image = c.State().DefaultImage
+	}
+	if want.Interface == "" {
+		want.Interface = label.Atomic
 	}
 	if err := checkCreate(want); err != nil {
 		return err
@@ -177,7 +193,7 @@ func checkCreate(want apitype.CreateContainer) error {
 			return refuse(fmt.Sprintf("%q is not an absolute path", dir), "Write the whole path of the directory.")
 		}
 	}
-	if !slices.Contains([]string{"", label.Atomic, label.Orchestration}, want.Interface) {
+	if !slices.Contains([]string{label.Atomic, label.Orchestration}, want.Interface) {
 		return refuse(fmt.Sprintf("interface %q is not one of atomic, orchestration", want.Interface), "")
 	}
 	return nil
@@ -244,7 +260,7 @@ func (c *call) stop() error {
 	if err := c.read(&want); err != nil {
 		return err
 	}
-	record, err := c.find()
+	record, err := c.findMade()
 	if err != nil {
 		return err
 	}
@@ -267,7 +283,7 @@ func (c *call) stop() error {
 }
 
 func (c *call) remove() error {
-	record, err := c.find()
+	record, err := c.findMade()
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
+//nolint:dupword // four cards of one model
 const sample = `# ds01.yaml
 version: 1
 engine:  {host: "unix:///run/ds01/engine.sock"}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/cgroup"
@@ -59,12 +60,27 @@ func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, er
 	}
 }
 
-// Container reads what one container uses.
-func (h *host) Container(uid int, id string) (api.Sample, error) {
+// container is where a container's control group lies.
+func (h *host) container(uid int, id string) string {
 	if h.bySystemd() {
 		id = "docker-" + id + ".scope"
 	}
-	return h.sample(filepath.Join(h.path(uid), id))
+	return filepath.Join(h.path(uid), id)
+}
+
+// Container reads what one container uses.
+func (h *host) Container(uid int, id string) (api.Sample, error) {
+	return h.sample(h.container(uid, id))
+}
+
+// endTimeout bounds how long killed processes may take to go.
+const endTimeout = 5 * time.Second
+
+// End ends every process of a container.
+func (h *host) End(ctx context.Context, uid int, id string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	return h.tree.End(ctx, h.container(uid, id))
 }
 
 // Person reads what a person's containers use together.

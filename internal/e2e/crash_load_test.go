@@ -67,10 +67,19 @@ func (w *load) work(who string, dice *rand.Rand) {
 		}
 		words := w.command(who, dice)
 		w.gate.RLock()
-		r := w.l.Docker(who, words...)
+		w.run(who, words)
 		w.gate.RUnlock()
-		w.note(words, r)
 	}
+}
+
+// run runs one command. A client that waits for ever is ended; with --rm that
+// may be, when both the start and the removal that follows were lost.
+func (w *load) run(who string, words []string) {
+	r := w.l.Run(who, append([]string{"timeout", "-s", "KILL", "25", "docker"}, words...)...)
+	if r.Code == 137 && !slices.Contains(words, "--rm") {
+		r.Err += "panic: it waited for ever"
+	}
+	w.note(words, r)
 }
 
 // command rolls the next command of a person with four names.

@@ -40,19 +40,25 @@ func (c *call) ask(ctx context.Context, method, path string, query url.Values, b
 // fetch asks and reads the whole answer; one that isn't a success is returned
 // as the error that ends the call.
 func (c *call) fetch(ctx context.Context, method, path string, query url.Values, body []byte) ([]byte, error) {
+	var data bytes.Buffer
+	err := c.fetchInto(ctx, &data, method, path, query, body)
+	return data.Bytes(), err
+}
+
+// fetchInto reads the answer into a buffer that the caller uses again.
+func (c *call) fetchInto(ctx context.Context, data *bytes.Buffer, method, path string, query url.Values, body []byte) error {
 	resp, err := c.ask(ctx, method, path, query, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
 	if resp.StatusCode >= http.StatusMultipleChoices {
-		return nil, c.relay(resp)
+		return c.relay(resp)
 	}
-	data := bytes.NewBuffer(make([]byte, 0, 16<<10)) // lists are long, and grow fewer times from here
 	if _, err := data.ReadFrom(resp.Body); err != nil {
-		return nil, fmt.Errorf("read the engine's answer: %w", err)
+		return fmt.Errorf("read the engine's answer: %w", err)
 	}
-	return data.Bytes(), nil
+	return nil
 }
 
 // relay sends the engine's answer on as it is, flushing each piece. It

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
@@ -58,6 +59,7 @@ type Gateway struct {
 	Parts
 	table *admission.Table
 	serve map[admission.Op]func(*call) error
+	lists sync.Pool // of *listing
 }
 
 // New returns a gateway of these parts.

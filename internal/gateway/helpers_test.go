@@ -125,6 +125,7 @@ func (nothing) Prepare(account.Account, container.Mount) error             { ret
 func (nothing) Mount(account.Account, container.Mount) error               { return nil }
 func (nothing) Unmount(string) error                                       { return nil }
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
+func (nothing) End(context.Context, int, string) (int, error)              { return 0, nil }
 
 // directory knows the people, and takes the process of the test for one.
 type directory struct{ who int }
@@ -270,10 +271,10 @@ func wantRefusal(t *testing.T, a answer, status int, says string) {
 	}
 }
 
-// create makes a container as a client does and returns its id.
-func (l *lab) create(t *testing.T, uid int, name string) string {
+// create makes a container called web as a client does and returns its id.
+func (l *lab) create(t *testing.T, uid int) string {
 	t.Helper()
-	a := l.ask(t, uid, "POST", "/v1.41/containers/create?name="+name, `{"Image":"busybox","HostConfig":{"Binds":["/home/x/w:/w"]}}`)
+	a := l.ask(t, uid, "POST", "/v1.41/containers/create?name=web", `{"Image":"busybox","HostConfig":{"Binds":["/home/x/w:/w"]}}`)
 	var doc struct {
 		ID       string `json:"Id"`
 		Warnings []string

@@ -69,21 +69,21 @@ func (l *lab) stream(t *testing.T, uid int, request, input string) string {
 
 func TestTheEndOfTheClientsInputReachesTheContainerAndItsAnswerTheClient(t *testing.T) {
 	l := newLab(t)
-	id := l.create(t, alice, "web")
+	id := l.create(t, alice)
 	seen := conversation(t, l, upgraded)
 	got := l.stream(t, alice, "POST /v1.41/containers/web/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nX-Evil: 1\r\nContent-Length: 0\r\n\r\n", "hello")
 	if !strings.HasPrefix(got, "HTTP/1.1 101 UPGRADED\r\n") || !strings.HasSuffix(got, "you said hello") {
 		t.Errorf("got %q", got)
 	}
 	r := <-seen
-	if r.Method != "POST" || r.URL.RequestURI() != "/v1.41/containers/"+id+"/attach?stdin=1&stream=1" || r.Header.Get("Upgrade") != "tcp" || r.Header.Get("X-Evil") != "" {
+	if r.Method != http.MethodPost || r.URL.RequestURI() != "/v1.41/containers/"+id+"/attach?stdin=1&stream=1" || r.Header.Get("Upgrade") != "tcp" || r.Header.Get("X-Evil") != "" {
 		t.Errorf("the engine was asked %s %s with %v", r.Method, r.URL, r.Header)
 	}
 }
 
 func TestWithoutTheEnginesAgreementThereIsNoTunnel(t *testing.T) {
 	l := newLab(t)
-	l.create(t, alice, "web")
+	l.create(t, alice)
 	conversation(t, l, "HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: 31\r\n\r\n{\"message\":\"it isn't running!!\"}")
 	got := l.stream(t, alice, "POST /v1.41/containers/web/attach?stream=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n",
 		"POST /v1.41/containers/create HTTP/1.1\r\nHost: d\r\n\r\n")
@@ -94,7 +94,7 @@ func TestWithoutTheEnginesAgreementThereIsNoTunnel(t *testing.T) {
 
 func TestAnExecIsStartedWithABodyOfOurs(t *testing.T) {
 	l := newLab(t)
-	id := l.create(t, alice, "web")
+	id := l.create(t, alice)
 	l.engine.answers["GET /exec/e1/json"] = `{"ContainerID":"` + id + `"}`
 	seen := conversation(t, l, upgraded)
 	const body = `{ "Detach" : false, "Tty":true }`
@@ -109,17 +109,22 @@ func TestAnExecIsStartedWithABodyOfOurs(t *testing.T) {
 
 func TestStreamsEndWithTheDaemon(t *testing.T) {
 	l := newLab(t)
-	l.create(t, alice, "web")
-	seen := conversation(t, l, upgraded)
+	l.create(t, alice)
+	conversation(t, l, upgraded)
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", l.sockets[alice])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	io.WriteString(conn, "POST /v1.41/containers/web/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n")
-	<-seen
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	defer resp.Body.Close()
 	close(l.closing)
-	if _, err := io.ReadAll(conn); err != nil {
-		t.Error(err) // it must end, and it did
+	if _, err := io.ReadAll(reader); err != nil { // it comes to its end
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -84,6 +85,13 @@ type mountView struct {
 	Rest        jsontext.Value `json:",embed"`
 }
 
+// A listing is one list on its way, used again for the next: making room for
+// long ones takes as long as editing them.
+type listing struct {
+	theirs bytes.Buffer
+	ours   []byte
+}
+
 // list answers with the caller's containers; administrators see all.
 func (c *call) list() error {
 	query, names, err := c.listQuery()
@@ -93,13 +101,18 @@ func (c *call) list() error {
 	if query == nil {
 		return c.raw(http.StatusOK, []byte("[]\n"))
 	}
-	data, err := c.fetch(c.r.Context(), http.MethodGet, "/containers/json", query, nil)
-	if err != nil {
+	l, _ := c.lists.Get().(*listing)
+	if l == nil {
+		l = &listing{}
+	}
+	defer c.lists.Put(l)
+	l.theirs.Reset()
+	if err := c.fetchInto(c.r.Context(), &l.theirs, http.MethodGet, "/containers/json", query, nil); err != nil {
 		return err
 	}
 	limit, _ := strconv.Atoi(c.match.Query.Get("limit")) // the engine, too, takes what is no number as none
 	kept := 0
-	out, err := editArray(make([]byte, 0, len(data)+len(data)/8), data, func(out, row []byte) ([]byte, error) {
+	l.ours, err = editArray(l.ours[:0], l.theirs.Bytes(), func(out, row []byte) ([]byte, error) {
 		if limit > 0 && kept == limit {
 			return out, nil
 		}
@@ -112,7 +125,7 @@ func (c *call) list() error {
 	if err != nil {
 		return fmt.Errorf("edit the engine's list: %w", err)
 	}
-	return c.raw(http.StatusOK, out)
+	return c.raw(http.StatusOK, l.ours)
 }
 
 // listQuery returns the query for the engine and the name filters, which only

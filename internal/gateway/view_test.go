@@ -21,7 +21,7 @@ func row(id, name, extra string) string {
 func twoPeople(t *testing.T) (l *lab, hers, his string) {
 	t.Helper()
 	l = newLab(t)
-	hers, his = l.create(t, alice, "web"), l.create(t, bob, "web")
+	hers, his = l.create(t, alice), l.create(t, bob)
 	mount := fmt.Sprintf(`{"Type":"bind","Source":%q,"Destination":"/w"},{"Source":"/other"}`, l.recordOf(t, hers).Mounts[0].HostPath)
 	l.engine.answers["GET /containers/json"] = "[" + row(hers, "web._.71001", mount) + "," + row(his, "web._.71002", "") + "," + row(stranger, "old", "") + "]"
 	return l, hers, his

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,12 +19,24 @@ import (
 
 // A driver tells what the test says.
 type driver struct {
+	mu    sync.Mutex
 	cards []gpu.Card
 	err   error
 	asked int
 }
 
-func (d *driver) Cards(context.Context) ([]gpu.Card, error) { return d.cards, d.err }
+func (d *driver) Cards(context.Context) ([]gpu.Card, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cards, d.err
+}
+
+// say changes what the driver tells.
+func (d *driver) say(cards []gpu.Card, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cards, d.err = cards, err
+}
 
 func (d *driver) Readings(context.Context) (map[string]gpu.Reading, error) {
 	d.asked++
@@ -137,12 +150,12 @@ func TestADriverThatStopsAnsweringLeavesWhatWasKnown(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
 		go func() { over <- i.Run(ctx, time.Minute) }()
-		d.err, d.cards = errors.New("lost"), nil
-		time.Sleep(3 * time.Minute)
+		d.say(nil, errors.New("lost"))
+		time.Sleep(3*time.Minute + time.Second) // between two ticks
 		if len(i.Devices()) != 1 {
 			t.Error("forgotten")
 		}
-		d.err, d.cards = nil, []gpu.Card{{UUID: "GPU-0", Problem: "sick"}, {UUID: "GPU-1", Index: 1}}
+		d.say([]gpu.Card{{UUID: "GPU-0", Problem: "sick"}, {UUID: "GPU-1", Index: 1}}, nil)
 		time.Sleep(time.Minute)
 		if devices := i.Devices(); len(devices) != 2 || devices[0].Problem != "sick" {
 			t.Errorf("devices are %+v", devices)

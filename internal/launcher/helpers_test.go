@@ -68,6 +68,8 @@ func (c *cgroups) Ensure(_ context.Context, uid int, _ limits.Limits) (string, e
 	return fmt.Sprintf("/ds01/u%d", uid), c.err
 }
 
+func (*cgroups) End(context.Context, int, string) (int, error) { return 0, nil }
+
 type accounts map[int]account.Account
 
 func (a accounts) Lookup(uid int) (account.Account, error) {

@@ -51,6 +51,8 @@ type Mounter interface {
 type Cgroups interface {
 	// Ensure makes the level and returns its name as the engine wants it.
 	Ensure(ctx context.Context, uid int, l limits.Limits) (parent string, err error)
+	// End ends every process of a container below that level.
+	End(ctx context.Context, uid int, container string) (ended int, err error)
 }
 
 // Accounts looks people up.

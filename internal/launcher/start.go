@@ -114,7 +114,10 @@ func (l *Launcher) notStarted(ctx context.Context, record container.Record, err 
 	if ierr != nil || now.Running() {
 		return err
 	}
-	l.unmount(ctx, record)
+	if cerr := l.Cleanup(ctx, record); cerr != nil {
+		l.Log.ErrorContext(ctx, "claim not put back after a failed start", "claim", record.ID, "error", cerr)
+		return err
+	}
 	back := func(c *container.Record) {
 		c.State, c.HeldUntil = record.State, record.HeldUntil
 		if record.State == gpu.Running { // nobody has seen its end yet
@@ -127,9 +130,22 @@ func (l *Launcher) notStarted(ctx context.Context, record container.Record, err 
 	return err
 }
 
-// Cleanup takes away what a container that doesn't run needs no longer. The
-// caller holds its lock or knows that it is gone.
-func (l *Launcher) Cleanup(ctx context.Context, record container.Record) { l.unmount(ctx, record) }
+// Cleanup takes away what a container that doesn't run needs no longer. An
+// engine that was killed while it started a container may say that it doesn't
+// run although it does: its processes are ended, and while any is left, which
+// is an error, its devices must stay with it. The caller holds its lock or
+// knows that it is gone.
+func (l *Launcher) Cleanup(ctx context.Context, record container.Record) error {
+	l.unmount(ctx, record)
+	if record.ContainerID == "" {
+		return nil
+	}
+	ended, err := l.Cgroups.End(ctx, record.UID, record.ContainerID)
+	if ended > 0 {
+		l.Log.WarnContext(ctx, "processes ended that the engine has lost sight of", "container", record.ContainerID, "claim", record.ID, "processes", ended)
+	}
+	return err
+}
 
 func (l *Launcher) unmount(ctx context.Context, record container.Record) {
 	for _, m := range record.Mounts {

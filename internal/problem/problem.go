@@ -156,8 +156,7 @@ func Describe(err error) Document {
 	if c.status == 0 {
 		d.Status = http.StatusInternalServerError
 	}
-	var p *Error
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*Error](err); ok {
 		d.Title, d.Next, d.Code = p.What, p.Next, p.Code
 		if p.Why != nil {
 			d.Detail = p.Why.Error()

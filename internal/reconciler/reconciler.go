@@ -324,7 +324,9 @@ func (r *Reconciler) forget(ctx context.Context, id string) error {
 	if !ok {
 		return nil
 	}
-	r.Launcher.Cleanup(ctx, record)
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
 	return r.Ledger.Forget(ctx, record.ID)
 }
 
@@ -335,7 +337,9 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	case o.Running():
 		return r.followRunning(ctx, record, o)
 	case o.State == "created" && record.State == gpu.Running: // its start was not answered, and came to nothing
-		r.Launcher.Cleanup(ctx, record)
+		if err := r.Launcher.Cleanup(ctx, record); err != nil {
+			return err
+		}
 		return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 			c.State, c.HeldUntil = gpu.Bound, lifecycle.CreatedUntil(r.Now())
 		})
@@ -344,7 +348,9 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	case record.State != gpu.Running && record.State != gpu.Bound:
 		return nil
 	}
-	r.Launcher.Cleanup(ctx, record)
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
 	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 		c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(o.FinishedAt, c.Quota)
 	})
@@ -417,6 +423,9 @@ func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
 	if a.Verb == lifecycle.Forget {
 		return r.giveUp(ctx, record)
 	}
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
 	return r.Ledger.Update(ctx, a.Claim, func(c *container.Record) { c.State, c.HeldUntil = gpu.Released, time.Time{} })
 }
 
@@ -430,7 +439,9 @@ func (r *Reconciler) giveUp(ctx context.Context, record container.Record) error 
 	case !errors.Is(err, problem.ErrNotFound):
 		return err
 	}
-	r.Launcher.Cleanup(ctx, record)
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
 	return r.Ledger.Forget(ctx, record.ID)
 }
 

@@ -32,7 +32,7 @@ type Store struct {
 // and brings its schema up to date. A corrupt, read-only or newer database is
 // an error of kind problem.ErrUnavailable; the file is left as it was.
 func Open(ctx context.Context, path string) (*Store, error) {
-	// FULL: a claim that was answered survives a power cut.
+	// FULL until Save knows better.
 	dsn := url.URL{
 		Scheme: "file", OmitHost: true, Path: path,
 		RawQuery: "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)&_txlock=immediate",
@@ -130,7 +130,15 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 	if err != nil {
 		return fmt.Errorf("encode mounts of claim %s: %w", c.ID, err)
 	}
-	tx, err := s.db.BeginTx(ctx, nil)
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("save claim %s: %w", c.ID, err)
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	if err := flush(ctx, conn, isNews(ctx, conn, c.ID, string(mounts))); err != nil {
+		return fmt.Errorf("save claim %s: %w", c.ID, err)
+	}
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)
 	}
@@ -161,6 +169,28 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)
 	}
 	return nil
+}
+
+// isNews reports whether a power cut may not take a change back: a record
+// that is new, or whose mounts change. All else can be found out again, since
+// what a cut takes back are the last changes before it, and with them every
+// container's run: the reconciler binds a claim by its label, ends what
+// doesn't run and forgets what isn't there.
+func isNews(ctx context.Context, conn *sql.Conn, claim, mounts string) bool {
+	var known string
+	err := conn.QueryRowContext(ctx, "SELECT mounts FROM containers WHERE id = ?", claim).Scan(&known)
+	return err != nil || known != mounts
+}
+
+// flush chooses whether the next changes are on the disk when they are
+// answered; where they aren't, they are written in their order later.
+func flush(ctx context.Context, conn *sql.Conn, atOnce bool) error {
+	mode := "NORMAL"
+	if atOnce {
+		mode = "FULL"
+	}
+	_, err := conn.ExecContext(ctx, "PRAGMA synchronous = "+mode)
+	return err
 }
 
 // Delete removes a record and its devices. Deleting what isn't there is no

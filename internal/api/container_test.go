@@ -1,0 +1,230 @@
+package api_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
+)
+
+const web = `{"name":"web","gpus":1,"workspace":"/home/alice/web"}`
+
+func TestAContainersLife(t *testing.T) {
+	l := newLab(t)
+	var c apitype.Container
+	l.must(t, alice, "POST", "/v1/containers", web, &c)
+	if c.Name != "web" || c.State != "created" || c.ClaimState != "bound" || c.User != "alice" || c.UID != alice || c.Image != "busybox" ||
+		c.Workspace != "/home/alice/web" || len(c.GPUs) != 1 || c.GPUs[0].Slot != "0" || c.HeldUntil == nil || c.Interface != "atomic" {
+		t.Errorf("created %+v", c)
+	}
+	l.must(t, alice, "POST", "/v1/containers/web/start", "", &c)
+	if c.State != "running" || c.ClaimState != "running" || c.StartedAt == nil {
+		t.Errorf("started %+v", c)
+	}
+	wantKind(t, l.ask(t, alice, "DELETE", "/v1/containers/web", "", nil), problem.ErrConflict)
+	l.must(t, alice, "POST", "/v1/containers/web/stop", `{"timeout_seconds":1}`, &c)
+	if c.State != "exited" || c.ClaimState != "held" || c.HeldUntil == nil {
+		t.Errorf("stopped %+v", c)
+	}
+	l.must(t, alice, "DELETE", "/v1/containers/web", "", nil)
+	wantKind(t, l.ask(t, alice, "GET", "/v1/containers/web", "", nil), problem.ErrNotFound)
+	if len(l.ledger.Records()) != 0 {
+		t.Errorf("left %+v", l.ledger.Records())
+	}
+}
+
+func TestContainersOfOthersAreNotThere(t *testing.T) {
+	l := newLab(t)
+	l.must(t, alice, "POST", "/v1/containers", web, nil)
+	for _, r := range [][2]string{{"GET", ""}, {"POST", "/start"}, {"POST", "/stop"}, {"DELETE", "?force=true"}} {
+		for _, name := range []string{"web", "web._.71001", l.ledger.Records()[0].ContainerID} {
+			wantKind(t, l.ask(t, bob, r[0], "/v1/containers/"+name+r[1], "", nil), problem.ErrNotFound)
+		}
+	}
+	var list []apitype.Container
+	if l.must(t, bob, "GET", "/v1/containers", "", &list); len(list) != 0 {
+		t.Errorf("bob sees %+v", list)
+	}
+	if l.must(t, alice, "GET", "/v1/containers", "", &list); len(list) != 1 {
+		t.Errorf("alice sees %+v", list)
+	}
+	if l.must(t, admin, "GET", "/v1/containers?all_users=true", "", &list); len(list) != 1 || list[0].EngineName != "web._.71001" {
+		t.Errorf("an administrator sees %+v", list)
+	}
+	var c apitype.Container
+	if l.must(t, admin, "GET", "/v1/containers/web?user=alice", "", &c); c.User != "alice" {
+		t.Errorf("for alice: %+v", c)
+	}
+	var gpus []apitype.GPU
+	if l.must(t, bob, "GET", "/v1/gpus", "", &gpus); len(gpus) != 1 || gpus[0].Holder == nil || gpus[0].Holder.User != "alice" || gpus[0].Holder.Container != "" {
+		t.Errorf("bob sees %+v", gpus[0].Holder)
+	}
+	if l.must(t, alice, "GET", "/v1/gpus", "", &gpus); gpus[0].Holder.Container != "web" {
+		t.Errorf("alice sees %+v", gpus[0].Holder)
+	}
+}
+
+func TestAnAdministratorMakesContainersForOthersWithinTheirLimits(t *testing.T) {
+	l := newLab(t)
+	var c apitype.Container
+	l.must(t, admin, "POST", "/v1/containers?user=alice", web, &c)
+	if c.User != "alice" || c.UID != alice {
+		t.Errorf("got %+v", c)
+	}
+	err := l.ask(t, admin, "POST", "/v1/containers?user=alice", strings.Replace(web, "web", "two", 1), nil)
+	wantKind(t, err, problem.ErrLimit)
+}
+
+func TestWhatCannotBeCreatedIsInvalid(t *testing.T) {
+	l := newLab(t)
+	for _, body := range []string{
+		``, `{}`, `{"name":"-x"}`, `{"name":"a._.b"}`, `{"name":"x","gpus":-1}`, `{"name":"x","gpus":5000}`, `{"name":"x","workspace":"rel"}`,
+		`{"name":"x","data":"../x"}`, `{"name":"x","interface":"mlc"}`, `{"name":"x","gpu":1}`, `{"name":`, `[]`,
+	} {
+		wantKind(t, l.ask(t, alice, "POST", "/v1/containers", body, nil), problem.ErrInvalid)
+	}
+	wantKind(t, l.ask(t, alice, "POST", "/v1/containers", `{"name":"x","image":"none"}`, nil), problem.ErrNotFound)
+	if len(l.ledger.Records()) != 0 {
+		t.Errorf("left %+v", l.ledger.Records())
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	l := newLab(t)
+	id, _, err := l.engine.Create(t.Context(), "old._.71002", "", []byte(`{"Image":"busybox"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.engine.Hint(id, gpu.Hints{All: true})
+	if err := l.reconciler.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var list []apitype.Container
+	if l.must(t, admin, "GET", "/v1/containers?all_users=true", "", &list); len(list) != 1 || !list[0].Quarantined || len(list[0].GPUs) != 1 {
+		t.Fatalf("got %+v", list)
+	}
+	wantKind(t, l.ask(t, bob, "GET", "/v1/containers/old", "", nil), problem.ErrNotFound)
+	for _, body := range []string{`{"user":"nobody"}`, `{}`} {
+		wantKind(t, l.ask(t, admin, "POST", "/v1/containers/"+id+"/adopt", body, nil), problem.ErrNotFound)
+	}
+	wantKind(t, l.ask(t, admin, "POST", "/v1/containers/"+id+"/adopt", `{"user":"bob","name":"a b"}`, nil), problem.ErrInvalid)
+	wantKind(t, l.ask(t, admin, "POST", "/v1/containers/none/adopt", `{"user":"bob"}`, nil), problem.ErrNotFound)
+	var c apitype.Container
+	l.must(t, admin, "POST", "/v1/containers/"+id[:12]+"/adopt", `{"user":"bob"}`, &c)
+	if c.Name != "old" || c.User != "bob" || c.Quarantined || len(c.GPUs) != 1 {
+		t.Errorf("got %+v", c)
+	}
+	if l.must(t, bob, "GET", "/v1/containers/old", "", &c); c.ID != id {
+		t.Errorf("bob sees %+v", c)
+	}
+}
+
+func TestAClaimWithoutAnAnswerIsShownAsPending(t *testing.T) {
+	l := newLab(t)
+	l.engine.Fail("Create", errors.New("connection reset"), false)
+	wantKind(t, l.ask(t, alice, "POST", "/v1/containers", web, nil), problem.ErrUnavailable)
+	var c apitype.Container
+	if l.must(t, alice, "GET", "/v1/containers/web", "", &c); c.State != "pending" || c.ID != "" {
+		t.Errorf("got %+v", c)
+	}
+	for _, r := range [][2]string{{"POST", "/start"}, {"POST", "/stop"}, {"DELETE", ""}} {
+		if err := l.ask(t, alice, r[0], "/v1/containers/web"+r[1], "", nil); !errors.Is(err, problem.ErrConflict) {
+			t.Errorf("%s of what is pending: %v", r[1], err)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	l := newLab(t)
+	l.must(t, alice, "POST", "/v1/containers", web, nil)
+	var all []apitype.UserLimits
+	l.must(t, alice, "GET", "/v1/limits", "", &all)
+	if len(all) != 1 || all[0].User != "alice" {
+		t.Fatalf("got %+v", all)
+	}
+	for _, u := range all[0].Usage {
+		if u.Key == "max_mig_instances" && (u.Used != 1 || u.Limit != 1 || u.Text != "1 of 1") {
+			t.Errorf("got %+v", u)
+		}
+	}
+	for _, v := range all[0].Limits {
+		if v.Key == "memory" && (v.Value != "1GiB" || v.Source != "defaults, limits.yaml:1") {
+			t.Errorf("got %+v", v)
+		}
+	}
+	l.must(t, admin, "GET", "/v1/limits?all=true", "", &all)
+	if len(all) != 3 || all[0].User != "alice" || all[1].User != "bob" {
+		t.Errorf("got %d people", len(all))
+	}
+	var changes []apitype.LimitChange
+	l.must(t, admin, "POST", "/v1/limits/diff", `{"name":"new.yaml","yaml":"defaults: {max_mig_instances: 1, max_gpus_per_container: 1, allow_full_gpu: true, memory: 2g, memory_swap: 2g, max_containers_per_user: 3}\n"}`, &changes)
+	if len(changes) != 6 || changes[0].Key != "memory" || changes[0].Before != "1GiB" || changes[0].After != "2GiB" {
+		t.Errorf("got %+v", changes)
+	}
+	err := l.ask(t, admin, "POST", "/v1/limits/diff", `{"name":"new.yaml","yaml":"defaults: {memory: 2}\n"}`, nil)
+	if wantKind(t, err, problem.ErrInvalid); err != nil && !strings.Contains(err.Error(), "new.yaml:1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDashboardAndStatsShowOnesOwn(t *testing.T) {
+	l := newLab(t)
+	l.must(t, alice, "POST", "/v1/containers", web, nil)
+	l.must(t, alice, "POST", "/v1/containers/web/start", "", nil)
+	for uid, want := range map[int]int{alice: 1, bob: 0, admin: 1} {
+		var d apitype.Dashboard
+		if l.must(t, uid, "GET", "/v1/dashboard", "", &d); len(d.Containers) != want || d.Host != "lab" || len(d.GPUs) != 1 {
+			t.Errorf("%d sees %+v", uid, d)
+		}
+	}
+	for target, want := range map[string]int{"/v1/stats": 0, "/v1/stats?all_users=true": 1} {
+		var stats []apitype.Stats
+		if l.must(t, admin, "GET", target, "", &stats); len(stats) != want {
+			t.Errorf("%s: %+v", target, stats)
+		}
+	}
+}
+
+func TestReadingsAreSetWhereDevicesAreSimulated(t *testing.T) {
+	l := newLab(t)
+	l.must(t, admin, "POST", "/v1/gpus/GPU-0/sim", `{"utilization_percent":80}`, nil)
+	if len(l.simulator.told) != 1 || l.simulator.told[0] != "GPU-0" {
+		t.Errorf("told %v", l.simulator.told)
+	}
+	wantKind(t, l.ask(t, admin, "POST", "/v1/gpus/GPU-0/sim", `{"utilisation":80}`, nil), problem.ErrInvalid)
+}
+
+func TestDoctorTellsWhatIsMissing(t *testing.T) {
+	l := newLab(t)
+	results := func(uid int) map[string]string {
+		var d apitype.Doctor
+		l.must(t, uid, "GET", "/v1/doctor", "", &d)
+		found := map[string]string{}
+		for _, c := range d.Checks {
+			found[c.Name] = c.Result
+			if c.Detail == "" || c.Result == apitype.CheckFail && c.Next == "" {
+				t.Errorf("%+v says too little", c)
+			}
+		}
+		return found
+	}
+	if got := results(outside); got["engine"] != "ok" || !strings.Contains(strings.Join(values(got), " "), "fail") {
+		t.Errorf("mallory is told %v", got)
+	}
+	if got := results(alice); strings.Contains(strings.Join(values(got), " "), "fail") {
+		t.Errorf("alice is told %v", got)
+	}
+	if got := results(admin); len(got) <= len(results(alice)) {
+		t.Errorf("an administrator is told %v", got)
+	}
+}
+
+func values(m map[string]string) (all []string) {
+	for _, v := range m {
+		all = append(all, v)
+	}
+	return all
+}

@@ -1,0 +1,100 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// endPoll is the pause between two looks at whether killed processes are gone.
+const endPoll = 10 * time.Millisecond
+
+// End kills every process in a group, such as /ds01/u1001/<container id>, and
+// below it, and removes the groups. It is for a container that an engine which
+// was killed itself has lost sight of. killed tells how many processes there
+// were; without the group it is 0. Processes that don't end before ctx does
+// are an error.
+func (t *Tree) End(ctx context.Context, group string) (killed int, err error) {
+	roots, err := t.hierarchies(group)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		pids := processes(roots)
+		if len(pids) == 0 {
+			break
+		}
+		killed = max(killed, len(pids))
+		for pid := range pids {
+			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				return killed, fmt.Errorf("end process %d of group %s: %w", pid, group, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return killed, fmt.Errorf("end the %d processes of group %s: %w", len(pids), group, ctx.Err())
+		case <-time.After(endPoll):
+		}
+	}
+	for _, root := range roots {
+		removeTree(root)
+	}
+	return killed, nil
+}
+
+// hierarchies returns where the group lies: in one place on v2, in one per
+// controller on v1.
+func (t *Tree) hierarchies(group string) ([]string, error) {
+	pattern := filepath.Join(t.root, group)
+	if t.version == 1 {
+		pattern = filepath.Join(t.root, "*", group)
+	}
+	roots, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("find group %s: %w", group, err)
+	}
+	return roots, nil
+}
+
+// processes returns who is in the groups at roots and below them.
+func processes(roots []string) map[int]bool {
+	pids := map[int]bool{}
+	for _, root := range roots {
+		_ = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || filepath.Base(path) != "cgroup.procs" {
+				return nil //nolint:nilerr // a group that went has nobody in it
+			}
+			data, _ := os.ReadFile(path) //nolint:gosec // a file of the kernel
+			for word := range strings.FieldsSeq(string(data)) {
+				// 0 is a process of another pid namespace: not ours to see.
+				if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
+					pids[pid] = true
+				}
+			}
+			return nil
+		})
+	}
+	return pids
+}
+
+// removeTree removes groups from the leaves up; one that is in use stays.
+func removeTree(root string) {
+	var groups []string
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			groups = append(groups, path)
+		}
+		return nil
+	})
+	for i := len(groups) - 1; i >= 0; i-- {
+		_ = os.Remove(groups[i]) // the engine may be at it too
+	}
+}

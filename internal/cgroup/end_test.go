@@ -1,0 +1,66 @@
+package cgroup_test
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/cgroup"
+)
+
+func TestEveryProcessOfAGroupIsEndedAndNoOther(t *testing.T) {
+	tree, parent := host(t)
+	person := filepath.Join(parent, "u1001")
+	for _, name := range []string{"lost", "other"} {
+		if err := tree.Ensure(person, name, bounds(-1, -1, -1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost, other := procs(tree, filepath.Join(person, "lost")), procs(tree, filepath.Join(person, "other"))
+	for range 3 {
+		sleeper(t, lost)
+	}
+	sleeper(t, other)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if n, err := tree.End(ctx, filepath.Join(person, "lost")); err != nil || n != 3 {
+		t.Errorf("ended %d processes: %v", n, err)
+	}
+	if exists(lost) {
+		t.Error("the group is left")
+	}
+	if n, err := tree.End(ctx, filepath.Join(person, "lost")); err != nil || n != 0 {
+		t.Errorf("a group that isn't there: %d, %v", n, err)
+	}
+	if len(strings.Fields(read(t, other))) != 1 {
+		t.Error("somebody else's process was ended")
+	}
+}
+
+// procs is the file that holds who is in a group.
+func procs(tree *cgroup.Tree, group string) string {
+	if tree.Version() == 2 {
+		return filepath.Join(root, group, "cgroup.procs")
+	}
+	return filepath.Join(root, "pids", group, "cgroup.procs")
+}
+
+// sleeper starts a process in a group and reaps it.
+func sleeper(t *testing.T, procs string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "echo $$ > "+procs+" && echo in && exec sleep 1000")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Read(make([]byte, 3))
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { cmd.Process.Kill(); <-ended })
+}
