@@ -144,6 +144,7 @@ func reviewHost(c *Create, _ Subject, g Grant) error {
 	}
 	h.CapDrop = append(h.CapDrop, "MKNOD")
 	h.CgroupParent = g.CgroupParent
+	h.CgroupnsMode = "private" // on cgroup v1 the engine would show the host's groups
 	return nil
 }
 

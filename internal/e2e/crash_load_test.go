@@ -76,6 +76,9 @@ func (w *load) work(who string, dice *rand.Rand) {
 // may be, when both the start and the removal that follows were lost.
 func (w *load) run(who string, words []string) {
 	r := w.l.Run(who, append([]string{"timeout", "-s", "KILL", "25", "docker"}, words...)...)
+	if r.Code == 137 {
+		w.t.Logf("gave up on docker %v: %s", words, r.Err)
+	}
 	if r.Code == 137 && !slices.Contains(words, "--rm") {
 		r.Err += "panic: it waited for ever"
 	}

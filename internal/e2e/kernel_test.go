@@ -202,3 +202,12 @@ func containersShareCPUs(t *testing.T, l *lab.Lab) {
 	g, pid := newGroups(t), pidOf(l, "alice", "one")
 	l.Eventually("the kernel has held both back together", 20*time.Second, func() bool { return g.field(pid, "cpu events", "nr_throttled", 1) > 0 })
 }
+
+func TestAContainerDoesNotSeeTheHostsGroups(t *testing.T) {
+	l := start(t, lab.Options{Users: []string{"alice"}})
+	for line := range strings.Lines(l.OK("alice", "docker", "run", "--rm", "busybox", "cat", "/proc/self/cgroup")) {
+		if !strings.HasSuffix(strings.TrimSpace(line), ":/") {
+			t.Errorf("the container sees %q", line)
+		}
+	}
+}

@@ -112,7 +112,7 @@ func TestCreate(t *testing.T) {
 		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/create?name=x", body), want.status, want.says)
 	}
 	for _, name := range []string{"-x", "a._.b", "a%2Fb", strings.Repeat("x", 200)} {
-		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/create?name=web", `{"Image":"busybox"}`), 400, "a name has letters")
+		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/create?name="+name, `{"Image":"busybox"}`), 400, "a name has letters")
 	}
 	const gpu = `{"Image":"busybox","HostConfig":{"DeviceRequests":[{"Count":1,"Capabilities":[["gpu"]]}]}}`
 	if a := l.ask(t, alice, "POST", "/v1.41/containers/create", gpu); a.status != 201 || a.header.Get("Api-Version") != "1.41" {

@@ -69,8 +69,8 @@ func (c *call) events() error {
 		}
 		filters["container"][i] = record.ContainerID
 	}
-	if !c.roles.Admin {
-		filters["type"] = []string{"container"}
+	if !c.roles.Admin && len(filters["type"]) == 0 {
+		filters["type"] = []string{"container"} // other kinds belong to nobody, and event drops them
 	}
 	query := url.Values{"filters": {filters.encode()}}
 	for _, key := range []string{"since", "until"} {

@@ -112,6 +112,8 @@ func TestAFolderThatIsOpenIsClosed(t *testing.T) {
 
 func TestAWrongNodeIsReplaced(t *testing.T) {
 	needRoot(t)
+	old := unix.Umask(0) // so that only one thing is wrong with each
+	defer unix.Umask(old)
 	for name, put := range map[string]func(path string) error{
 		"another device": func(p string) error { return unix.Mknod(p, unix.S_IFCHR|0o666, int(unix.Mkdev(120, 8))) },
 		"a block device": func(p string) error { return unix.Mknod(p, unix.S_IFBLK|0o666, int(unix.Mkdev(120, 7))) },

@@ -28,8 +28,10 @@ func TestMain(m *testing.M) {
 func BenchmarkDecisions(b *testing.B) { decisions(b) }
 
 func BenchmarkEmptyList(b *testing.B) {
-	l, _ := start(b, lab.Options{})
-	lists(b, "`GET /containers/json`, no containers", 3, 1000, newClient(gateway(l), l.UID("alice")), newClient(l.Engine.Host(), 0), 0, 0)
+	l, _ := start(b, lab.Options{Admins: []string{"dora"}})
+	all := newClient(l.Engine.Host(), 0)
+	lists(b, "`GET /containers/json`, a person, no containers", 3, 1000, newClient(gateway(l), l.UID("alice")), all, 0, 0)
+	lists(b, "`GET /containers/json`, an administrator, no containers", 3, 1000, newClient(gateway(l), l.UID("dora")), all, 0, 0)
 }
 
 // BenchmarkRun compares the whole life of a container with that at an engine
