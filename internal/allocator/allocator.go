@@ -5,15 +5,12 @@
 package allocator
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,9 +19,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
-	"ds01.dev/ds01/internal/quantity"
 )
-
 // Store keeps records over restarts.
 type Store interface {
 	Containers(ctx context.Context) ([]container.Record, error)
@@ -50,11 +45,6 @@ type Allocator struct {
 type tombstone struct {
 	uid int
 	at  time.Time
-}
-
-type keyLock struct {
-	sync.Mutex
-	waiters int
 }
 
 // New loads every record from the store. devices returns what the host has
@@ -286,219 +276,4 @@ func (a *Allocator) bury(r container.Record) {
 	now := a.now()
 	maps.DeleteFunc(a.gone, func(_ string, t tombstone) bool { return now.Sub(t.at) > mourning })
 	a.gone[r.ContainerID] = tombstone{r.UID, now}
-}
-
-// Adopt stores a record for a container that ds01 did not make, with the
-// devices it reaches. A name or a device that somebody has is of kind
-// problem.ErrConflict.
-func (a *Allocator) Adopt(ctx context.Context, r container.Record, uuids []string) (container.Record, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.adoptable(r, uuids); err != nil {
-		return container.Record{}, err
-	}
-	for _, d := range a.devices() {
-		if slices.Contains(uuids, d.UUID) {
-			r.Devices = append(r.Devices, gpu.Grant{UUID: d.UUID, Slot: d.Slot, Share: d.Share})
-		}
-	}
-	r.ID, r.CreatedAt = newID(), a.now().UTC()
-	return r, a.save(ctx, r)
-}
-
-// adoptable checks that neither the name nor a device has an owner.
-func (a *Allocator) adoptable(r container.Record, uuids []string) error {
-	refuse := func(why, next string) error {
-		return &problem.Error{What: "Container not adopted", Why: problem.Because(problem.ErrConflict, why), Next: next}
-	}
-	for _, other := range a.records {
-		if other.UID == r.UID && other.Name == r.Name {
-			return refuse(r.Login+" has a container "+r.Name+" already", "Give another name with --name.")
-		}
-		for _, d := range other.Devices {
-			if other.State != gpu.Released && slices.Contains(uuids, d.UUID) {
-				return refuse("device "+d.Slot+", which it can reach, is held by "+other.Login+" ("+other.Name+")",
-					"Remove one of the two.")
-			}
-		}
-	}
-	return nil
-}
-
-// SetTaken tells which devices are out of reach although no claim holds them.
-func (a *Allocator) SetTaken(taken map[string]string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.taken = taken
-}
-
-// SetBlind tells that nobody has looked yet, or any more, at what the engine
-// runs: as long as that is so, no device is granted.
-func (a *Allocator) SetBlind(blind bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.blind = blind
-}
-
-// Sighted is nil while devices can be granted, see SetBlind. The error is of
-// kind problem.ErrUnavailable.
-func (a *Allocator) Sighted() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.sighted()
-}
-
-func (a *Allocator) sighted() error {
-	if !a.blind {
-		return nil
-	}
-	return &problem.Error{
-		What: "GPU not granted",
-		Why:  problem.Because(problem.ErrUnavailable, "ds01 is still looking at what the engine runs"),
-		Next: "Try again in a moment.",
-	}
-}
-
-// Taken returns a copy of what SetTaken told.
-func (a *Allocator) Taken() map[string]string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return maps.Clone(a.taken)
-}
-
-// Record returns the record of a claim.
-func (a *Allocator) Record(claim string) (container.Record, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	r, ok := a.records[claim]
-	return r, ok
-}
-
-// ByContainer returns the record of an engine's container id.
-func (a *Allocator) ByContainer(id string) (container.Record, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	r, ok := a.records[a.byID[id]]
-	return r, ok
-}
-
-// OwnerOf returns who owns a container, or owned it until a moment ago.
-func (a *Allocator) OwnerOf(id string) (uid int, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r, known := a.records[a.byID[id]]; known {
-		return r.UID, true
-	}
-	t, ok := a.gone[id]
-	return t.uid, ok
-}
-
-// Find returns what uid means by a reference: the own container of that name,
-// id or unique prefix of an id. Others' containers are of kind
-// problem.ErrNotFound, as if they didn't exist.
-func (a *Allocator) Find(uid int, reference string) (container.Record, error) {
-	return a.find(reference, func(r container.Record) bool { return r.UID == uid })
-}
-
-// FindAny returns what an administrator means: first as Find, then by the
-// engine's name or id among everybody's.
-func (a *Allocator) FindAny(uid int, reference string) (container.Record, error) {
-	if r, err := a.Find(uid, reference); err == nil {
-		return r, nil
-	}
-	if name, owner, ok := account.SplitEngineName(reference); ok {
-		return a.Find(owner, name)
-	}
-	return a.find(reference, func(r container.Record) bool { return r.ContainerID != "" && r.Name != reference })
-}
-
-func (a *Allocator) find(reference string, mine func(container.Record) bool) (container.Record, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var found []container.Record
-	for _, r := range a.records {
-		switch {
-		case !mine(r):
-		case r.Name == reference, r.ContainerID == reference, account.EngineName(r.Name, r.UID) == reference:
-			return r, nil
-		case len(reference) >= 2 && strings.HasPrefix(r.ContainerID, reference):
-			found = append(found, r)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return container.Record{}, &problem.Error{
-			What: "No such container: " + reference,
-			Why:  problem.Because(problem.ErrNotFound, "you have no container of that name or id"),
-			Next: "'container list' shows yours.",
-		}
-	}
-	return container.Record{}, &problem.Error{
-		What: "Which container?",
-		Why:  problem.Because(problem.ErrConflict, fmt.Sprintf("%q is the beginning of %d container ids", reference, len(found))),
-		Next: "Write more of the id, or the name.",
-	}
-}
-
-// ContainersOf returns the engine's ids of uid's containers, in no order.
-func (a *Allocator) ContainersOf(uid int) []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var ids []string
-	for id, claim := range a.byID {
-		if a.records[claim].UID == uid {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// Records returns every record, oldest first.
-func (a *Allocator) Records() []container.Record {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.SortedFunc(maps.Values(a.records), func(x, y container.Record) int {
-		return cmp.Or(x.CreatedAt.Compare(y.CreatedAt), strings.Compare(x.ID, y.ID))
-	})
-}
-
-// Used returns the devices and the share that uid holds.
-func (a *Allocator) Used(uid int) (devices int, share quantity.GPUShare, containers int) {
-	for _, r := range a.Records() {
-		if r.UID != uid {
-			continue
-		}
-		containers++
-		if r.State == gpu.Released {
-			continue
-		}
-		for _, d := range r.Devices {
-			devices++
-			share += d.Share
-		}
-	}
-	return devices, share, containers
-}
-
-// Lock serialises what is done to one container; call the result to unlock.
-func (a *Allocator) Lock(claim string) (unlock func()) {
-	a.mu.Lock()
-	l := a.locks[claim]
-	if l == nil {
-		l = &keyLock{}
-		a.locks[claim] = l
-	}
-	l.waiters++
-	a.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if l.waiters--; l.waiters == 0 {
-			delete(a.locks, claim)
-		}
-	}
 }

@@ -1,0 +1,89 @@
+package allocator
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// Adopt stores a record for a container that ds01 did not make, with the
+// devices it reaches. A name or a device that somebody has is of kind
+// problem.ErrConflict.
+func (a *Allocator) Adopt(ctx context.Context, r container.Record, uuids []string) (container.Record, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.adoptable(r, uuids); err != nil {
+		return container.Record{}, err
+	}
+	for _, d := range a.devices() {
+		if slices.Contains(uuids, d.UUID) {
+			r.Devices = append(r.Devices, gpu.Grant{UUID: d.UUID, Slot: d.Slot, Share: d.Share})
+		}
+	}
+	r.ID, r.CreatedAt = newID(), a.now().UTC()
+	return r, a.save(ctx, r)
+}
+
+// adoptable checks that neither the name nor a device has an owner.
+func (a *Allocator) adoptable(r container.Record, uuids []string) error {
+	refuse := func(why, next string) error {
+		return &problem.Error{What: "Container not adopted", Why: problem.Because(problem.ErrConflict, why), Next: next}
+	}
+	for _, other := range a.records {
+		if other.UID == r.UID && other.Name == r.Name {
+			return refuse(r.Login+" has a container "+r.Name+" already", "Give another name with --name.")
+		}
+		for _, d := range other.Devices {
+			if other.State != gpu.Released && slices.Contains(uuids, d.UUID) {
+				return refuse("device "+d.Slot+", which it can reach, is held by "+other.Login+" ("+other.Name+")",
+					"Remove one of the two.")
+			}
+		}
+	}
+	return nil
+}
+
+// SetTaken tells which devices are out of reach although no claim holds them.
+func (a *Allocator) SetTaken(taken map[string]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.taken = taken
+}
+
+// SetBlind tells that nobody has looked yet, or any more, at what the engine
+// runs: as long as that is so, no device is granted.
+func (a *Allocator) SetBlind(blind bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.blind = blind
+}
+
+// Sighted is nil while devices can be granted, see SetBlind. The error is of
+// kind problem.ErrUnavailable.
+func (a *Allocator) Sighted() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sighted()
+}
+
+func (a *Allocator) sighted() error {
+	if !a.blind {
+		return nil
+	}
+	return &problem.Error{
+		What: "GPU not granted",
+		Why:  problem.Because(problem.ErrUnavailable, "ds01 is still looking at what the engine runs"),
+		Next: "Try again in a moment.",
+	}
+}
+
+// Taken returns a copy of what SetTaken told.
+func (a *Allocator) Taken() map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.taken)
+}

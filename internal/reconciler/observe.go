@@ -1,0 +1,148 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// tryObserve looks at one container of many: what is wrong with it alone is
+// logged and keeps nobody else waiting.
+func (r *Reconciler) tryObserve(ctx context.Context, id string) error {
+	err := r.Observe(ctx, id)
+	if err == nil || errors.Is(err, problem.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	r.Log.WarnContext(ctx, "container not looked up", "container", id, "error", err)
+	return nil
+}
+
+// Observe looks at one container and brings its record in step.
+func (r *Reconciler) Observe(ctx context.Context, id string) error {
+	claim, err := r.claimOf(ctx, id)
+	if err != nil || claim == "" {
+		return err
+	}
+	defer r.Ledger.Lock(claim)()
+	o, err := r.Engine.Inspect(ctx, id)
+	if errors.Is(err, problem.ErrNotFound) {
+		return r.forget(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
+	record, ok := r.Ledger.Record(claim)
+	if !ok {
+		r.quarantine(o)
+		return nil
+	}
+	if record.ContainerID == "" {
+		if err := r.bind(ctx, &record, o); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.observed[id] = o
+	delete(r.quarantined, id)
+	r.mu.Unlock()
+	return r.follow(ctx, record, o)
+}
+
+// claimOf returns the claim a container belongs to: by the ledger, else by
+// the label of a create that was not answered. "" means that it is none of
+// ours, and is quarantined by now, or gone.
+func (r *Reconciler) claimOf(ctx context.Context, id string) (string, error) {
+	if record, ok := r.Ledger.ByContainer(id); ok {
+		return record.ID, nil
+	}
+	o, err := r.Engine.Inspect(ctx, id)
+	if errors.Is(err, problem.ErrNotFound) {
+		return "", r.forget(ctx, id)
+	}
+	if err != nil {
+		return "", err
+	}
+	if record, ok := r.Ledger.Record(o.ClaimID()); ok && (record.ContainerID == "" || record.ContainerID == id) {
+		return record.ID, nil
+	}
+	r.quarantine(o)
+	return "", nil
+}
+
+// bind ties a pending claim to the container that was made for it after all.
+func (r *Reconciler) bind(ctx context.Context, record *container.Record, o container.Observed) error {
+	r.Log.InfoContext(ctx, "container found again by its claim", "claim", record.ID, "container", o.ID)
+	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+		c.ContainerID, c.State, c.HeldUntil = o.ID, gpu.Bound, lifecycle.CreatedUntil(c.CreatedAt)
+		*record = *c
+	})
+}
+
+// forget drops the record of a container that is gone.
+func (r *Reconciler) forget(ctx context.Context, id string) error {
+	r.mu.Lock()
+	delete(r.observed, id)
+	_, foreign := r.quarantined[id]
+	delete(r.quarantined, id)
+	r.mu.Unlock()
+	if foreign {
+		r.countTaken()
+	}
+	record, ok := r.Ledger.ByContainer(id)
+	if !ok {
+		return nil
+	}
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
+	return r.Ledger.Forget(ctx, record.ID)
+}
+
+// follow brings the record in step with what the container does. The caller
+// holds the claim's lock.
+func (r *Reconciler) follow(ctx context.Context, record container.Record, o container.Observed) error {
+	switch {
+	case o.Running():
+		return r.followRunning(ctx, record, o)
+	case o.State == "created" && record.State == gpu.Running: // its start was not answered, and came to nothing
+		if err := r.Launcher.Cleanup(ctx, record); err != nil {
+			return err
+		}
+		return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+			c.State, c.HeldUntil = gpu.Bound, lifecycle.CreatedUntil(r.Now())
+		})
+	case o.State == "created" || o.State == "removing":
+		return nil
+	case record.State != gpu.Running && record.State != gpu.Bound:
+		return nil
+	}
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
+	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+		c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(o.FinishedAt, c.Quota)
+	})
+}
+
+// followRunning makes sure that what runs holds its devices, also when it was
+// started past ds01. One whose devices went to somebody else is stopped: a
+// GPU never has two owners.
+func (r *Reconciler) followRunning(ctx context.Context, record container.Record, o container.Observed) error {
+	if record.State == gpu.Running {
+		return nil
+	}
+	bound, err := r.Limits(record.UID)
+	if err != nil {
+		return err
+	}
+	err = r.Ledger.Acquire(ctx, record.ID, bound)
+	if err == nil {
+		return nil
+	}
+	r.Log.ErrorContext(ctx, "container runs without its devices, stopping it", "container", o.ID, "claim", record.ID, "error", err)
+	return r.Stop(ctx, o.ID)
+}

@@ -1,0 +1,56 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// carryOut does what lifecycle says is due.
+func (r *Reconciler) carryOut(ctx context.Context) {
+	if !r.Up() {
+		return // what the engine holds can't be looked up
+	}
+	for _, a := range lifecycle.Plan(r.Ledger.Records(), r.Now()) {
+		if err := r.act(ctx, a); err != nil {
+			r.Log.ErrorContext(ctx, "lifecycle action failed", "claim", a.Claim, "verb", string(a.Verb), "error", err)
+		}
+	}
+}
+
+func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
+	defer r.Ledger.Lock(a.Claim)()
+	record, ok := r.Ledger.Record(a.Claim)
+	if !ok || len(lifecycle.Plan([]container.Record{record}, r.Now())) == 0 {
+		return nil // something happened since
+	}
+	r.Log.InfoContext(ctx, "claim", "verb", string(a.Verb), "claim", a.Claim, "reason", a.Reason)
+	if a.Verb == lifecycle.Forget {
+		return r.giveUp(ctx, record)
+	}
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
+	return r.Ledger.Update(ctx, a.Claim, func(c *container.Record) { c.State, c.HeldUntil = gpu.Released, time.Time{} })
+}
+
+// giveUp drops a pending claim, unless the engine has its container after all.
+// The caller holds the claim's lock.
+func (r *Reconciler) giveUp(ctx context.Context, record container.Record) error {
+	o, err := r.Engine.ByClaim(ctx, record.ID)
+	switch {
+	case err == nil:
+		return r.bind(ctx, &record, o)
+	case !errors.Is(err, problem.ErrNotFound):
+		return err
+	}
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
+	return r.Ledger.Forget(ctx, record.ID)
+}
