@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 )

@@ -12,6 +12,7 @@ import (
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/limits"
 )
+
 // Isolation is how the engine keeps root in a container from being root on
 // the host.
 type Isolation string

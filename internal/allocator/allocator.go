@@ -20,6 +20,7 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
 )
+
 // Store keeps records over restarts.
 type Store interface {
 	Containers(ctx context.Context) ([]container.Record, error)

@@ -20,6 +20,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
 )
+
 // Engine shows containers.
 type Engine interface {
 	List(ctx context.Context) ([]container.Observed, error)
