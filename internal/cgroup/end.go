@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ func removeTree(root string) {
 		}
 		return nil
 	})
-	for i := len(groups) - 1; i >= 0; i-- {
-		_ = os.Remove(groups[i]) // the engine may be at it too
+	for _, group := range slices.Backward(groups) {
+		_ = os.Remove(group) // the engine may be at it too
 	}
 }

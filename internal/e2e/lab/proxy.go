@@ -35,14 +35,14 @@ type Proxy struct {
 // startProxy listens where the daemon looks for the engine.
 func (l *Lab) startProxy() {
 	l.t.Helper()
-	real := l.Engine
+	engine := l.Engine
 	p := &Proxy{
 		fate: func(*http.Request) Fate { return Fate{} },
 		upstream: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialEngine(ctx, real)
+			return dialEngine(ctx, engine)
 		}},
 	}
-	listener, err := net.Listen("unix", filepath.Join(l.Root, "run/ds01/engine.sock")) //nolint:noctx // it returns at once
+	listener, err := net.Listen("unix", filepath.Join(l.Root, "run/ds01/engine.sock"))
 	l.must(err)
 	server := &http.Server{Handler: p.handler(), ReadHeaderTimeout: time.Minute}
 	go server.Serve(listener) //nolint:errcheck // it ends with the lab

@@ -92,8 +92,7 @@ func New(cfg Config) (*Driver, error) {
 // layOut turns MIG on and creates the instances, in the order of profiles.
 func (c *card) layOut(profiles []string) error {
 	places, err := gpu.PlaceLayout(c.model.profiles, profiles)
-	var p *problem.Error
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem.Error](err); ok {
 		return &problem.Error{What: fmt.Sprintf("simulated card %d, %s: %s", c.index, c.model.name, p.What), Why: p.Why, Next: p.Next}
 	}
 	if err != nil {
