@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -153,14 +154,20 @@ func TestAQuarantinedContainerIsAdoptedWithItsDevice(t *testing.T) {
 }
 
 func TestWithItsStoreLostTheDaemonGrantsNothingTwice(t *testing.T) {
-	l := start(t, lab.Options{Limits: strings.Replace(crashLimits, "{", "{max_gpus_per_container: 2, ", 1), Admins: []string{"dean"}})
+	l := start(t, lab.Options{Proxy: true, Limits: strings.Replace(crashLimits, "{", "{max_gpus_per_container: 2, ", 1), Admins: []string{"dean"}})
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "2", "-v", l.Home("alice")+":/home/me", "busybox", "sleep", "1000")
 	l.OK("bob", "docker", "run", "-d", "--name", "api", "--gpus", "1", "busybox", "sleep", "1000")
 	l.EndDaemon(syscall.SIGTERM)
 	for _, name := range []string{"ds01.db", "ds01.db-wal", "ds01.db-shm"} {
 		os.Remove(filepath.Join(l.Root, "var/lib/ds01", name))
 	}
+	// It takes a while to find out what the engine runs.
+	l.Proxy.Decide(once(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/containers/json") }, lab.Fate{Delay: 2 * time.Second}))
 	l.Spawn()
+	l.Eventually("who asks meanwhile is asked to wait", 15*time.Second, func() bool {
+		r := l.Docker("carol", "create", "--gpus", "1", "busybox")
+		return strings.Contains(r.Err, "ds01 is still looking at what the engine runs")
+	})
 	// From its first answer on, only the fourth device is to be had.
 	var got []string
 	l.Eventually("somebody is granted something", 15*time.Second, func() bool {

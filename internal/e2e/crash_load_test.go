@@ -179,13 +179,13 @@ func (w witness) look(t *testing.T, l *lab.Lab) witness {
 }
 
 // unharmed checks that the witness is the same process as ever and still
-// writes to its owner's home.
-func (w witness) unharmed(t *testing.T, l *lab.Lab, who string) {
+// writes to the home of eve, who owns it.
+func (w witness) unharmed(t *testing.T, l *lab.Lab) {
 	t.Helper()
 	if now := w.look(t, l); now != w {
 		t.Fatalf("the witness was %+v and is %+v", w, now)
 	}
-	alive := filepath.Join(l.Home(who), "alive")
+	alive := filepath.Join(l.Home("eve"), "alive")
 	os.Remove(alive)
 	l.Eventually("the witness writes to its owner's home", 5*time.Second, func() bool {
 		_, err := os.Stat(alive)

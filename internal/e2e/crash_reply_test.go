@@ -93,7 +93,7 @@ func TestAStartWhoseReplyIsLostRunsWithItsDevice(t *testing.T) {
 
 func TestAContainerOfWhichOnlyHalfWasMadeIsUndoneOrWhole(t *testing.T) {
 	l := start(t, lab.Options{Proxy: true, GPU: oneCard, Limits: crashLimits})
-	archive := func(r *http.Request) bool { return r.Method == "PUT" && strings.HasSuffix(r.URL.Path, "/archive") }
+	archive := func(r *http.Request) bool { return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/archive") }
 	l.Proxy.Decide(once(archive, lab.Fate{LoseRequest: true}))
 	if r := l.DS01("alice", "container", "create", "web", "--gpus", "1"); r.Code == 0 {
 		t.Error("create went well although the passwd file was not written")

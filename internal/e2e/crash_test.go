@@ -38,12 +38,12 @@ func TestClaimsSurviveKillsOfTheDaemonUnderLoad(t *testing.T) {
 		work.during(func() {
 			l.StartDaemon()
 			sound(t, l, 20*time.Second)
-			w.unharmed(t, l, "eve")
+			w.unharmed(t, l)
 		})
 	}
 	work.stop()
 	settled(t, l, pendingIsSettled)
-	w.unharmed(t, l, "eve")
+	w.unharmed(t, l)
 	removeEverything(t, l, append(people, "eve"))
 }
 
@@ -89,11 +89,11 @@ func TestClaimsSurviveEngineRestartsUnderLoad(t *testing.T) {
 				l.StartDaemon()
 			}
 			sound(t, l, 20*time.Second)
-			w.unharmed(t, l, "eve")
+			w.unharmed(t, l)
 		})
 	}
 	work.stop()
 	settled(t, l, pendingIsSettled)
-	w.unharmed(t, l, "eve")
+	w.unharmed(t, l)
 	removeEverything(t, l, append(people, "eve"))
 }
