@@ -30,6 +30,7 @@ type Image struct {
 type Event struct {
 	ID     string // full container id
 	Action string // create, start, die, destroy, oom, …
+	Claim  string // the claim its label names, or ""; it grants nothing
 }
 
 // A File is one file or directory written into a container's layer.

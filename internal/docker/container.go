@@ -231,7 +231,7 @@ func (e *Engine) Events(ctx context.Context, ready func(), changed func(containe
 		select {
 		case m := <-messages:
 			action, _, _ := strings.Cut(string(m.Action), ":") // "exec_start: sh" carries the command
-			changed(container.Event{ID: m.Actor.ID, Action: action})
+			changed(container.Event{ID: m.Actor.ID, Action: action, Claim: m.Actor.Attributes[label.Claim]})
 		case err := <-errs:
 			return explain("follow events", err)
 		}

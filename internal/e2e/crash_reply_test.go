@@ -93,7 +93,9 @@ func TestAStartWhoseReplyIsLostRunsWithItsDevice(t *testing.T) {
 
 func TestAContainerOfWhichOnlyHalfWasMadeIsUndoneOrWhole(t *testing.T) {
 	l := start(t, lab.Options{Proxy: true, GPU: oneCard, Limits: crashLimits})
-	archive := func(r *http.Request) bool { return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/archive") }
+	archive := func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/archive")
+	}
 	l.Proxy.Decide(once(archive, lab.Fate{LoseRequest: true}))
 	if r := l.DS01("alice", "container", "create", "web", "--gpus", "1"); r.Code == 0 {
 		t.Error("create went well although the passwd file was not written")
@@ -172,4 +174,16 @@ func hangUp(t *testing.T, l *lab.Lab, name, body string, patience time.Duration)
 	fmt.Fprintf(conn, "POST /containers/create?name=%s HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", name, len(body), body)
 	time.Sleep(patience)
 	conn.Close()
+}
+
+// Docker's client waits for the removal of a container of --rm that didn't
+// start.
+func TestARunWithRmWhoseStartIsLostEndsAndLeavesNothing(t *testing.T) {
+	l := start(t, lab.Options{Proxy: true, GPU: oneCard, Limits: crashLimits})
+	l.Proxy.Decide(once(starts, lab.Fate{LoseRequest: true}))
+	r := l.Run("alice", "timeout", "-s", "KILL", "20", "docker", "run", "--rm", "--gpus", "1", "busybox", "true")
+	if r.Code == 0 || r.Code == 137 {
+		t.Errorf("exit code %d: %s", r.Code, r.Err)
+	}
+	clean(t, l)
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -57,11 +60,19 @@ func (l *Launcher) start(ctx context.Context, claim string) error {
 	if err != nil {
 		return err
 	}
-	before, err := l.Engine.Inspect(ctx, record.ContainerID)
-	if err != nil || before.Running() {
+	var before container.Observed
+	var look errgroup.Group // beside the footing: a start waits for either
+	look.Go(func() (err error) {
+		before, err = l.Engine.Inspect(ctx, record.ContainerID)
+		return err
+	})
+	owner, bound, unready := l.footing(ctx, record.UID)
+	if err := look.Wait(); err != nil || before.Running() {
 		return err
 	}
-	err = l.bringUp(ctx, record)
+	if err = unready; err == nil {
+		err = l.bringUp(ctx, record, owner, bound)
+	}
 	if err != nil && before.AutoRemove {
 		// As the engine does: who waits for its removal would wait for ever.
 		if rerr := l.Engine.Remove(ctx, record.ContainerID, false); rerr != nil && !errors.Is(rerr, problem.ErrNotFound) {
@@ -71,16 +82,18 @@ func (l *Launcher) start(ctx context.Context, claim string) error {
 	return err
 }
 
+// footing looks the owner up as they are now, and renews their group.
+func (l *Launcher) footing(ctx context.Context, uid int) (owner account.Account, bound limits.Limits, err error) {
+	if owner, err = l.Accounts.Lookup(uid); err != nil {
+		return owner, bound, err
+	}
+	bound = l.Limits(owner)
+	_, err = l.Cgroups.Ensure(ctx, uid, bound)
+	return owner, bound, err
+}
+
 // bringUp makes everything ready and starts the container.
-func (l *Launcher) bringUp(ctx context.Context, record container.Record) error {
-	owner, err := l.Accounts.Lookup(record.UID)
-	if err != nil {
-		return err
-	}
-	bound := l.Limits(owner)
-	if _, err := l.Cgroups.Ensure(ctx, record.UID, bound); err != nil {
-		return err
-	}
+func (l *Launcher) bringUp(ctx context.Context, record container.Record, owner account.Account, bound limits.Limits) error {
 	if record.State == gpu.Released && len(record.Devices) > 0 {
 		if err := l.Ledger.Sighted(); err != nil {
 			return err

@@ -27,6 +27,7 @@ func Unmount(target string) error {
 	}
 	info, err := os.Lstat(target)
 	if errors.Is(err, os.ErrNotExist) {
+		_ = os.Remove(filepath.Dir(target)) // who removed the target may have been killed before this
 		return nil
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package mount_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -160,5 +161,14 @@ func BenchmarkMount(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestUnmountFinishesWhatAKilledOneBegan(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "claim")
+	must(t, os.Mkdir(folder, 0o700))
+	must(t, mount.Unmount(filepath.Join(folder, "0")))
+	if _, err := os.Lstat(folder); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is left: %v", err)
 	}
 }

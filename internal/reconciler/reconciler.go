@@ -122,14 +122,29 @@ func (r *Reconciler) connected(ctx context.Context) {
 func (r *Reconciler) handle(ctx context.Context, e container.Event) {
 	var err error
 	switch e.Action {
+	case "create":
+		if !r.bound(e) {
+			err = r.Observe(ctx, e.ID)
+		}
 	case "destroy":
 		err = r.bury(ctx, e.ID)
-	case "create", "start", "restart", "die", "pause", "unpause", "rename", "update", "oom":
+	case "start", "restart", "die", "pause", "unpause", "rename", "update", "oom":
 		err = r.Observe(ctx, e.ID)
 	}
 	if err != nil {
 		r.Log.WarnContext(ctx, "container not looked up", "container", e.ID, "action", e.Action, "error", err)
 	}
+}
+
+// bound reports whether a new container is bound to its claim, once whoever
+// makes it is done: then there is nothing to find out about it.
+func (r *Reconciler) bound(e container.Event) bool {
+	if _, ok := r.Ledger.Record(e.Claim); !ok {
+		return false
+	}
+	defer r.Ledger.Lock(e.Claim)()
+	record, ok := r.Ledger.Record(e.Claim)
+	return ok && record.ContainerID == e.ID
 }
 
 // bury forgets a container whose end the engine told: there is nothing left

@@ -168,8 +168,12 @@ func (e *Engine) find(id string) (*state, error) {
 }
 
 func (e *Engine) tell(id, action string) {
+	event := container.Event{ID: id, Action: action}
+	if c := e.containers[id]; c != nil {
+		event.Claim = c.ClaimID()
+	}
 	for w := range e.watchers {
-		w <- container.Event{ID: id, Action: action}
+		w <- event
 	}
 }
 
