@@ -3,6 +3,7 @@
 package container
 
 import (
+	"slices"
 	"time"
 
 	"ds01.dev/ds01/internal/gpu"
@@ -30,7 +31,8 @@ type Mount struct {
 	Target   string `json:"target"`    // path in the container
 	HostPath string `json:"host_path"` // root-owned path the engine binds
 	ReadOnly bool   `json:"read_only,omitempty"`
-	// The container user the owner's files belong to inside.
+	// The container user the owner's files belong to inside; -1 until the
+	// container's own files have told.
 	ContainerUID int `json:"container_uid"`
 	ContainerGID int `json:"container_gid"`
 }
@@ -49,6 +51,13 @@ func (r Record) Workspace() string {
 		}
 	}
 	return ""
+}
+
+// HalfMade reports whether a pending claim's container needs more than the
+// engine's create call: files of its owner's, or the numbers of its user. One
+// that is found again after a crash can't be told from a whole one.
+func (r Record) HalfMade() bool {
+	return r.Waits || slices.ContainsFunc(r.Mounts, func(m Mount) bool { return m.ContainerUID < 0 })
 }
 
 // Slots returns the slots of the claim's devices, in order.

@@ -144,6 +144,7 @@ func (d *daemon) wire(context.Context) error {
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
+		Remove:  func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
 		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
 		Limits:  h.limitsOfUID,
 		Devices: d.inventory.Devices, Log: d.Log, Now: time.Now,

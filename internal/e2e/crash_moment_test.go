@@ -1,6 +1,9 @@
 package e2e_test
 
 import (
+	"net/http"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +60,39 @@ func TestAKillInMidCreateLosesNoDevice(t *testing.T) {
 	settled(t, l, 10*time.Second)
 	l.OK("alice", "docker", "start", "web")
 	l.OK("alice", "docker", "exec", "web", "touch", "/home/me/hers")
+	l.OK("alice", "docker", "rm", "-f", "web")
+	clean(t, l)
+}
+
+func TestAContainerThatIsOnlyHalfMadeWhenTheDaemonIsKilledIsRemoved(t *testing.T) {
+	l := start(t, lab.Options{Proxy: true, GPU: oneCard, Limits: crashLimits})
+	archive := func(r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/archive")
+	}
+	asked := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(asked) })
+	l.Proxy.Decide(once(func(r *http.Request) bool {
+		if !archive(r) {
+			return false
+		}
+		tell()
+		return true
+	}, lab.Fate{LoseRequest: true, Delay: 2 * time.Second}))
+	client := l.Command("alice", l.Binary(), "container", "create", "web", "--gpus", "1")
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-asked // the container is there, its passwd file isn't
+	l.EndDaemon(syscall.SIGKILL)
+	if client.Wait() == nil {
+		t.Error("create went well without a daemon")
+	}
+	l.StartDaemon()
+	l.Eventually("the half-made container is gone", 15*time.Second, func() bool { return len(l.EngineContainers()) == 0 })
+	settled(t, l, 10*time.Second)
+	if r := l.DS01("alice", "container", "create", "web", "--gpus", "1"); r.Code != 0 {
+		t.Errorf("the name and the device aren't free again: %s", r.Err)
+	}
 	l.OK("alice", "docker", "rm", "-f", "web")
 	clean(t, l)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/problem"
@@ -139,9 +141,28 @@ func (c *call) wait() error {
 	if err != nil {
 		panic(http.ErrAbortHandler) // nobody knows how it ended
 	}
-	c.observe(context.WithoutCancel(c.r.Context()), record)
+	c.ended(record, data)
 	_, _ = c.w.Write(data) // a client that went needs no answer
 	return errAnswered
+}
+
+// ended brings the record in step with the engine's answer to a wait. One that
+// tells of a removal leaves nothing to look at.
+func (c *call) ended(record container.Record, answer []byte) {
+	ctx := context.WithoutCancel(c.r.Context())
+	var told struct{ Error *struct{} }
+	if c.match.Query.Get("condition") != "removed" || json.Unmarshal(answer, &told) != nil || told.Error != nil {
+		c.observe(ctx, record)
+		return
+	}
+	defer c.Ledger.Lock(record.ID)()
+	err := c.Launcher.Cleanup(ctx, record)
+	if err == nil {
+		err = c.Ledger.Forget(ctx, record.ID)
+	}
+	if err != nil { // the event of its end tries again
+		c.Log.WarnContext(ctx, "record of a removed container not forgotten", "container", record.ContainerID, "error", err)
+	}
 }
 
 func (c *call) top() error {

@@ -209,7 +209,7 @@ func TestWhatCannotBeFinishedIsTakenBack(t *testing.T) {
 	if _, _, err := s.Create(t.Context(), r); err == nil {
 		t.Fatal("no error")
 	}
-	if records := s.Ledger.Records(); len(records) != 1 || records[0].State != gpu.Bound {
+	if records := s.Ledger.Records(); len(records) != 1 || records[0].State != gpu.Pending {
 		t.Errorf("what couldn't be removed must keep its record: %+v", records)
 	}
 }

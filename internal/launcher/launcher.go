@@ -136,7 +136,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
 		}
 	}
-	user, numeric := effectiveUser(r, image, subject.Isolation, len(ask.Mounts) > 0)
+	user := effectiveUser(r, image, subject.Isolation, len(ask.Mounts) > 0)
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
 		GPU: ask.GPU, Waits: r.Person, Mounts: l.layMounts(ask.Mounts, user),
@@ -150,20 +150,39 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	if err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
 	}
-	if len(record.Mounts) > 0 && !numeric {
-		if err := l.resolveUser(ctx, &record, user.name); err != nil {
-			return container.Record{}, nil, l.undo(ctx, record, err)
-		}
+	if err := l.complete(ctx, r, &record, user); err != nil {
+		return container.Record{}, nil, l.undo(ctx, record, err)
 	}
-	if r.Person {
-		if err := l.writePerson(ctx, record, r.Account); err != nil {
-			return container.Record{}, nil, l.undo(ctx, record, err)
-		}
+	if err := l.bind(ctx, &record); err != nil {
+		return container.Record{}, nil, l.abandon(ctx, record, err)
 	}
 	return record, warnings, nil
 }
 
-// create reviews the request, sends ours in its place and binds the claim.
+// complete does what can only be done once the container is there: until then
+// its claim is pending, and a daemon that starts again removes it.
+func (l *Launcher) complete(ctx context.Context, r Request, record *container.Record, user containerUser) error {
+	if len(record.Mounts) > 0 && user.name != "" {
+		if err := l.resolveUser(ctx, record, user.name); err != nil {
+			return err
+		}
+	}
+	if !r.Person {
+		return nil
+	}
+	return l.writePerson(ctx, *record, r.Account)
+}
+
+// bind stores that the container is whole.
+func (l *Launcher) bind(ctx context.Context, record *container.Record) error {
+	return l.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+		c.ContainerID, c.Mounts, c.State = record.ContainerID, record.Mounts, gpu.Bound
+		c.HeldUntil = lifecycle.CreatedUntil(c.CreatedAt)
+		*record = *c
+	})
+}
+
+// create reviews the request and sends ours in its place.
 func (l *Launcher) create(ctx context.Context, r Request, record container.Record, s admission.Subject, image container.Image, devices []gpu.Device) (container.Record, []string, error) {
 	parent, err := l.Cgroups.Ensure(ctx, r.Account.UID, s.Limits)
 	if err != nil {
@@ -189,14 +208,7 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 	if err != nil {
 		return record, nil, err
 	}
-	bound := func(c *container.Record) {
-		c.ContainerID, c.State = id, gpu.Bound
-		c.HeldUntil = lifecycle.CreatedUntil(c.CreatedAt)
-		record = *c
-	}
-	if err := l.Ledger.Update(ctx, record.ID, bound); err != nil {
-		return record, nil, err
-	}
+	record.ContainerID = id
 	return record, warnings, nil
 }
 

@@ -14,37 +14,36 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
-// containerUser is the user a container runs as: by number, or by a name that
-// only its own /etc/passwd explains.
+// containerUser is the user a container runs as: by number, or, with -1, by a
+// name that only its own /etc/passwd explains.
 type containerUser struct {
-	name     string
+	name     string // "" where the numbers are known
 	uid, gid int
 }
 
 // effectiveUser returns the user that the request and the image lead to.
-// numeric is false when the container's own files must be read to know.
-func effectiveUser(r Request, image container.Image, isolation admission.Isolation, mounts bool) (u containerUser, numeric bool) {
+func effectiveUser(r Request, image container.Image, isolation admission.Isolation, mounts bool) containerUser {
 	if r.Person || isolation == admission.UID && mounts {
-		return containerUser{uid: r.Account.UID, gid: r.Account.GID}, true
+		return containerUser{uid: r.Account.UID, gid: r.Account.GID}
 	}
-	u.name = r.Body.User
-	if u.name == "" {
-		u.name = image.User
+	name := r.Body.User
+	if name == "" {
+		name = image.User
 	}
-	if u.name == "" {
-		return u, true // root
+	if name == "" {
+		return containerUser{} // root
 	}
-	user, group, hasGroup := strings.Cut(u.name, ":")
+	user, group, hasGroup := strings.Cut(name, ":")
 	uid, uerr := strconv.Atoi(user)
 	gid, gerr := strconv.Atoi(group)
 	if uerr == nil && hasGroup && gerr == nil {
-		return containerUser{uid: uid, gid: gid}, true
+		return containerUser{uid: uid, gid: gid}
 	}
-	return u, false
+	return containerUser{name: name, uid: -1, gid: -1}
 }
 
 // resolveUser finds the numbers of a user by the container's own files and
-// stores them with its mounts.
+// notes them with its mounts.
 func (l *Launcher) resolveUser(ctx context.Context, record *container.Record, name string) error {
 	passwd, err := l.readOptional(ctx, record.ContainerID, "/etc/passwd")
 	if err != nil {
@@ -58,15 +57,13 @@ func (l *Launcher) resolveUser(ctx context.Context, record *container.Record, na
 	if err != nil {
 		return err
 	}
-	return l.Ledger.Update(ctx, record.ID, func(c *container.Record) {
-		mounts := make([]container.Mount, len(c.Mounts))
-		for i, m := range c.Mounts {
-			m.ContainerUID, m.ContainerGID = uid, gid
-			mounts[i] = m
-		}
-		c.Mounts = mounts
-		*record = *c
-	})
+	mounts := make([]container.Mount, len(record.Mounts))
+	for i, m := range record.Mounts {
+		m.ContainerUID, m.ContainerGID = uid, gid
+		mounts[i] = m
+	}
+	record.Mounts = mounts
+	return nil
 }
 
 func (l *Launcher) readOptional(ctx context.Context, id, name string) ([]byte, error) {

@@ -40,6 +40,9 @@ func (r *Reconciler) Observe(ctx context.Context, id string) error {
 		r.quarantine(o)
 		return nil
 	}
+	if record.ContainerID == "" && record.HalfMade() {
+		return r.discard(ctx, record, o)
+	}
 	if record.ContainerID == "" {
 		if err := r.bind(ctx, &record, o); err != nil {
 			return err
@@ -80,6 +83,18 @@ func (r *Reconciler) bind(ctx context.Context, record *container.Record, o conta
 		c.ContainerID, c.State, c.HeldUntil = o.ID, gpu.Bound, lifecycle.CreatedUntil(c.CreatedAt)
 		*record = *c
 	})
+}
+
+// discard removes a container whose making was cut short, and its claim.
+func (r *Reconciler) discard(ctx context.Context, record container.Record, o container.Observed) error {
+	r.Log.WarnContext(ctx, "container was only half made, removing it", "claim", record.ID, "container", o.ID)
+	if err := r.Remove(ctx, o.ID); err != nil && !errors.Is(err, problem.ErrNotFound) {
+		return err
+	}
+	if err := r.Launcher.Cleanup(ctx, record); err != nil {
+		return err
+	}
+	return r.Ledger.Forget(ctx, record.ID)
 }
 
 // forget drops the record of a container that is gone.

@@ -44,6 +44,8 @@ func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
 func (r *Reconciler) giveUp(ctx context.Context, record container.Record) error {
 	o, err := r.Engine.ByClaim(ctx, record.ID)
 	switch {
+	case err == nil && record.HalfMade():
+		return r.discard(ctx, record, o)
 	case err == nil:
 		return r.bind(ctx, &record, o)
 	case !errors.Is(err, problem.ErrNotFound):

@@ -33,6 +33,7 @@ type Engine interface {
 type Parts struct {
 	Engine    Engine
 	Stop      func(ctx context.Context, id string) error // ends a container that runs on a device it lost
+	Remove    func(ctx context.Context, id string) error // removes one that was only half made
 	Connected func(ctx context.Context) error            // called each time the engine begins to tell
 	Ledger    *allocator.Allocator
 	Launcher  *launcher.Launcher

@@ -98,6 +98,7 @@ func newScene(t *testing.T) *scene {
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
+		Remove:    func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
 		Stop:      func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
 		Connected: func(context.Context) error { s.connected++; return nil },
 		Limits:    func(int) (limits.Limits, error) { return bound(), nil },
