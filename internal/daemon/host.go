@@ -144,7 +144,11 @@ func (accounts) All(ctx context.Context) ([]account.Account, error) { return dir
 type mounter struct{ h *host }
 
 func (m mounter) Prepare(who account.Account, c container.Mount) error {
-	return mount.Prepare(m.request(who, c))
+	r := m.request(who, c)
+	if c.ContainerUID < 0 {
+		r.Idmap = nil // who it is for is known once the container is there
+	}
+	return mount.Prepare(r)
 }
 
 func (m mounter) Mount(who account.Account, c container.Mount) error {
