@@ -1,31 +1,30 @@
 package allocator
 
-import (
-	"sync"
-)
-
+// A keyLock is held by whoever has put its one token in. It is a channel, not
+// a mutex: tests with a clock of their own can tell that its waiters wait.
 type keyLock struct {
-	sync.Mutex
+	token   chan struct{}
 	waiters int
 }
 
-// Lock serialises what is done to one container; call the result to unlock.
-func (a *Allocator) Lock(claim string) (unlock func()) {
+// Lock serialises what is done to one container, by its claim or by its own
+// id; whoever needs both locks the id first. Call the result to unlock.
+func (a *Allocator) Lock(key string) (unlock func()) {
 	a.mu.Lock()
-	l := a.locks[claim]
+	l := a.locks[key]
 	if l == nil {
-		l = &keyLock{}
-		a.locks[claim] = l
+		l = &keyLock{token: make(chan struct{}, 1)}
+		a.locks[key] = l
 	}
 	l.waiters++
 	a.mu.Unlock()
-	l.Lock()
+	l.token <- struct{}{}
 	return func() {
-		l.Unlock()
+		<-l.token
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if l.waiters--; l.waiters == 0 {
-			delete(a.locks, claim)
+			delete(a.locks, key)
 		}
 	}
 }

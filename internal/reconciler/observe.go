@@ -22,7 +22,12 @@ func (r *Reconciler) tryObserve(ctx context.Context, id string) error {
 }
 
 // Observe looks at one container and brings its record in step.
+//
+// Several may look at one container at the same time, and none of them knows
+// how old its answer is: they take turns by the container's id, before its
+// claim, which not every container has.
 func (r *Reconciler) Observe(ctx context.Context, id string) error {
+	defer r.Ledger.Lock(id)()
 	claim, err := r.claimOf(ctx, id)
 	if err != nil || claim == "" {
 		return err

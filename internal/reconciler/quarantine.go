@@ -52,6 +52,7 @@ func (r *Reconciler) Quarantined() []container.Observed {
 
 // Adopt makes a quarantined container its new owner's.
 func (r *Reconciler) Adopt(ctx context.Context, id string, record container.Record) (container.Record, error) {
+	defer r.Ledger.Lock(id)()
 	r.mu.Lock()
 	o, ok := r.quarantined[id]
 	r.mu.Unlock()

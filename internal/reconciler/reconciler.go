@@ -151,6 +151,7 @@ func (r *Reconciler) bound(e container.Event) bool {
 // bury forgets a container whose end the engine told: there is nothing left
 // to look at.
 func (r *Reconciler) bury(ctx context.Context, id string) error {
+	defer r.Ledger.Lock(id)()
 	if record, ok := r.Ledger.ByContainer(id); ok {
 		defer r.Ledger.Lock(record.ID)()
 	}

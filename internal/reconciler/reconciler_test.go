@@ -357,6 +357,38 @@ func TestWhatTheLedgerDoesNotKnowIsQuarantinedAndItsDevicesAreTaken(t *testing.T
 	})
 }
 
+// The engine's answer about a container may arrive after the news of its end.
+func TestAnAnswerThatComesTooLateBringsNothingBack(t *testing.T) {
+	for name, start := range map[string]func(*testing.T, *scene) string{
+		"of a container that ds01 doesn't know": func(t *testing.T, s *scene) string {
+			id := s.past(t, "smuggled", `{"Image":"busybox"}`)
+			s.engine.Hint(id, gpu.Hints{All: true})
+			if err := s.engine.Start(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		},
+		"of one that it knows": func(t *testing.T, s *scene) string { return s.running(t).ContainerID },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, s *scene) {
+				id := start(t, s)
+				synctest.Wait()
+				s.engine.Delay("Inspect", time.Second)
+				s.engine.Exit(id, 0)
+				synctest.Wait() // its answer is on the way
+				if err := s.engine.Remove(t.Context(), id, true); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				if len(s.Quarantined())+len(s.ledger.Taken())+len(s.ledger.Records()) != 0 {
+					t.Errorf("left: quarantined %v, taken %v, records %v", s.Quarantined(), s.ledger.Taken(), s.ledger.Records())
+				}
+			})
+		})
+	}
+}
+
 // A label names a claim; it is believed only for a claim that waits for its
 // container.
 func TestALabelDoesNotMakeAContainerSomebodys(t *testing.T) {

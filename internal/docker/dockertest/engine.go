@@ -31,6 +31,7 @@ type Engine struct {
 	containers map[string]*state          // by id
 	watchers   map[chan container.Event]bool
 	faults     map[string]fault // by method name
+	delays     map[string]time.Duration
 	calls      []string
 	down       bool
 }
@@ -62,7 +63,7 @@ type fault struct {
 func New(now func() time.Time) *Engine {
 	e := &Engine{
 		now: now, images: map[string]container.Image{}, containers: map[string]*state{},
-		watchers: map[chan container.Event]bool{}, faults: map[string]fault{},
+		watchers: map[chan container.Event]bool{}, faults: map[string]fault{}, delays: map[string]time.Duration{},
 	}
 	e.AddImage(container.Image{ID: "sha256:" + strings.Repeat("b", 64), Names: []string{"busybox:latest", "busybox"}})
 	return e
@@ -83,6 +84,13 @@ func (e *Engine) Fail(method string, err error, done bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.faults[method] = fault{err, done}
+}
+
+// Delay makes the answer to the next call of a method take its time to arrive.
+func (e *Engine) Delay(method string, d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.delays[method] = d
 }
 
 // SetDown ends the engine, or brings it back. Its containers stay.
@@ -129,21 +137,29 @@ func (e *Engine) BodyOf(id string) Body {
 // call books a call, then runs do under the lock unless the engine was told
 // to fail.
 func (e *Engine) call(method, argument string, do func() error) error {
+	delay, err := e.answer(method, argument, do)
+	time.Sleep(delay)
+	return err
+}
+
+func (e *Engine) answer(method, argument string, do func() error) (delay time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	delay = e.delays[method]
+	delete(e.delays, method)
 	e.calls = append(e.calls, method+" "+argument)
 	if e.down {
-		return refuse(http.StatusServiceUnavailable, "the engine is down")
+		return delay, refuse(http.StatusServiceUnavailable, "the engine is down")
 	}
 	f, failing := e.faults[method]
 	delete(e.faults, method)
 	if failing && !f.done {
-		return f.err
+		return delay, f.err
 	}
 	if err := do(); err != nil {
-		return err
+		return delay, err
 	}
-	return f.err
+	return delay, f.err
 }
 
 func refuse(status int, text string) error {
