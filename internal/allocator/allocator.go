@@ -26,6 +26,7 @@ type Store interface {
 	Containers(ctx context.Context) ([]container.Record, error)
 	Save(ctx context.Context, r container.Record) error
 	Delete(ctx context.Context, claim string) error
+	Flush() error
 }
 
 // Allocator holds every record. It is safe for concurrent use.
@@ -87,7 +88,8 @@ type Order struct {
 }
 
 // Claim grants an order: it checks the name and the counts, chooses devices
-// and stores the record as pending, all in one step. Errors are of kind
+// and stores the record as pending, all in one step; Flush puts it on the disk.
+// Errors are of kind
 // problem.ErrConflict (the name is taken), ErrLimit, ErrDenied or
 // ErrExhausted.
 func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu.Device, error) {
@@ -200,13 +202,25 @@ func (a *Allocator) save(ctx context.Context, r container.Record) error {
 		if errors.Is(err, problem.ErrConflict) {
 			return fmt.Errorf("claim of %s: %w", r.Name, err)
 		}
-		return &problem.Error{
-			What: "Claim not stored",
-			Why:  problem.Because(problem.ErrUnavailable, err.Error()),
-			Next: "Nothing was granted. Tell your administrators that ds01 can't write its database.",
-		}
+		return notStored(err)
 	}
 	a.put(r)
+	return nil
+}
+
+func notStored(err error) error {
+	return &problem.Error{
+		What: "Claim not stored",
+		Why:  problem.Because(problem.ErrUnavailable, err.Error()),
+		Next: "Nothing was granted. Tell your administrators that ds01 can't write its database.",
+	}
+}
+
+// Flush returns once every change so far would outlive a power cut.
+func (a *Allocator) Flush() error {
+	if err := a.store.Flush(); err != nil {
+		return notStored(err)
+	}
 	return nil
 }
 

@@ -25,7 +25,10 @@ func (a *Allocator) Adopt(ctx context.Context, r container.Record, uuids []strin
 		}
 	}
 	r.ID, r.CreatedAt = newID(), a.now().UTC()
-	return r, a.save(ctx, r)
+	if err := a.save(ctx, r); err != nil {
+		return r, err
+	}
+	return r, a.Flush()
 }
 
 // adoptable checks that neither the name nor a device has an owner.

@@ -20,19 +20,30 @@ import (
 type Tree struct {
 	root    string
 	version int
+	mounts  []string // where each hierarchy lies: one on v2, one per set of controllers on v1
 }
 
 // Detect looks at the tree mounted at root, /sys/fs/cgroup on a host.
 func Detect(root string) (*Tree, error) {
 	if exists(filepath.Join(root, "cgroup.controllers")) {
-		return &Tree{root: root, version: 2}, nil
+		return &Tree{root: root, version: 2, mounts: []string{root}}, nil
 	}
 	for _, c := range []string{"cpu", "memory", "pids"} {
 		if !exists(filepath.Join(root, c, "cgroup.procs")) {
 			return nil, fmt.Errorf("no control groups at %s: neither v2 nor v1 with %s", root, c)
 		}
 	}
-	return &Tree{root: root, version: 1}, nil
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return nil, fmt.Errorf("no control groups: %w", err)
+	}
+	t := &Tree{root: root, version: 1}
+	for _, e := range entries {
+		if e.IsDir() { // the links lead to these
+			t.mounts = append(t.mounts, filepath.Join(root, e.Name()))
+		}
+	}
+	return t, nil
 }
 
 // Version returns 1 or 2.

@@ -24,10 +24,7 @@ const endPoll = 10 * time.Millisecond
 // were; without the group it is 0. Processes that don't end before ctx does
 // are an error.
 func (t *Tree) End(ctx context.Context, group string) (killed int, err error) {
-	roots, err := t.hierarchies(group)
-	if err != nil {
-		return 0, err
-	}
+	roots := t.hierarchies(group)
 	for {
 		pids := processes(roots)
 		if len(pids) == 0 {
@@ -52,17 +49,15 @@ func (t *Tree) End(ctx context.Context, group string) (killed int, err error) {
 }
 
 // hierarchies returns where the group lies: in one place on v2, in one per
-// controller on v1.
-func (t *Tree) hierarchies(group string) ([]string, error) {
-	pattern := filepath.Join(t.root, group)
-	if t.version == 1 {
-		pattern = filepath.Join(t.root, "*", group)
+// set of controllers on v1.
+func (t *Tree) hierarchies(group string) []string {
+	var roots []string
+	for _, mount := range t.mounts {
+		if root := filepath.Join(mount, group); exists(root) {
+			roots = append(roots, root)
+		}
 	}
-	roots, err := filepath.Glob(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("find group %s: %w", group, err)
-	}
-	return roots, nil
+	return roots
 }
 
 // processes returns who is in the groups at roots and below them.

@@ -156,6 +156,9 @@ func (c *call) ended(record container.Record, answer []byte) {
 		return
 	}
 	defer c.Ledger.Lock(record.ID)()
+	if _, left := c.Ledger.Record(record.ID); !left {
+		return // the event of its end came first
+	}
 	err := c.Launcher.Cleanup(ctx, record)
 	if err == nil {
 		err = c.Ledger.Forget(ctx, record.ID)

@@ -34,9 +34,12 @@ type Engine interface {
 	Image(ctx context.Context, reference string) (container.Image, error)
 }
 
-// Observer looks at one container at once, before its event comes.
+// Observer follows the engine.
 type Observer interface {
+	// Observe looks at one container at once, before its event comes.
 	Observe(ctx context.Context, id string) error
+	// Up reports whether the engine answered last.
+	Up() bool
 }
 
 // Parts are what a gateway works with.
@@ -66,7 +69,7 @@ type Gateway struct {
 func New(p Parts) *Gateway {
 	g := &Gateway{Parts: p, table: admission.NewTable()}
 	g.serve = map[admission.Op]func(*call) error{
-		admission.Ping:             (*call).pass,
+		admission.Ping:             (*call).ping,
 		admission.Version:          (*call).pass,
 		admission.Info:             (*call).info,
 		admission.Events:           (*call).events,

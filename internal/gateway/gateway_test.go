@@ -36,6 +36,24 @@ func TestWhoMayNotIsTurnedAway(t *testing.T) {
 	}
 }
 
+func TestAPingIsAnsweredForAnEngineThatIsUp(t *testing.T) {
+	l := newLab(t)
+	for method, body := range map[string]string{"GET": "OK", "HEAD": ""} {
+		got := l.ask(t, alice, method, "/_ping", "")
+		if got.status != 200 || got.body != body || got.header.Get("Api-Version") != "1.41" || got.header.Get("Ostype") != "linux" {
+			t.Errorf("%s: %+v", method, got)
+		}
+	}
+	if len(l.engine.requests) > 0 {
+		t.Errorf("the engine was asked %v", l.engine.requests)
+	}
+	l.down = true
+	l.engine.answers["GET /_ping"] = `503!{"message":"no"}`
+	if got := l.ask(t, alice, "GET", "/_ping", ""); got.status != 503 || l.engine.last() != "GET /v1.41/_ping" {
+		t.Errorf("%d after %s", got.status, l.engine.last())
+	}
+}
+
 func TestRequestsThatCouldBeReadInTwoWaysAreRefused(t *testing.T) {
 	l := newLab(t)
 	for name, c := range map[string]struct {

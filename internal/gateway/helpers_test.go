@@ -112,7 +112,10 @@ type lab struct {
 	sockets map[int]string
 	observe []string
 	closing chan struct{}
+	down    bool
 }
+
+func (l *lab) Up() bool { return !l.down }
 
 func (l *lab) Observe(_ context.Context, id string) error {
 	l.observe = append(l.observe, id)

@@ -12,6 +12,26 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
+// ping answers for an engine that is up, as every client asks before each
+// command. One that isn't is asked, for what is wrong.
+func (c *call) ping() error {
+	if !c.Observer.Up() || c.API() == "" {
+		return c.pass()
+	}
+	h := c.w.Header()
+	for key, value := range map[string]string{
+		"Api-Version": c.API(), "Docker-Experimental": "false", "Ostype": "linux",
+		"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache",
+		"Content-Type": "text/plain; charset=utf-8", "Content-Length": "2",
+	} {
+		h.Set(key, value)
+	}
+	if c.match.Method == http.MethodGet {
+		_, _ = c.w.Write([]byte("OK")) // a client that went needs no answer
+	}
+	return errAnswered
+}
+
 // info answers with the engine's own words, less what speaks of others: the
 // counts are the caller's.
 func (c *call) info() error {

@@ -214,6 +214,16 @@ func TestWhatCannotBeFinishedIsTakenBack(t *testing.T) {
 	}
 }
 
+// Nobody is told of a container whose claim a power cut could still take back.
+func TestAClaimThatDoesNotReachTheDiskIsTakenBack(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.disk.err = errors.New("input/output error")
+	if _, _, err := s.Create(t.Context(), request()); !errors.Is(err, problem.ErrUnavailable) || !strings.Contains(err.Error(), "input/output error") {
+		t.Errorf("got %v", err)
+	}
+	s.wantNothing(t)
+}
+
 func TestUsersAreResolvedByTheContainersOwnFiles(t *testing.T) {
 	for name, c := range map[string]struct {
 		user, image string

@@ -32,8 +32,17 @@ type scene struct {
 	engine  *dockertest.Engine
 	mounter *mounter
 	cgroups *cgroups
+	disk    *disk
 	now     time.Time
 }
+
+// A disk is a store whose disk may refuse to take what was written.
+type disk struct {
+	*store.Store
+	err error
+}
+
+func (d *disk) Flush() error { return d.err }
 
 // A mounter keeps what is mounted, and refuses what it is told to.
 type mounter struct {
@@ -106,7 +115,8 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	devices := func() []gpu.Device {
 		return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU, Nodes: []gpu.Node{{Name: "nvidia0", Major: 120}}}}
 	}
-	ledger, err := allocator.New(t.Context(), records, devices, clock)
+	s.disk = &disk{Store: records}
+	ledger, err := allocator.New(t.Context(), s.disk, devices, clock)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
@@ -120,15 +122,6 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 			Next: "Ask your administrators for membership, or leave --gpus away.",
 		}
 	}
-	image, err := l.Engine.Image(ctx, r.Body.Image)
-	if err != nil {
-		return container.Record{}, nil, missingImage(r.Body.Image, err)
-	}
-	if !r.Roles.Admin && !account.ImageVisible(image.Names, r.Account.UID) {
-		return container.Record{}, nil, missingImage(r.Body.Image, problem.ErrNotFound)
-	}
-	wanted := r.Body.Image
-	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
 	subject := admission.Subject{Account: r.Account, Limits: l.Limits(r.Account), Isolation: l.Isolation()}
 	if subject.Isolation == "" {
 		return container.Record{}, nil, &problem.Error{
@@ -136,6 +129,12 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
 		}
 	}
+	image, parent, err := l.ground(ctx, r, subject.Limits)
+	if err != nil {
+		return container.Record{}, nil, err
+	}
+	wanted := r.Body.Image
+	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
 	user := effectiveUser(r, image, subject.Isolation, len(ask.Mounts) > 0)
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
@@ -146,9 +145,19 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 		return container.Record{}, nil, err
 	}
 	defer l.Ledger.Lock(record.ID)()
-	record, warnings, err := l.create(ctx, r, record, subject, image, devices)
+	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
+	disk.Go(l.Ledger.Flush)
+	grant := admission.Grant{
+		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
+		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
+	}
+	record, warnings, err := l.create(ctx, r, record, subject, grant)
+	unwritten := disk.Wait()
 	if err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
+	}
+	if unwritten != nil {
+		return container.Record{}, nil, l.undo(ctx, record, unwritten)
 	}
 	if err := l.complete(ctx, r, &record, user); err != nil {
 		return container.Record{}, nil, l.undo(ctx, record, err)
@@ -157,6 +166,26 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 		return container.Record{}, nil, l.abandon(ctx, record, err)
 	}
 	return record, warnings, nil
+}
+
+// ground looks up the image, if the caller may use it, and makes sure of the
+// owner's control group, side by side.
+func (l *Launcher) ground(ctx context.Context, r Request, bound limits.Limits) (image container.Image, parent string, err error) {
+	var look errgroup.Group
+	look.Go(func() (err error) {
+		image, err = l.Engine.Image(ctx, r.Body.Image)
+		return err
+	})
+	parent, unready := l.Cgroups.Ensure(ctx, r.Account.UID, bound)
+	switch err := look.Wait(); {
+	case err != nil:
+		return image, "", missingImage(r.Body.Image, err)
+	case !r.Roles.Admin && !account.ImageVisible(image.Names, r.Account.UID):
+		return image, "", missingImage(r.Body.Image, problem.ErrNotFound)
+	case unready != nil:
+		return image, "", fmt.Errorf("your resource group: %w", unready)
+	}
+	return image, parent, nil
 }
 
 // complete does what can only be done once the container is there: until then
@@ -173,30 +202,30 @@ func (l *Launcher) complete(ctx context.Context, r Request, record *container.Re
 	return l.writePerson(ctx, *record, r.Account)
 }
 
-// bind stores that the container is whole.
+// bind stores that the container is whole. Where a power cut that took this
+// back would make it look half made, it waits for the disk.
 func (l *Launcher) bind(ctx context.Context, record *container.Record) error {
-	return l.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+	half := false
+	err := l.Ledger.Update(ctx, record.ID, func(c *container.Record) {
+		half = c.HalfMade()
 		c.ContainerID, c.Mounts, c.State = record.ContainerID, record.Mounts, gpu.Bound
 		c.HeldUntil = lifecycle.CreatedUntil(c.CreatedAt)
 		*record = *c
 	})
+	if err != nil || !half {
+		return err
+	}
+	return l.Ledger.Flush()
 }
 
 // create reviews the request and sends ours in its place.
-func (l *Launcher) create(ctx context.Context, r Request, record container.Record, s admission.Subject, image container.Image, devices []gpu.Device) (container.Record, []string, error) {
-	parent, err := l.Cgroups.Ensure(ctx, r.Account.UID, s.Limits)
-	if err != nil {
-		return record, nil, refusedBeforeCall(fmt.Errorf("your resource group: %w", err))
-	}
+func (l *Launcher) create(ctx context.Context, r Request, record container.Record, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
 	for _, m := range record.Mounts {
 		if err := l.Mounter.Prepare(r.Account, m); err != nil {
 			return record, nil, refusedBeforeCall(err)
 		}
 	}
-	body, err := admission.Review(r.Body, s, admission.Grant{
-		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
-		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
-	})
+	body, err := admission.Review(r.Body, s, g)
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}

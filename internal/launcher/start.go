@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
@@ -60,26 +58,32 @@ func (l *Launcher) start(ctx context.Context, claim string) error {
 	if err != nil {
 		return err
 	}
-	var before container.Observed
-	var look errgroup.Group // beside the footing: a start waits for either
-	look.Go(func() (err error) {
-		before, err = l.Engine.Inspect(ctx, record.ContainerID)
-		return err
-	})
-	owner, bound, unready := l.footing(ctx, record.UID)
-	if err := look.Wait(); err != nil || before.Running() {
-		return err
-	}
-	if err = unready; err == nil {
-		err = l.bringUp(ctx, record, owner, bound)
-	}
-	if err != nil && before.AutoRemove {
-		// As the engine does: who waits for its removal would wait for ever.
-		if rerr := l.Engine.Remove(ctx, record.ContainerID, false); rerr != nil && !errors.Is(rerr, problem.ErrNotFound) {
-			l.Log.WarnContext(ctx, "container that didn't start not removed", "container", record.ContainerID, "error", rerr)
+	if record.State == gpu.Running { // its end may not be known yet
+		now, err := l.Engine.Inspect(ctx, record.ContainerID)
+		if err != nil || now.Running() {
+			return err
 		}
 	}
+	owner, bound, err := l.footing(ctx, record.UID)
+	if err == nil {
+		err = l.bringUp(ctx, record, owner, bound)
+	}
+	if err != nil {
+		l.autoRemove(ctx, record.ContainerID)
+	}
 	return err
+}
+
+// autoRemove removes a container that didn't start and is to go at its end, as
+// the engine does: who waits for its removal would wait for ever.
+func (l *Launcher) autoRemove(ctx context.Context, id string) {
+	o, err := l.Engine.Inspect(ctx, id)
+	if err == nil && o.AutoRemove && !o.Running() {
+		err = l.Engine.Remove(ctx, id, false)
+	}
+	if err != nil && !errors.Is(err, problem.ErrNotFound) {
+		l.Log.WarnContext(ctx, "container that didn't start not removed", "container", id, "error", err)
+	}
 }
 
 // footing looks the owner up as they are now, and renews their group.

@@ -129,7 +129,11 @@ func (r *Reconciler) handle(ctx context.Context, e container.Event) {
 		}
 	case "destroy":
 		err = r.bury(ctx, e.ID)
-	case "start", "restart", "die", "pause", "unpause", "rename", "update", "oom":
+	case "die":
+		if !r.removesItself(e.ID) {
+			err = r.Observe(ctx, e.ID)
+		}
+	case "start", "restart", "pause", "unpause", "rename", "update", "oom":
 		err = r.Observe(ctx, e.ID)
 	}
 	if err != nil {
@@ -146,6 +150,14 @@ func (r *Reconciler) bound(e container.Event) bool {
 	defer r.Ledger.Lock(e.Claim)()
 	record, ok := r.Ledger.Record(e.Claim)
 	return ok && record.ContainerID == e.ID
+}
+
+// removesItself reports whether the engine is about to remove a container that
+// has ended: the news of that comes next, and looking now only delays it.
+func (r *Reconciler) removesItself(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.observed[id].AutoRemove
 }
 
 // bury forgets a container whose end the engine told: there is nothing left

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,17 +27,20 @@ import (
 // Store is one open database. It is safe for concurrent use; writes are
 // serialised by SQLite.
 type Store struct {
-	db *sql.DB
+	db  *sql.DB
+	log *os.File // SQLite's write-ahead log
+
+	upsert, release, hold, remove *sql.Stmt
 }
 
 // Open opens or creates the database file at path, checks that it is whole
 // and brings its schema up to date. A corrupt, read-only or newer database is
 // an error of kind problem.ErrUnavailable; the file is left as it was.
 func Open(ctx context.Context, path string) (*Store, error) {
-	// FULL until Save knows better.
+	// NORMAL: what is written outlives ds01 at once, and the machine after Flush.
 	dsn := url.URL{
 		Scheme: "file", OmitHost: true, Path: path,
-		RawQuery: "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)&_txlock=immediate",
+		RawQuery: "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)&_txlock=immediate",
 	}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
@@ -43,8 +48,8 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	db.SetMaxOpenConns(1) // one writer, and readers are served from the allocator's memory
 	s := &Store{db: db}
-	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(unusable(path, err), db.Close())
+	if err := s.prepare(ctx, path); err != nil {
+		return nil, errors.Join(unusable(path, err), s.Close())
 	}
 	return s, nil
 }
@@ -57,7 +62,7 @@ func unusable(path string, err error) error {
 	}
 }
 
-func (s *Store) prepare(ctx context.Context) error {
+func (s *Store) prepare(ctx context.Context, path string) error {
 	var verdict string
 	if err := s.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
 		return err
@@ -65,11 +70,71 @@ func (s *Store) prepare(ctx context.Context) error {
 	if verdict != "ok" {
 		return fmt.Errorf("integrity check: %s", strings.ReplaceAll(verdict, "\n", " "))
 	}
-	return s.migrate(ctx)
+	if err := s.migrate(ctx); err != nil {
+		return err
+	}
+	if err := s.openLog(path); err != nil {
+		return err
+	}
+	return s.compile(ctx)
+}
+
+// openLog opens SQLite's log, which is there from the first write until the
+// database is closed.
+func (s *Store) openLog(path string) (err error) {
+	if s.log, err = os.Open(path + "-wal"); err != nil { //nolint:gosec // the daemon's own file
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close() //nolint:errcheck // read only
+	return errors.Join(s.log.Sync(), folder.Sync())
+}
+
+// compile prepares what Save and Delete say each time.
+func (s *Store) compile(ctx context.Context) error {
+	for stmt, text := range map[**sql.Stmt]string{
+		&s.upsert: `INSERT INTO containers
+		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts)
+		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?)
+		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
+		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, interface=excluded.interface,
+		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts`,
+		&s.release: "DELETE FROM devices WHERE claim = ?",
+		&s.hold:    "INSERT INTO devices (claim, position, uuid, slot, share, held) VALUES (?,?,?,?,?,?)",
+		&s.remove:  "DELETE FROM containers WHERE id = ?",
+	} {
+		var err error
+		if *stmt, err = s.db.PrepareContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes the database.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	err := s.db.Close()
+	if s.log != nil {
+		err = errors.Join(err, s.log.Close())
+	}
+	return err
+}
+
+// Flush returns once everything saved before is on the disk: a power cut takes
+// back what was not flushed, the last changes first. New claims and mounts are
+// worth the wait. All else can be found out again, since a cut also ends every
+// container: the reconciler binds a claim by its label, ends what doesn't run
+// and forgets what isn't there.
+func (s *Store) Flush() error {
+	// What SQLite has moved from the log into the database, it has synced.
+	if err := s.log.Sync(); err != nil {
+		return fmt.Errorf("flush the database: %w", err)
+	}
+	return nil
+}
 
 // Containers returns every record, by creation time and claim id.
 func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
@@ -124,42 +189,30 @@ func (s *Store) devices(ctx context.Context) (map[string][]gpu.Grant, error) {
 
 // Save writes one record with its devices, new or changed, in one
 // transaction. A device that another record holds, or a name its owner has
-// already, is an error of kind problem.ErrConflict and nothing is written.
+// already, is an error of kind problem.ErrConflict and nothing is written. It
+// outlives this process at once, and the machine after Flush.
 func (s *Store) Save(ctx context.Context, c container.Record) error {
 	mounts, err := json.Marshal(c.Mounts)
 	if err != nil {
 		return fmt.Errorf("encode mounts of claim %s: %w", c.ID, err)
 	}
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return fmt.Errorf("save claim %s: %w", c.ID, err)
-	}
-	defer conn.Close() //nolint:errcheck // it goes back to the pool
-	if err := flush(ctx, conn, isNews(ctx, conn, c.ID, string(mounts))); err != nil {
-		return fmt.Errorf("save claim %s: %w", c.ID, err)
-	}
-	tx, err := conn.BeginTx(ctx, nil)
+	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, after a failure that error is the one to tell
-	_, err = tx.ExecContext(ctx, `INSERT INTO containers
-		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts)
-		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?)
-		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
-		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, interface=excluded.interface,
-		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts`,
+	_, err = tx.StmtContext(ctx, s.upsert).ExecContext(ctx,
 		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
 		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts))
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, conflict(err))
 	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM devices WHERE claim = ?", c.ID); err != nil {
+	if _, err := tx.StmtContext(ctx, s.release).ExecContext(ctx, c.ID); err != nil {
 		return fmt.Errorf("save devices of claim %s: %w", c.ID, err)
 	}
 	for i, d := range c.Devices {
 		// A released claim remembers its devices without holding them.
-		_, err := tx.ExecContext(ctx, "INSERT INTO devices (claim, position, uuid, slot, share, held) VALUES (?,?,?,?,?,?)",
+		_, err := tx.StmtContext(ctx, s.hold).ExecContext(ctx,
 			c.ID, i, d.UUID, d.Slot, int64(d.Share), c.State != gpu.Released)
 		if err != nil {
 			return fmt.Errorf("save device %s of claim %s: %w", d.Slot, c.ID, conflict(err))
@@ -171,32 +224,10 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 	return nil
 }
 
-// isNews reports whether a power cut may not take a change back: a record
-// that is new, or whose mounts change. All else can be found out again, since
-// what a cut takes back are the last changes before it, and with them every
-// container's run: the reconciler binds a claim by its label, ends what
-// doesn't run and forgets what isn't there.
-func isNews(ctx context.Context, conn *sql.Conn, claim, mounts string) bool {
-	var known string
-	err := conn.QueryRowContext(ctx, "SELECT mounts FROM containers WHERE id = ?", claim).Scan(&known)
-	return err != nil || known != mounts
-}
-
-// flush chooses whether the next changes are on the disk when they are
-// answered; where they aren't, they are written in their order later.
-func flush(ctx context.Context, conn *sql.Conn, atOnce bool) error {
-	mode := "NORMAL"
-	if atOnce {
-		mode = "FULL"
-	}
-	_, err := conn.ExecContext(ctx, "PRAGMA synchronous = "+mode)
-	return err
-}
-
 // Delete removes a record and its devices. Deleting what isn't there is no
 // error.
 func (s *Store) Delete(ctx context.Context, claim string) error {
-	if _, err := s.db.ExecContext(ctx, "DELETE FROM containers WHERE id = ?", claim); err != nil {
+	if _, err := s.remove.ExecContext(ctx, claim); err != nil {
 		return fmt.Errorf("delete claim %s: %w", claim, err)
 	}
 	return nil
