@@ -21,7 +21,7 @@ const page = "../../docs/admins/docker-api.md"
 func does() map[admission.Op]string {
 	const own = "Of one's own container. Passes to the engine under the container's full id; the answer streams back."
 	return map[admission.Op]string{
-		admission.Ping:             "Passes.",
+		admission.Ping:             "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:          "Passes.",
 		admission.Info:             "Rewritten: counts are the caller's own; labels, swarm, plugins, registries and proxies are left out. Administrators see it whole.",
 		admission.Events:           "Rewritten: only events of one's own containers, in one's own names. Administrators see all.",
@@ -73,25 +73,34 @@ limit, 503 no capacity or the engine is down.
 
 ## Routes
 
-| route | what is done | query keys |
-|---|---|---|
+How an answer comes about: it *passes* (asked by full ids, answered in the
+engine's words), is *rewritten* (the engine's answer less what isn't the
+caller's, in their own names), *synthesised* (ds01's own), *decided* (read,
+reviewed, and asked in ds01's words), *refused*, or there is nothing of the kind
+(*absent*: 404, so that ` + "`docker inspect`" + ` goes on to the next kind). What speaks
+of objects is for their owner; administrators reach everybody's.
+
+| route | for | how | what is done | query keys |
+|---|---|---|---|---|
 `)
 	sentences := does()
 	for _, r := range admission.Routes() {
-		if sentences[r.Op] == "" {
+		sentence := sentences[r.Op]
+		if r.Why != "" {
+			sentence = strings.ToUpper(r.Why[:1]) + r.Why[1:] + "."
+		}
+		if sentence == "" {
 			t.Errorf("say what becomes of %s", r.Op)
 		}
 		keys := "–"
 		if len(r.Query) > 0 {
 			keys = "`" + strings.Join(r.Query, "` `") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s %s` | %s | %s |\n", r.Method, r.Pattern, sentences[r.Op], keys)
+		fmt.Fprintf(&b, "| `%s %s` | %s | %s | %s | %s |\n", r.Method, r.Pattern, r.Who, r.How, sentence, keys)
 	}
 	b.WriteString(`
-Everything else is refused: archive, export, commit, build, sessions, update,
-rename, pause, volumes, networks, plugins, swarm, prune, disk usage. A look-up
-of one network, volume, plugin or the like by name is a 404, so that ` + "`docker inspect`" + `
-goes on to the next kind.
+These are all routes of the API up to 1.56; a path that is none of them, and the
+method OPTIONS, are refused.
 
 ## Creating a container
 
@@ -143,7 +152,9 @@ func TestPage(t *testing.T) {
 func operations() map[admission.Op]bool {
 	ops := map[admission.Op]bool{}
 	for _, r := range admission.Routes() {
-		ops[r.Op] = true
+		if r.Op != "" {
+			ops[r.Op] = true
+		}
 	}
 	return ops
 }

@@ -120,13 +120,36 @@ func TestEachRouteIsFoundByWhatItSays(t *testing.T) {
 		for _, key := range r.Query {
 			query.Set(key, "1")
 		}
-		m, err := table.Match(r.Method, "/v1.41"+target, query.Encode())
-		if err != nil || m.Op != r.Op || len(m.Query) != len(r.Query) {
-			t.Errorf("%s %s: %+v, %v", r.Method, r.Pattern, m, err)
+		// Old and new versions, and none, come to the same row.
+		for _, version := range []string{"", "/v1.24", "/v1.41", "/v1.56"} {
+			m, err := table.Match(r.Method, version+target, query.Encode())
+			switch {
+			case r.How == admission.Refused && (!errors.Is(err, problem.ErrDenied) || !strings.Contains(err.Error(), r.Why)),
+				r.How == admission.Absent && !errors.Is(err, problem.ErrNotFound):
+				t.Errorf("%s %s is %s: %v", r.Method, r.Pattern, r.How, err)
+			case r.Op != "" && (err != nil || m.Op != r.Op || len(m.Query) != len(r.Query)):
+				t.Errorf("%s %s: %+v, %v", r.Method, r.Pattern, m, err)
+			}
 		}
-		if r.Body && r.Method != http.MethodPost {
-			t.Errorf("%s %s has a body", r.Method, r.Pattern)
+	}
+}
+
+func TestEachRouteSaysWhoMayAndHow(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range admission.Routes() {
+		row := r.Method + " " + r.Pattern
+		served := r.How != admission.Refused && r.How != admission.Absent
+		switch {
+		case seen[row]:
+			t.Errorf("%s stands there twice", row)
+		case r.How == "" || r.Who == "" || (r.Who == admission.Nobody) != (r.How == admission.Refused):
+			t.Errorf("%s: %s for %s", row, r.How, r.Who)
+		case served != (r.Op != ""), served != (r.Why == ""):
+			t.Errorf("%s: operation %q, and why not: %q", row, r.Op, r.Why)
+		case r.Body && r.Method != http.MethodPost:
+			t.Errorf("%s has a body", row)
 		}
+		seen[row] = true
 	}
 }
 
