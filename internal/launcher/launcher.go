@@ -70,7 +70,7 @@ type Parts struct {
 	Limits    func(account.Account) limits.Limits // resolved and clamped to the host
 	Devices   func() []gpu.Device
 	Isolation func() admission.Isolation // "" while the engine was never reached
-	Libraries func() string              // admission.LibrariesNone, …
+	Libraries func() (string, error)     // admission.LibrariesNone, …; an error keeps GPUs from being granted
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -193,9 +193,13 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 			return record, nil, refusedBeforeCall(err)
 		}
 	}
+	libraries, err := l.Libraries()
+	if err != nil && len(devices) > 0 {
+		return record, nil, refusedBeforeCall(err)
+	}
 	body, err := admission.Review(r.Body, s, admission.Grant{
 		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
-		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
+		Libraries: libraries, NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	})
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
