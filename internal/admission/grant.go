@@ -122,8 +122,10 @@ func grantDevices(c *Create, _ Subject, g Grant) error {
 		}
 		h.DeviceRequests = []DeviceRequest{{Driver: "cdi", DeviceIDs: ids}}
 	case LibrariesHook:
-		// The engine writes NVIDIA_VISIBLE_DEVICES for the hook; ours would win.
-		c.Env = slices.DeleteFunc(c.Env, func(e string) bool { return e == "NVIDIA_VISIBLE_DEVICES=void" })
+		// The engine adds the variable that the hook goes by, and leaves an
+		// image's own beside it. One of ours takes the place of that, so that
+		// both say the same.
+		c.Env = append(withoutGPUVariables(c.Env), "NVIDIA_VISIBLE_DEVICES="+strings.Join(ids, ","))
 		h.DeviceRequests = []DeviceRequest{{Driver: "nvidia", DeviceIDs: ids, Capabilities: [][]string{{"gpu", "compute", "utility"}}}}
 	default:
 		grantNodes(h, g)

@@ -30,13 +30,6 @@ type Subject struct {
 	Isolation Isolation
 }
 
-// Ways for driver libraries to come into a container, as config spells them.
-const (
-	LibrariesNone = "none"
-	LibrariesCDI  = "cdi"
-	LibrariesHook = "hook"
-)
-
 // Review returns the request that is sent in place of c: what the subject may
 // not ask is refused, what they left open is set to their limits, what only
 // ds01 may write is written. Zero never means unlimited. Errors are of kind

@@ -72,6 +72,8 @@ type State struct {
 	Groups        account.RoleGroups
 	LimitsProblem string // why the limits file on disk isn't in force, "" = it is
 	Warnings      []string
+
+	LibrariesProblem error // why no GPU is granted with them, nil = they come
 }
 
 // Parts are what the API works with.

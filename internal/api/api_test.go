@@ -105,6 +105,7 @@ type lab struct {
 	simulator  *simulator
 	document   *limits.Document
 	sockets    map[int]string
+	state      api.State
 }
 
 const file = "defaults: {max_mig_instances: 1, max_gpus_per_container: 1, allow_full_gpu: true, memory: 1g, memory_swap: 1g, max_containers_per_user: 3}\n"
@@ -117,6 +118,7 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	l := &lab{engine: dockertest.New(time.Now), simulator: &simulator{}, sockets: map[int]string{}}
+	l.state = api.State{Version: "1", EngineUp: true, GPUProvider: "sim", DefaultImage: "busybox", Groups: account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"}}
 	if l.document, _, err = limits.Decode(limits.File{Name: "limits.yaml", Data: []byte(file)}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +149,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	starter := launcher.New(launcher.Parts{
 		Engine: l.engine, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: l.limits, Devices: devices, Isolation: func() admission.Isolation { return admission.UserNS },
-		Libraries: func() string { return "none" }, Log: log, Now: time.Now,
+		Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 	})
 	if l.reconciler == nil {
 		l.reconciler = reconciler.New(reconciler.Parts{
@@ -161,9 +163,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },
-		State: func() api.State {
-			return api.State{Version: "1", EngineUp: true, GPUProvider: "sim", DefaultImage: "busybox", Groups: account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"}}
-		},
+		State:    func() api.State { return l.state },
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

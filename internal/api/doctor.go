@@ -7,6 +7,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -143,16 +144,33 @@ func (c *call) checkHost(state State) []apitype.Check {
 	if pending > 0 {
 		checks = append(checks, warn("claims", fmt.Sprintf("%d claims wait for the engine's word.", pending), "They are settled within a minute once the engine answers."))
 	}
-	switch {
-	case state.GPUProvider == "sim":
-		checks = append(checks, ok("gpu libraries", "The GPUs are simulated: containers get device nodes and no driver libraries."))
-	case state.Libraries == "none":
-		checks = append(checks, warn("gpu libraries", "Containers get GPUs but no driver libraries: the engine knows neither CDI nor NVIDIA's hook.", "Install nvidia-container-toolkit, or set gpu.libraries in ds01.yaml."))
-	default:
-		checks = append(checks, ok("gpu libraries", "Driver libraries come into containers by "+state.Libraries+"."))
-	}
+	checks = append(checks, checkLibraries(state))
 	for _, w := range state.Warnings {
 		checks = append(checks, warn("host", w, "See the daemon's log."))
 	}
 	return checks
+}
+
+// checkLibraries says how driver libraries come into containers, and what
+// keeps them from it.
+func checkLibraries(state State) apitype.Check {
+	const name = "gpu libraries"
+	by := "Driver libraries come into containers by " + state.Libraries
+	switch e := state.Engine; {
+	case state.GPUProvider == config.Sim:
+		return ok(name, "The GPUs are simulated: containers get device nodes and no driver libraries.")
+	case state.LibrariesProblem != nil:
+		p := problem.Describe(state.LibrariesProblem)
+		return fail(name, p.Title+": "+p.Detail+".", p.Next)
+	case e.Version == "":
+		return warn(name, "How driver libraries come into containers isn't known before the engine answers.", "See the engine's line.")
+	case state.Libraries == config.LibrariesNone:
+		return warn(name, "Containers get GPUs but no driver libraries: the engine knows neither CDI nor NVIDIA's hook, or gpu.libraries is none.",
+			"Install nvidia-container-toolkit, or set gpu.libraries in ds01.yaml.")
+	case state.Libraries == config.LibrariesCDI && !e.CDISpec:
+		return warn(name, by+", but where the engine looks there is no nvidia.yaml: containers with GPUs may not start.", "Make it with 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'.")
+	case state.Libraries == config.LibrariesHook && !e.Hook:
+		return warn(name, by+", but nvidia-container-runtime-hook isn't on ds01's PATH: containers with GPUs don't start unless it is on the engine's.", "Install nvidia-container-toolkit, and restart the engine.")
+	}
+	return ok(name, by+".")
 }

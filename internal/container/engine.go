@@ -15,7 +15,8 @@ type EngineInfo struct {
 	CPUs          quantity.CPUs
 	Memory        quantity.ByteSize
 	CDI           bool // it can inject CDI devices
-	Hook          bool // it can run NVIDIA's hook
+	CDISpec       bool // and NVIDIA's specification is where it looks
+	Hook          bool // NVIDIA's hook is installed
 }
 
 // Image is what an image says about containers made of it.

@@ -174,9 +174,10 @@ func (d *daemon) api() *api.API {
 func (d *daemon) state() api.State {
 	info, _ := d.host.info()
 	c := d.settings.config()
+	libraries, err := d.host.libraries()
 	return api.State{
 		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
-		GPUProvider: c.GPU.Provider, Libraries: d.host.libraries(), DefaultImage: c.Images.Default,
+		GPUProvider: c.GPU.Provider, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/cgroup"
-	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/directory"
 	"ds01.dev/ds01/internal/gpu"
@@ -59,6 +58,9 @@ func (h *host) connected(ctx context.Context) error {
 		return err
 	}
 	h.known.Store(&info)
+	if _, err := h.libraries(); err != nil {
+		h.d.Log.ErrorContext(ctx, "no GPU is granted on this engine", "error", err)
+	}
 	return nil
 }
 
@@ -85,21 +87,14 @@ func (h *host) isolation() admission.Isolation {
 	}
 }
 
-// libraries returns how driver libraries get into containers.
-func (h *host) libraries() string {
-	c, info := h.d.settings.config().GPU, container.EngineInfo{}
-	if known, ok := h.info(); ok {
-		info = known
+// libraries returns how driver libraries get into containers. Until the engine
+// was reached nothing is created, so there is nothing to complain of.
+func (h *host) libraries() (string, error) {
+	info, ok := h.info()
+	if !ok {
+		return admission.LibrariesNone, nil
 	}
-	switch {
-	case c.Provider == config.Sim, c.Libraries == config.LibrariesNone:
-		return admission.LibrariesNone
-	case c.Libraries == config.LibrariesCDI, c.Libraries == config.LibrariesAuto && info.CDI:
-		return admission.LibrariesCDI
-	case c.Libraries == config.LibrariesHook, c.Libraries == config.LibrariesAuto && info.Hook:
-		return admission.LibrariesHook
-	}
-	return admission.LibrariesNone
+	return admission.LibrariesOn(info, h.d.settings.config().GPU)
 }
 
 func (h *host) roles(a account.Account) account.Roles {

@@ -96,7 +96,7 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 		Version: info.ServerVersion, API: ping.APIVersion, ID: info.ID,
 		CgroupDriver: info.CgroupDriver, CgroupVersion: info.CgroupVersion,
 		CPUs: quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
-		CDI: len(info.CDISpecDirs) > 0 && hasNvidiaSpec(info.CDISpecDirs),
+		CDI: len(info.CDISpecDirs) > 0, CDISpec: hasNvidiaSpec(info.CDISpecDirs),
 	}
 	_, hookErr := exec.LookPath("nvidia-container-runtime-hook")
 	out.Hook = hookErr == nil

@@ -187,7 +187,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	starter := launcher.New(launcher.Parts{
 		Engine: l.engine, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
-		Isolation: isolation, Libraries: func() string { return "none" }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
+		Isolation: isolation, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
 	})
 	g := gateway.New(gateway.Parts{
 		Engine: l.engine, Ledger: l.ledger, Launcher: starter, Observer: l, Accounts: directory{uid},

@@ -34,6 +34,8 @@ type scene struct {
 	cgroups *cgroups
 	disk    *disk
 	now     time.Time
+
+	librariesErr error // why libraries don't come
 }
 
 // A disk is a store whose disk may refuse to take what was written.
@@ -123,7 +125,7 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	s.Launcher = launcher.New(launcher.Parts{
 		Engine: s.engine, Ledger: ledger, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: accounts{1001: alice()},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
-		Isolation: func() admission.Isolation { return isolation }, Libraries: func() string { return admission.LibrariesNone },
+		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return admission.LibrariesNone, s.librariesErr },
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",
 	})
 	return s

@@ -72,7 +72,7 @@ type Parts struct {
 	Limits    func(account.Account) limits.Limits // resolved and clamped to the host
 	Devices   func() []gpu.Device
 	Isolation func() admission.Isolation // "" while the engine was never reached
-	Libraries func() string              // admission.LibrariesNone, …
+	Libraries func() (string, error)     // admission.LibrariesNone, …; an error keeps GPUs from being granted
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -122,6 +122,10 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 			Next: "Ask your administrators for membership, or leave --gpus away.",
 		}
 	}
+	libraries, err := l.Libraries()
+	if err != nil && ask.GPU != nil {
+		return container.Record{}, nil, err
+	}
 	subject := admission.Subject{Account: r.Account, Limits: l.Limits(r.Account), Isolation: l.Isolation()}
 	if subject.Isolation == "" {
 		return container.Record{}, nil, &problem.Error{
@@ -149,7 +153,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	disk.Go(l.Ledger.Flush)
 	grant := admission.Grant{
 		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
-		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
+		Libraries: libraries, NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	}
 	record, warnings, err := l.create(ctx, r, record, subject, grant)
 	unwritten := disk.Wait()

@@ -94,7 +94,7 @@ func newScene(t *testing.T) *scene {
 	s.launcher = launcher.New(launcher.Parts{
 		Engine: s.engine, Ledger: s.ledger, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
-		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() string { return "none" }, Log: log, Now: time.Now,
+		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
