@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"time"
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
@@ -11,14 +12,29 @@ import (
 )
 
 // tryObserve looks at one container of many: what is wrong with it alone is
-// logged and keeps nobody else waiting.
-func (r *Reconciler) tryObserve(ctx context.Context, id string) error {
-	err := r.Observe(ctx, id)
+// logged and keeps nobody else waiting. One that ds01 doesn't know either may
+// reach anything then.
+func (r *Reconciler) tryObserve(ctx context.Context, listed container.Observed) error {
+	err := r.Observe(ctx, listed.ID)
 	if err == nil || errors.Is(err, problem.ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}
-	r.Log.WarnContext(ctx, "container not looked up", "container", id, "error", err)
+	r.Log.WarnContext(ctx, "container not looked up", "container", listed.ID, "error", err)
+	if _, known := r.Ledger.ByContainer(listed.ID); !known && listed.State != "" {
+		listed.Hints = gpu.Hints{All: true}
+		r.quarantine(listed)
+	}
 	return nil
+}
+
+// lookTimeout bounds a look at one container. An engine may have lost one of
+// its locks, and then never says anything about that container again.
+const lookTimeout = 5 * time.Second
+
+func (r *Reconciler) inspect(ctx context.Context, id string) (container.Observed, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return r.Engine.Inspect(ctx, id)
 }
 
 // Observe looks at one container and brings its record in step.
@@ -27,13 +43,19 @@ func (r *Reconciler) tryObserve(ctx context.Context, id string) error {
 // how old its answer is: they take turns by the container's id, before its
 // claim, which not every container has.
 func (r *Reconciler) Observe(ctx context.Context, id string) error {
+	return r.observe(ctx, id, func() {})
+}
+
+// observe calls began when its turn has come.
+func (r *Reconciler) observe(ctx context.Context, id string, began func()) error {
 	defer r.Ledger.Lock(id)()
+	began()
 	claim, err := r.claimOf(ctx, id)
 	if err != nil || claim == "" {
 		return err
 	}
 	defer r.Ledger.Lock(claim)()
-	o, err := r.Engine.Inspect(ctx, id)
+	o, err := r.inspect(ctx, id)
 	if errors.Is(err, problem.ErrNotFound) {
 		return r.forget(ctx, id)
 	}
@@ -67,7 +89,7 @@ func (r *Reconciler) claimOf(ctx context.Context, id string) (string, error) {
 	if record, ok := r.Ledger.ByContainer(id); ok {
 		return record.ID, nil
 	}
-	o, err := r.Engine.Inspect(ctx, id)
+	o, err := r.inspect(ctx, id)
 	if errors.Is(err, problem.ErrNotFound) {
 		return "", r.forget(ctx, id)
 	}

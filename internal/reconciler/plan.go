@@ -23,7 +23,12 @@ func (r *Reconciler) carryOut(ctx context.Context) {
 	}
 }
 
+// actTimeout bounds one action: the others wait for it.
+const actTimeout = 30 * time.Second
+
 func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
 	defer r.Ledger.Lock(a.Claim)()
 	record, ok := r.Ledger.Record(a.Claim)
 	if !ok || len(lifecycle.Plan([]container.Record{record}, r.Now())) == 0 {

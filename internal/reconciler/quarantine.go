@@ -14,11 +14,13 @@ import (
 
 func (r *Reconciler) quarantine(o container.Observed) {
 	r.mu.Lock()
-	_, known := r.quarantined[o.ID]
+	was, known := r.quarantined[o.ID]
 	r.quarantined[o.ID] = o
 	r.mu.Unlock()
 	if !known {
 		r.Log.Warn("container unknown to ds01, quarantined", "container", o.ID, "name", o.Name)
+	}
+	if !known || was.Hints.All != o.Hints.All {
 		r.countTaken()
 	}
 }

@@ -6,7 +6,6 @@ package reconciler
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"sync"
@@ -50,12 +49,13 @@ type Reconciler struct {
 	mu          sync.Mutex
 	observed    map[string]container.Observed // by container id: what was last seen
 	quarantined map[string]container.Observed // by container id: not in the ledger
+	queued      map[string]bool               // by container id: an event waits for its look
 	up          bool                          // the engine answered last
 }
 
 // New returns a reconciler of these parts.
 func New(p Parts) *Reconciler {
-	return &Reconciler{Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{}}
+	return &Reconciler{Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{}, queued: map[string]bool{}}
 }
 
 // Intervals of Run.
@@ -125,16 +125,16 @@ func (r *Reconciler) handle(ctx context.Context, e container.Event) {
 	switch e.Action {
 	case "create":
 		if !r.bound(e) {
-			err = r.Observe(ctx, e.ID)
+			err = r.glimpse(ctx, e.ID)
 		}
 	case "destroy":
 		err = r.bury(ctx, e.ID)
 	case "die":
 		if !r.removesItself(e.ID) {
-			err = r.Observe(ctx, e.ID)
+			err = r.glimpse(ctx, e.ID)
 		}
 	case "start", "restart", "pause", "unpause", "rename", "update", "oom":
-		err = r.Observe(ctx, e.ID)
+		err = r.glimpse(ctx, e.ID)
 	}
 	if err != nil {
 		r.Log.WarnContext(ctx, "container not looked up", "container", e.ID, "action", e.Action, "error", err)
@@ -150,6 +150,23 @@ func (r *Reconciler) bound(e container.Event) bool {
 	defer r.Ledger.Lock(e.Claim)()
 	record, ok := r.Ledger.Record(e.Claim)
 	return ok && record.ContainerID == e.ID
+}
+
+// glimpse looks at a container unless somebody is about to: a container that
+// keeps its lookers waiting must not have all of them.
+func (r *Reconciler) glimpse(ctx context.Context, id string) error {
+	r.mu.Lock()
+	queued := r.queued[id]
+	r.queued[id] = true
+	r.mu.Unlock()
+	if queued {
+		return nil
+	}
+	return r.observe(ctx, id, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.queued, id)
+	})
 }
 
 // removesItself reports whether the engine is about to remove a container that
@@ -210,13 +227,13 @@ func (r *Reconciler) Sweep(ctx context.Context) error {
 // outOfStep reports whether the engine's list shows what ds01 doesn't know.
 func (r *Reconciler) outOfStep(listed container.Observed) bool {
 	r.mu.Lock()
-	foreign := r.quarantined[listed.ID].State
+	foreign := r.quarantined[listed.ID]
 	state := r.observed[listed.ID].State
 	r.mu.Unlock()
 	record, ours := r.Ledger.ByContainer(listed.ID)
 	switch {
 	case !ours:
-		return foreign != listed.State
+		return foreign.State != listed.State || foreign.Hints.All // it may only be that it couldn't be looked at
 	case state != listed.State, listed.Running() != (record.State == gpu.Running):
 		return true
 	}
@@ -234,17 +251,21 @@ func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bo
 		return err
 	}
 	seen := map[string]bool{}
+	var looks errgroup.Group
+	looks.SetLimit(lookers)
+	observe := func(o container.Observed) { looks.Go(func() error { return r.tryObserve(ctx, o) }) }
 	for _, o := range list {
 		seen[o.ID] = true
 		if worth(o) {
-			err = errors.Join(err, r.tryObserve(ctx, o.ID))
+			observe(o)
 		}
 	}
 	for _, record := range r.Ledger.Records() {
 		if record.ContainerID != "" && !seen[record.ContainerID] {
-			err = errors.Join(err, r.tryObserve(ctx, record.ContainerID))
+			observe(container.Observed{ID: record.ContainerID})
 		}
 	}
+	err = looks.Wait()
 	r.mu.Lock()
 	maps.DeleteFunc(r.quarantined, func(id string, _ container.Observed) bool {
 		_, listed := before[id]

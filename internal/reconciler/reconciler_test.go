@@ -374,7 +374,7 @@ func TestAnAnswerThatComesTooLateBringsNothingBack(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, s *scene) {
 				id := start(t, s)
 				synctest.Wait()
-				s.engine.Delay("Inspect", time.Second)
+				s.engine.Delay(id, time.Second)
 				s.engine.Exit(id, 0)
 				synctest.Wait() // its answer is on the way
 				if err := s.engine.Remove(t.Context(), id, true); err != nil {
@@ -387,6 +387,54 @@ func TestAnAnswerThatComesTooLateBringsNothingBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An engine that lost a lock says nothing about one container any more, and
+// all about the others.
+func TestAContainerThatCannotBeLookedAtKeepsNobodyWaiting(t *testing.T) {
+	var mute container.Record
+	inBubble(t, func(t *testing.T, s *scene) {
+		mute = s.running(t)
+		s.engine.Delay(mute.ContainerID, time.Hour)
+	}, func(t *testing.T, s *scene) {
+		time.Sleep(6 * time.Second)
+		if !s.Up() || s.ledger.Sighted() != nil {
+			t.Fatal("nobody is served")
+		}
+		s.want(t, mute.ID, gpu.Running, time.Time{})
+		for range 20 { // more than there are lookers
+			if err := s.engine.Stop(t.Context(), mute.ContainerID, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.engine.Start(t.Context(), mute.ContainerID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen := s.past(t, "other", `{"Image":"busybox"}`)
+		synctest.Wait()
+		if q := s.Quarantined(); len(q) != 1 || q[0].ID != seen {
+			t.Errorf("quarantined %v", q)
+		}
+		s.want(t, mute.ID, gpu.Running, time.Time{})
+	})
+}
+
+func TestAnUnknownContainerThatCannotBeLookedAtMayReachEverything(t *testing.T) {
+	var mute string
+	inBubble(t, func(t *testing.T, s *scene) {
+		mute = s.past(t, "mute", `{"Image":"busybox"}`)
+		s.engine.Delay(mute, time.Hour)
+	}, func(t *testing.T, s *scene) {
+		time.Sleep(6 * time.Second)
+		if _, err := s.create(1, "web"); !errors.Is(err, problem.ErrExhausted) || !s.Up() {
+			t.Errorf("got %v, up %t", err, s.Up())
+		}
+		s.engine.Delay(mute, 0)
+		time.Sleep(time.Minute)
+		if len(s.Quarantined()) != 1 || len(s.ledger.Taken()) != 0 {
+			t.Errorf("quarantined %v, taken %v", s.Quarantined(), s.ledger.Taken())
+		}
+	})
 }
 
 // A label names a claim; it is believed only for a claim that waits for its
@@ -416,7 +464,9 @@ func TestAdopt(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(31 * time.Second)
+				if err := s.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 				record := container.Record{Claim: gpu.Claim{UID: 7, Name: "mine"}, Login: "bob", Quota: container.QuotaRule{HoldAfterStop: time.Hour}}
 				adopted, err := s.Adopt(t.Context(), id, record)
 				if err != nil {
