@@ -185,9 +185,11 @@ func (c *call) execCreate() error {
 	if err != nil {
 		return err
 	}
-	owner, err := c.Accounts.Lookup(record.UID)
-	if err != nil {
-		return err
+	owner := c.who
+	if record.UID != owner.UID {
+		if owner, err = c.Accounts.Lookup(record.UID); err != nil {
+			return err
+		}
 	}
 	body, err := admission.ReviewExec(data, owner, c.Isolation(), len(record.Mounts) > 0)
 	if err != nil {
@@ -201,34 +203,37 @@ func (c *call) execCreate() error {
 	if err != nil {
 		return err
 	}
+	var made struct {
+		ID string `json:"Id"`
+	}
+	if err := json.Unmarshal(answer, &made); err == nil { // else its start asks the engine
+		c.execs.put(made.ID, record.ContainerID)
+	}
 	return c.raw(http.StatusCreated, answer)
 }
 
-// ownExec checks that the exec in the route runs in the caller's container
-// and returns what the engine knows of it.
-func (c *call) ownExec() ([]byte, error) {
-	data, err := c.fetch(c.r.Context(), http.MethodGet, "/exec/"+c.match.Param+"/json", nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	id, err := containerOfExec(data)
-	if err != nil {
-		return nil, err
+// ownExec checks that the exec in the route runs in the caller's container.
+func (c *call) ownExec() error {
+	id, known := c.execs.of(c.match.Param)
+	if !known {
+		data, err := c.fetch(c.r.Context(), http.MethodGet, "/exec/"+c.match.Param+"/json", nil, nil)
+		if err != nil {
+			return err
+		}
+		if id, err = containerOfExec(data); err != nil {
+			return err
+		}
 	}
 	if record, ok := c.Ledger.ByContainer(id); !ok || record.UID != c.who.UID && !c.roles.Admin {
-		return nil, &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
+		return &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
 	}
-	return data, nil
+	return nil
 }
 
 // execPass answers inspect and resize of the caller's own exec.
 func (c *call) execPass() error {
-	data, err := c.ownExec()
-	if err != nil {
+	if err := c.ownExec(); err != nil {
 		return err
-	}
-	if c.match.Op == admission.ExecInspect {
-		return c.raw(http.StatusOK, data)
 	}
 	resp, err := c.ask(c.r.Context(), c.match.Method, c.path(c.match.Param), c.match.Query, nil)
 	if err != nil {

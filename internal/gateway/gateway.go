@@ -63,11 +63,12 @@ type Gateway struct {
 	table *admission.Table
 	serve map[admission.Op]func(*call) error
 	lists sync.Pool // of *listing
+	execs *execs
 }
 
 // New returns a gateway of these parts.
 func New(p Parts) *Gateway {
-	g := &Gateway{Parts: p, table: admission.NewTable()}
+	g := &Gateway{Parts: p, table: admission.NewTable(), execs: newExecs()}
 	g.serve = map[admission.Op]func(*call) error{
 		admission.Ping:             (*call).ping,
 		admission.Version:          (*call).pass,

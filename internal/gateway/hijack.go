@@ -33,7 +33,7 @@ func (c *call) execStart() error {
 		return err
 	}
 	c.r = c.r.WithContext(context.WithoutCancel(c.r.Context())) // see hijack
-	if _, err := c.ownExec(); err != nil {
+	if err := c.ownExec(); err != nil {
 		return err
 	}
 	encoded, err := admission.Encode(body)
