@@ -53,7 +53,7 @@ type Event struct {
 	Exe      string `json:"exe,omitzero"`       // hint: what the process ran when the event was written
 	LoginUID *int   `json:"login_uid,omitzero"` // hint: who had logged in, before sudo and su
 
-	Object    string   `json:"object,omitzero"`    // as it was asked for: a container, image or exec
+	Object    string   `json:"object,omitzero"`    // a container's name, else what was asked for
 	Container string   `json:"container,omitzero"` // the engine's id
 	Claim     string   `json:"claim,omitzero"`     // ds01's id of the container
 	Owner     string   `json:"owner,omitzero"`     // whose it is, where it isn't the user's
