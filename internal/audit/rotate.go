@@ -13,12 +13,27 @@ func numbered(path string, n int) string { return path + "." + strconv.Itoa(n) }
 
 // rotate moves the file aside and goes on in a new one, whose first line names
 // the last hash of the old one as any line does. The oldest goes. A crash
-// between two steps leaves a gap in the numbers, or no newest file, and both
-// are taken up again.
+// between two steps leaves a gap in the numbers, an empty file, or no newest
+// one, and each is taken up again.
 func (l *Log) rotate() error {
 	if err := l.file.Sync(); err != nil { // a power cut may tear the newest file only
 		return fmt.Errorf("sync the audit log: %w", err)
 	}
+	// Before anything is moved: a try that fails is made again and again.
+	file, err := openFile(l.path + ".new")
+	if err != nil {
+		return err
+	}
+	if err := l.shift(); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	l.swap(file)
+	l.log.Info("audit log moved aside", "path", l.path, "seq", l.last.Seq, "hash", l.last.Hash)
+	return nil
+}
+
+// shift moves every file on by one number, and the new one to the log's path.
+func (l *Log) shift() error {
 	if err := l.removeOldest(); err != nil {
 		return err
 	}
@@ -27,15 +42,9 @@ func (l *Log) rotate() error {
 			return fmt.Errorf("move an audit log aside: %w", err)
 		}
 	}
-	if err := os.Rename(l.path, numbered(l.path, 1)); err != nil {
+	if err := errors.Join(os.Rename(l.path, numbered(l.path, 1)), os.Rename(l.path+".new", l.path)); err != nil {
 		return fmt.Errorf("move the audit log aside: %w", err)
 	}
-	file, err := openFile(l.path)
-	if err != nil {
-		return errors.Join(err, os.Rename(numbered(l.path, 1), l.path)) // it goes on in the old one
-	}
-	l.swap(file)
-	l.log.Info("audit log moved aside", "path", l.path, "seq", l.last.Seq, "hash", l.last.Hash)
 	return nil
 }
 

@@ -59,6 +59,10 @@ func TestVerifyFindsTheFirstBadLine(t *testing.T) {
 		"a made-up line with the right number": {func(l [][]byte) [][]byte {
 			return insert(l, 4, forge(string(l[3]), `"seq":4`, `"seq":5`))
 		}, 5, event.Inserted},
+		"the last line has another number": {func(l [][]byte) [][]byte {
+			l[8] = []byte(forge(string(l[8]), `"seq":9`, `"seq":12`))
+			return l
+		}, 9, event.Removed},
 		"a line is cut off in the middle": {func(l [][]byte) [][]byte { l[3] = l[3][:40]; return l }, 4, event.Truncated},
 		"something else stands there":     {func(l [][]byte) [][]byte { return insert(l, 2, "# a remark") }, 3, event.Edited},
 		"the beginning is gone":           {func(l [][]byte) [][]byte { return l[3:] }, 0, ""},
