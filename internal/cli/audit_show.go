@@ -17,7 +17,7 @@ func (a *app) auditShow() *cobra.Command {
 	var asJSON, denied bool
 	var of, since string
 	var limit int
-	return a.command(spec{
+	c := a.command(spec{
 		use:   "show",
 		short: "Show who asked for what, and what was decided (admins)",
 		long: "Prints the last events of the audit log, oldest first: what was changed, what was refused and why, and what\n" +
@@ -55,6 +55,8 @@ func (a *app) auditShow() *cobra.Command {
 			return nil
 		},
 	})
+	completeFlag(c, "user", a.completeUsers)
+	return c
 }
 
 func (a *app) writeEvents(events []event.Event) {
