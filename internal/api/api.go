@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 // Accounts looks people up.
@@ -71,6 +72,7 @@ type State struct {
 	DefaultImage  string
 	Groups        account.RoleGroups
 	LimitsProblem string // why the limits file on disk isn't in force, "" = it is
+	AuditProblem  string // why the audit log can't be written, "" = it can
 	Warnings      []string
 
 	LibrariesProblem error // why no GPU is granted with them, nil = they come
@@ -91,6 +93,8 @@ type Parts struct {
 	Members    func() (map[string]limits.File, error)
 	Limits     func(account.Account) limits.Limits
 	State      func() State
+	Recorder   *recorder.Recorder // nil: nothing is written down
+	Audit      Audit
 	Log        *slog.Logger
 	Now        func() time.Time
 	Host       string
@@ -139,6 +143,7 @@ func Routes() []Route {
 		{"GET", "/v1/limits", Users, (*call).limits},
 		{"POST", "/v1/limits/diff", Admins, (*call).limitsDiff},
 		{"GET", "/v1/dashboard", Users, (*call).dashboard},
+		{"GET", "/v1/audit", Admins, (*call).audit},
 	}
 }
 
@@ -165,14 +170,13 @@ type call struct {
 	who   account.Account // the caller
 	roles account.Roles   // the caller's
 	owner account.Account // whom it is for: the caller, or another for admins
+	peer  peer.Peer
+	entry *recorder.Entry
 }
 
 func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 	c := &call{API: a, w: w, r: r}
-	err := c.identify(r.Context(), route.Access)
-	if err == nil {
-		err = route.Handle(c)
-	}
+	err := c.recorded(r.Context(), route)
 	if err == nil {
 		return
 	}
@@ -186,8 +190,10 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 func (c *call) identify(ctx context.Context, access Access) error {
 	p, err := peer.FromContext(ctx)
 	if err != nil {
+		c.peer, _ = peer.Refused(err)
 		return err
 	}
+	c.peer = p
 	if c.who, err = c.Accounts.Lookup(p.UID); err != nil {
 		return &problem.Error{What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(p.UID)+" has no account on this host"), Next: "Log in with your own account."}
 	}

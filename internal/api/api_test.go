@@ -29,6 +29,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -106,6 +107,7 @@ type lab struct {
 	document   *limits.Document
 	sockets    map[int]string
 	state      api.State
+	log        auditLog
 }
 
 const file = "defaults: {max_mig_instances: 1, max_gpus_per_container: 1, allow_full_gpu: true, memory: 1g, memory_swap: 1g, max_containers_per_user: 3}\n"
@@ -159,7 +161,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	}
 	handler := api.New(api.Parts{
 		Accounts: directory{uid}, Engine: l.engine, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Usage: nothing{},
-		Simulator: l.simulator, Devices: devices, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
+		Simulator: l.simulator, Devices: devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },

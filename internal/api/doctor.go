@@ -127,6 +127,11 @@ func (c *call) checkHost(state State) []apitype.Check {
 	} else {
 		checks = append(checks, ok("limits file", "The limits file on disk is in force."))
 	}
+	if state.AuditProblem != "" {
+		checks = append(checks, fail("audit log", "It can't be written, so nothing can be changed: "+state.AuditProblem, "Make room on its disk, or mend it; ds01 goes on by itself."))
+	} else {
+		checks = append(checks, ok("audit log", "It is written; 'ds01 audit verify' checks that it is whole."))
+	}
 	if q := c.Reconciler.Quarantined(); len(q) > 0 {
 		names := make([]string, len(q))
 		for i, o := range q {

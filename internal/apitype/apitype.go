@@ -19,6 +19,7 @@
 //	GET    /v1/limits[?all=true|user=NAME]   []UserLimits     others': admins
 //	POST   /v1/limits/diff                   LimitsFile → []LimitChange, admins
 //	GET    /v1/dashboard                     Dashboard        users; admins see everybody
+//	GET    /v1/audit[?of=NAME&since=TIME&denied=true&limit=N] []event.Event, admins
 //
 // A {name} is the caller's own name for a container, its id or a unique
 // prefix of it; for admins also the engine's name "<name>._.<uid>". With

@@ -16,6 +16,9 @@ type link struct {
 // exists.
 func links() []link {
 	return []link{
+		{"audit", "audit"},
+		{"audit-show", "audit show"},
+		{"audit-verify", "audit verify"},
 		{"container", "container"},
 		{"container-adopt", "container adopt"},
 		{"container-attach", "container open"},

@@ -36,6 +36,7 @@ func (a *app) commands() []*cobra.Command {
 		container,
 		noun("gpu", "The GPUs of this host", a.gpuList(), noun("sim", "Simulated GPUs", a.gpuSimSet())),
 		noun("user", "People and what they may use", a.userLimits()),
+		noun("audit", "Who asked for what, and what was decided", a.auditShow(), a.auditVerify()),
 		noun("limits", "The limits file", a.limitsCheck(), a.limitsDiff(), a.limitsShow()),
 		a.dashboard(), a.doctor(), a.version(), a.completion(), a.docs(),
 	}

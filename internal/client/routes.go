@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/event"
 )
 
 // Version tells what answers.
@@ -108,6 +111,23 @@ func (c *Client) DiffLimits(ctx context.Context, f apitype.LimitsFile) ([]apityp
 // Dashboard returns the host at a glance.
 func (c *Client) Dashboard(ctx context.Context) (apitype.Dashboard, error) {
 	return get[apitype.Dashboard](ctx, c, "/v1/dashboard", nil)
+}
+
+// Audit returns the last events of the audit log, oldest first: those of or
+// about one person where of isn't empty, since a moment that isn't zero, only
+// refusals where denied is set, and limit at most. Admins only.
+func (c *Client) Audit(ctx context.Context, of string, since time.Time, denied bool, limit int) ([]event.Event, error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if of != "" {
+		query.Set("of", of)
+	}
+	if !since.IsZero() {
+		query.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	if denied {
+		query.Set("denied", "true")
+	}
+	return get[[]event.Event](ctx, c, "/v1/audit", query)
 }
 
 func containerPath(name string) string { return "/v1/containers/" + url.PathEscape(name) }

@@ -16,6 +16,7 @@ import (
 
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/api"
+	"ds01.dev/ds01/internal/audit"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/gateway"
@@ -23,6 +24,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -64,6 +66,8 @@ type daemon struct {
 	sim      api.Simulator
 	engine   *docker.Engine
 
+	audit      *audit.Log
+	recorder   *recorder.Recorder
 	inventory  *inventory.Inventory
 	ledger     *allocator.Allocator
 	launcher   *launcher.Launcher
@@ -88,7 +92,7 @@ func (d *daemon) close() error {
 // build makes every part, from the ground up.
 func (d *daemon) build(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.lock, d.configure, d.openDriver, d.openEngine, d.openLedger, d.tidyMounts, d.wire, d.listen,
+		d.lock, d.configure, d.openAudit, d.openDriver, d.openEngine, d.openLedger, d.tidyMounts, d.wire, d.listen,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -138,7 +142,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 func (d *daemon) wire(context.Context) error {
 	h := d.host
 	d.launcher = launcher.New(launcher.Parts{
-		Engine: d.engine, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Engine: announced{d.engine}, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
 		Limits: h.limits, Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
@@ -147,7 +151,7 @@ func (d *daemon) wire(context.Context) error {
 		Remove:  func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
 		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
 		Limits:  h.limitsOfUID,
-		Devices: d.inventory.Devices, Log: d.Log, Now: time.Now,
+		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 	return nil
 }
@@ -156,17 +160,17 @@ func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing, Log: d.Log,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing, Recorder: d.recorder, Log: d.Log,
 	})
 }
 
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: accounts{}, Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
+		Accounts: accounts{}, Engine: announced{d.engine}, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
 		Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
-		Limits: h.limits, State: d.state, Log: d.Log, Now: time.Now, Host: hostname(),
+		Limits: h.limits, State: d.state, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
 	})
 }
 
@@ -179,6 +183,7 @@ func (d *daemon) state() api.State {
 		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
 		GPUProvider: c.GPU.Provider, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
+		AuditProblem: d.audit.Problem(),
 	}
 }
 
@@ -190,6 +195,8 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.reloads(ctx) })
+	g.Go(func() error { return d.audit.Run(ctx) })
+	g.Go(func() error { return d.recorder.Run(ctx) })
 	for _, s := range d.servers {
 		g.Go(func() error { return s.run(ctx) })
 	}
@@ -218,7 +225,9 @@ func (d *daemon) reloads(ctx context.Context) error {
 			return nil
 		case <-d.Reload:
 			d.notify(ctx, sdnotify.SdNotifyReloading)
-			if err := d.settings.reload(ctx); err != nil {
+			err := d.settings.reload(ctx)
+			d.recordReload(ctx, err)
+			if err != nil {
 				d.Log.ErrorContext(ctx, "configuration not reloaded, the last good one stays", "error", err)
 			} else {
 				d.Log.InfoContext(ctx, "configuration reloaded")

@@ -13,6 +13,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/problem"
@@ -39,6 +40,7 @@ func (c *call) create() error {
 			Next: "Choose another name.",
 		}
 	}
+	c.noteCreate(name, body)
 	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
 		Account: c.who, Roles: c.roles, Name: name, Interface: label.InterfaceOf(body.Labels),
 		Platform: c.match.Query.Get("platform"), Body: body,
@@ -163,6 +165,10 @@ func (c *call) ended(record container.Record, answer []byte) {
 	if err == nil {
 		err = c.Ledger.Forget(ctx, record.ID)
 	}
+	c.Recorder.Daemon(event.Event{
+		Action: "forget", Why: "its container was removed when it ended", Object: record.Name, Container: record.ContainerID, Claim: record.ID,
+		Owner: record.Login, OwnerUID: &record.UID,
+	})
 	if err != nil { // the event of its end tries again
 		c.Log.WarnContext(ctx, "record of a removed container not forgotten", "container", record.ContainerID, "error", err)
 	}
@@ -185,6 +191,7 @@ func (c *call) execCreate() error {
 	if err != nil {
 		return err
 	}
+	c.noteExec(data)
 	owner := c.who
 	if record.UID != owner.UID {
 		if owner, err = c.Accounts.Lookup(record.UID); err != nil {
@@ -224,7 +231,9 @@ func (c *call) ownExec() error {
 			return err
 		}
 	}
-	if record, ok := c.Ledger.ByContainer(id); !ok || record.UID != c.who.UID && !c.roles.Admin {
+	record, ok := c.Ledger.ByContainer(id)
+	c.note(record)
+	if !ok || record.UID != c.who.UID && !c.roles.Admin {
 		return &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
 	}
 	return nil

@@ -30,6 +30,7 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -113,6 +114,7 @@ type lab struct {
 	observe []string
 	closing chan struct{}
 	down    bool
+	log     auditLog
 }
 
 func (l *lab) Up() bool { return !l.down }
@@ -195,7 +197,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return "1.41" }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Closing: l.closing, Log: log,
+		Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

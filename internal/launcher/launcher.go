@@ -19,11 +19,13 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 // Engine makes and runs containers.
@@ -149,6 +151,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 		return container.Record{}, nil, err
 	}
 	defer l.Ledger.Lock(record.ID)()
+	recorder.Note(ctx, func(e *event.Event) { e.Claim, e.Devices = record.ID, record.Slots() })
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	grant := admission.Grant{
@@ -235,6 +238,9 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 	}
 	encoded, err := admission.Encode(body)
 	if err != nil {
+		return record, nil, refusedBeforeCall(err)
+	}
+	if err := recorder.Before(ctx); err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}
 	id, warnings, err := l.Engine.Create(ctx, account.EngineName(record.Name, record.UID), r.Platform, encoded)

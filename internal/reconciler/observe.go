@@ -106,6 +106,7 @@ func (r *Reconciler) claimOf(ctx context.Context, id string) (string, error) {
 // bind ties a pending claim to the container that was made for it after all.
 func (r *Reconciler) bind(ctx context.Context, record *container.Record, o container.Observed) error {
 	r.Log.InfoContext(ctx, "container found again by its claim", "claim", record.ID, "container", o.ID)
+	r.record("bind", "the engine made container "+o.ID+" for it, though its answer was lost", *record)
 	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 		c.ContainerID, c.State, c.HeldUntil = o.ID, gpu.Bound, lifecycle.CreatedUntil(c.CreatedAt)
 		*record = *c
@@ -115,6 +116,7 @@ func (r *Reconciler) bind(ctx context.Context, record *container.Record, o conta
 // discard removes a container whose making was cut short, and its claim.
 func (r *Reconciler) discard(ctx context.Context, record container.Record, o container.Observed) error {
 	r.Log.WarnContext(ctx, "container was only half made, removing it", "claim", record.ID, "container", o.ID)
+	r.record("discard", "container "+o.ID+" was only half made", record)
 	if err := r.Remove(ctx, o.ID); err != nil && !errors.Is(err, problem.ErrNotFound) {
 		return err
 	}
@@ -138,6 +140,7 @@ func (r *Reconciler) forget(ctx context.Context, id string) error {
 	if !ok {
 		return nil
 	}
+	r.record("forget", "its container is gone", record)
 	if err := r.Launcher.Cleanup(ctx, record); err != nil {
 		return err
 	}
@@ -186,5 +189,6 @@ func (r *Reconciler) followRunning(ctx context.Context, record container.Record,
 		return nil
 	}
 	r.Log.ErrorContext(ctx, "container runs without its devices, stopping it", "container", o.ID, "claim", record.ID, "error", err)
+	r.record("stop", "it runs without its devices, since "+o.StartedAt.UTC().Format(time.RFC3339Nano)+": "+err.Error(), record)
 	return r.Stop(ctx, o.ID)
 }

@@ -18,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 // Engine shows containers.
@@ -38,6 +39,7 @@ type Parts struct {
 	Launcher  *launcher.Launcher
 	Limits    func(uid int) (limits.Limits, error)
 	Devices   func() []gpu.Device
+	Recorder  *recorder.Recorder // nil: nothing is written down
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -51,11 +53,15 @@ type Reconciler struct {
 	quarantined map[string]container.Observed // by container id: not in the ledger
 	queued      map[string]bool               // by container id: an event waits for its look
 	up          bool                          // the engine answered last
+	told        map[string]string             // by claim: what was last written down of it
 }
 
 // New returns a reconciler of these parts.
 func New(p Parts) *Reconciler {
-	return &Reconciler{Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{}, queued: map[string]bool{}}
+	return &Reconciler{
+		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
+		queued: map[string]bool{}, told: map[string]string{},
+	}
 }
 
 // Intervals of Run.
@@ -273,6 +279,10 @@ func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bo
 	})
 	maps.DeleteFunc(r.observed, func(id string, _ container.Observed) bool {
 		_, known := r.Ledger.ByContainer(id)
+		return !known
+	})
+	maps.DeleteFunc(r.told, func(claim, _ string) bool {
+		_, known := r.Ledger.Record(claim)
 		return !known
 	})
 	r.mu.Unlock()

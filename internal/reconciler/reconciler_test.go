@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/docker/dockertest"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/lifecycle"
@@ -22,16 +25,40 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
 // A scene is a reconciler that runs, in a bubble of time of its own.
 type scene struct {
 	*reconciler.Reconciler
+	mu        sync.Mutex
 	engine    *dockertest.Engine
 	ledger    *allocator.Allocator
 	launcher  *launcher.Launcher
 	connected int
+	recorded  []event.Event
+}
+
+// Append takes what the reconciler writes down. The engine's events and the
+// clock start their own goroutines, which stand still when a story looks.
+func (s *scene) Append(e event.Event) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recorded = append(s.recorded, e)
+	return uint64(len(s.recorded)), nil
+}
+
+func (*scene) Ready() error { return nil }
+
+// wrote reports whether an action was written down with its reason and whose
+// container it is.
+func (s *scene) wrote(action string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.recorded, func(e event.Event) bool {
+		return e.Action == action && e.Why != "" && e.Door == event.Daemon && e.User == "ds01" && e.Object != "" && (action == "quarantine" || e.OwnerUID != nil)
+	})
 }
 
 type silent struct{}
@@ -98,6 +125,7 @@ func newScene(t *testing.T) *scene {
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
+		Recorder:  recorder.New(s, time.Now, log),
 		Remove:    func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
 		Stop:      func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
 		Connected: func(context.Context) error { s.connected++; return nil },
@@ -167,6 +195,9 @@ func TestAStoppedContainerHoldsItsDevicesForItsTime(t *testing.T) {
 		s.want(t, r.ID, gpu.Held, ended.Add(time.Hour))
 		time.Sleep(4 * time.Second)
 		s.want(t, r.ID, gpu.Released, time.Time{})
+		if !s.wrote("release") {
+			t.Errorf("not written down: %+v", s.recorded)
+		}
 		if _, err := s.create(2, "other"); err != nil {
 			t.Error(err)
 		}
@@ -196,6 +227,9 @@ func TestARemovedContainerGivesEverythingBackAtOnce(t *testing.T) {
 		synctest.Wait()
 		if all := s.ledger.Records(); len(all) > 0 || len(s.Views(func(container.Record) bool { return true })) > 0 {
 			t.Errorf("left: %+v", all)
+		}
+		if !s.wrote("forget") || len(s.recorded) != 1 {
+			t.Errorf("written down: %+v", s.recorded)
 		}
 	})
 }
@@ -227,6 +261,9 @@ func TestAPendingClaimIsSettledByWhatTheEngineHas(t *testing.T) {
 				r, ok := s.ledger.Record(claim)
 				if ok != c.made || ok && (r.ContainerID == "" || r.State != gpu.Bound && r.State != gpu.Released) {
 					t.Errorf("known %t: %+v", ok, r)
+				}
+				if s.wrote("bind") != c.made || s.wrote("forget") == c.made {
+					t.Errorf("written down: %+v", s.recorded)
 				}
 			})
 		})
@@ -329,6 +366,9 @@ func TestWhatTheLedgerDoesNotKnowIsQuarantinedAndItsDevicesAreTaken(t *testing.T
 		synctest.Wait()
 		if q := s.Quarantined(); len(q) != 2 || q[0].ID != min(harmless, forged) || q[1].ID != max(harmless, forged) {
 			t.Fatalf("quarantined %+v", q)
+		}
+		if !s.wrote("quarantine") || len(s.recorded) != 2 {
+			t.Errorf("written down: %+v", s.recorded)
 		}
 		if len(s.ledger.Taken()) != 0 {
 			t.Errorf("taken: %v", s.ledger.Taken())
@@ -512,6 +552,9 @@ func TestWhatRunsOnADeviceItLostIsStopped(t *testing.T) {
 		synctest.Wait()
 		if o, err := s.engine.Inspect(t.Context(), r.ContainerID); err != nil || o.Running() {
 			t.Errorf("two run on one device: %+v, %v", o, err)
+		}
+		if !s.wrote("stop") {
+			t.Errorf("not written down: %+v", s.recorded)
 		}
 		if o, err := s.engine.Inspect(t.Context(), other.ContainerID); err != nil || !o.Running() {
 			t.Errorf("the owner was stopped: %+v, %v", o, err)
