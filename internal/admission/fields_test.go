@@ -21,7 +21,7 @@ func taken() map[string]string {
 		"Healthcheck": "goes on; once a second at most", "Image": "replaced by the image's full id", "WorkingDir": "goes on; not in `/proc`",
 		"Labels": "go on; `aime.mlc*` and `ds01*` are ours", "StopTimeout": within,
 
-		"HostConfig.Binds": "read as mounts of one's own directories, replaced by our own", "HostConfig.Mounts": "`bind` and `tmpfs` only, replaced by our own",
+		"HostConfig.Binds": "read as mounts of what the limits' `mounts` allow, replaced by our own", "HostConfig.Mounts": "`bind` and `tmpfs` only, replaced by our own",
 		"HostConfig.Tmpfs": tightened + ": nosuid, nodev", "HostConfig.LogConfig": "`json-file` (capped) or `none`",
 		"HostConfig.NetworkMode": "`default`, `bridge`, `none`", "HostConfig.RestartPolicy": "`no`",
 		"HostConfig.AutoRemove": asIs, "HostConfig.CapDrop": "goes on; MKNOD is dropped always",
@@ -31,7 +31,7 @@ func taken() map[string]string {
 		"HostConfig.Memory": within, "HostConfig.MemorySwap": within, "HostConfig.MemoryReservation": "goes on; not above Memory",
 		"HostConfig.NanoCpus": within, "HostConfig.CpuShares": "goes on; 1024 at most", "HostConfig.CpusetCpus": asIs, "HostConfig.PidsLimit": within,
 		"HostConfig.DeviceRequests": "a number of GPUs, replaced by the devices granted",
-		"HostConfig.CgroupParent":   "refused; ours is written", "HostConfig.DeviceCgroupRules": "refused; ours are written",
+		"HostConfig.CgroupParent":   "refused; ours is written", "HostConfig.UsernsMode": "refused; `host` is written where a mount's file system can't map ids", "HostConfig.DeviceCgroupRules": "refused; ours are written",
 		"NetworkingConfig": "`default`, `bridge` and `none` without options; not sent on",
 	}
 }

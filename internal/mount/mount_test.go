@@ -151,7 +151,12 @@ func TestSetuidAndDeviceNodesGiveNothing(t *testing.T) {
 	if out, err := inside(p.home, "./id -u; cat null", asBob); err != nil || out != "0" {
 		t.Fatalf("without a mount they must work, else this test sees nothing: %q, %v", out, err)
 	}
-	target := p.mounted(p.request(p.home, nil))
+	r := p.request(p.home, nil)
+	if err := mount.Mount(r); !errors.Is(err, problem.ErrDenied) || !strings.Contains(strings.Join(problem.Lines(err), " "), "at "+inner) {
+		t.Errorf("%v, want it denied, with the inner mount named", err)
+	}
+	r.Alone = true
+	target := p.mounted(r)
 	if out, err := inside(target, "./id -u", asBob); err != nil || out != fmt.Sprint(bob.UID) {
 		t.Errorf("root's setuid program runs as %q, %v; want %d", out, err, bob.UID)
 	}
@@ -225,7 +230,12 @@ func TestWhatIsMountedBelowTheSourceStaysOutside(t *testing.T) {
 	p.folder(inner, p.own.UID, p.own.GID, 0o755)
 	must(t, unix.Mount("ds01t", inner, "tmpfs", 0, ""))
 	must(t, os.WriteFile(filepath.Join(inner, "hidden"), nil, 0o600))
-	target := p.mounted(p.request(p.home, nil))
+	r := p.request(p.home, nil)
+	if err := mount.Mount(r); !errors.Is(err, problem.ErrDenied) || !strings.Contains(strings.Join(problem.Lines(err), " "), "at "+inner) {
+		t.Errorf("%v, want it denied, with the inner mount named", err)
+	}
+	r.Alone = true
+	target := p.mounted(r)
 	if _, err := os.Stat(filepath.Join(target, "inner", "hidden")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the inner mount came along: %v", err)
 	}
