@@ -1,6 +1,7 @@
 package launcher_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -34,8 +35,8 @@ func TestAReadOnlyRootMakesAMountReadOnly(t *testing.T) {
 	if !record.Mounts[0].ReadOnly || record.Mounts[1].ReadOnly {
 		t.Errorf("%+v", record.Mounts)
 	}
-	if body := s.engine.Body(record.ContainerID); !strings.Contains(body, `"Target":"/sets","ReadOnly":true`) {
-		t.Errorf("the engine gets %s", body)
+	if got := s.engine.BodyOf(record.ContainerID).HostConfig.Mounts; !got[0].ReadOnly || got[1].ReadOnly {
+		t.Errorf("the engine gets %+v", got)
 	}
 	r.Name, r.Body = "other", mounting("/data/sets:/sets:rw")
 	_, _, err := s.Create(t.Context(), r)
@@ -83,8 +84,8 @@ func TestWhereIDsCannotBeMappedTheContainerIsItsOwners(t *testing.T) {
 	if m := record.Mounts[0]; !record.Plain() || m.ContainerUID != 1001 || !slices.Equal(m.Groups, []int{1001, 2000}) {
 		t.Errorf("%+v", record.Mounts)
 	}
-	if body := s.engine.Body(record.ContainerID); !strings.Contains(body, `"UsernsMode":"host"`) || !strings.Contains(body, `"User":"1001:1001"`) {
-		t.Errorf("the engine gets %s", body)
+	if body := s.engine.BodyOf(record.ContainerID); body.HostConfig.UsernsMode != "host" || body.User != "1001:1001" {
+		t.Errorf("the engine gets %+v", body)
 	}
 	if err := s.Start(t.Context(), record.ID); err != nil || !s.mounter.last.Plain {
 		t.Errorf("%v, mounted %+v", err, s.mounter.last)
@@ -112,7 +113,7 @@ func TestWhoLeftAGroupCannotStartAContainerThatHasIt(t *testing.T) {
 
 func wantDenied(t *testing.T, err error, says string) {
 	t.Helper()
-	if said := strings.Join(problem.Lines(err), " "); problem.Kind(err) != problem.ErrDenied || !strings.Contains(said, says) {
+	if said := strings.Join(problem.Lines(err), " "); !errors.Is(err, problem.ErrDenied) || !strings.Contains(said, says) {
 		t.Errorf("%s; want a denial that says %q", said, says)
 	}
 }
