@@ -25,7 +25,6 @@ type shared struct {
 	team, sets, scratch string
 	group               string // its name
 	gid                 int
-	aliceHad, others    []string
 }
 
 // share makes the folders and limits that name them.

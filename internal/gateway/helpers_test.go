@@ -128,7 +128,8 @@ func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) er
 func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
 func (nothing) Unmount(string) error                                                { return nil }
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error)          { return "/ds01/u", nil }
-func (nothing) End(context.Context, int, string) (int, error)                       { return 0, nil }
+
+func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
 
 // directory knows the people, and takes the process of the test for one.
 type directory struct{ who int }

@@ -87,7 +87,7 @@ func checkRoot(text string) error {
 	if !path.IsAbs(rest) || path.Clean(rest) != rest || strings.ContainsFunc(rest, unicode.IsControl) {
 		return fmt.Errorf("%q is not an absolute path without '..' or a final '/'", text)
 	}
-	for _, part := range strings.Split(rest, "/") {
+	for part := range strings.SplitSeq(rest, "/") {
 		if part != User && strings.ContainsAny(part, "$%*~") {
 			return fmt.Errorf("%q: only %s at the beginning and %s as a whole part stand for something, and %q would be taken as it is", text, Home, User, part)
 		}
