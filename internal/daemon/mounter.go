@@ -9,6 +9,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/mount"
+	"ds01.dev/ds01/internal/problem"
 )
 
 // mounter opens directories for the launcher.
@@ -44,6 +45,12 @@ func (m mounter) Prepare(who account.Account, root admission.MountRoot, c contai
 }
 
 func (m mounter) Mount(who account.Account, root admission.MountRoot, c container.Mount) error {
+	if _, known := m.h.info(); !known {
+		return &problem.Error{
+			What: c.Source + " can't be mounted",
+			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
+		}
+	}
 	return mount.Mount(m.request(who, root, c))
 }
 
