@@ -42,7 +42,7 @@ func does() map[admission.Op]string {
 		admission.ContainerResize:  "Of one's own container. Passes under its full id.",
 		admission.ContainerAttach:  "Of one's own container. A stream of its own, spliced after the engine agreed.",
 		admission.ContainerRemove:  "Of one's own container. Passes under its full id; what it held is free before the answer.",
-		admission.ExecCreate:       "Decided: read strictly; privileged commands and work in `/proc` are refused, `NVIDIA_*` variables dropped. Beside host mounts on an engine that doesn't remap users it runs as the owner.",
+		admission.ExecCreate:       "Decided: read strictly; privileged commands and work in `/proc` are refused, `NVIDIA_*` variables dropped. Beside host mounts on an engine that doesn't remap users, or whose file system can't map ids, it runs as the owner.",
 		admission.ExecStart:        "Of an exec in one's own container. A stream of its own, spliced after the engine agreed.",
 		admission.ExecResize:       "Of an exec in one's own container. Passes.",
 		admission.ExecInspect:      "Of an exec in one's own container. Passes.",

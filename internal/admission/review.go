@@ -56,10 +56,13 @@ func reviewRefused(c *Create, _ Subject, _ Grant) error {
 	if h.CgroupParent != "" || len(h.DeviceCgroupRules) > 0 {
 		return denied(notCreated, "HostConfig.CgroupParent and DeviceCgroupRules can't be set: they carry your limits and your devices", "Leave the option away.")
 	}
+	if h.UsernsMode != "" {
+		return denied(notCreated, "HostConfig.UsernsMode can't be set: the user namespace keeps you apart from the host's root", "Leave the option away.")
+	}
 	return nil
 }
 
-func reviewProcess(c *Create, s Subject, _ Grant) error {
+func reviewProcess(c *Create, s Subject, g Grant) error {
 	if err := checkWorkingDir(notCreated, c.WorkingDir); err != nil {
 		return err
 	}
@@ -72,7 +75,7 @@ func reviewProcess(c *Create, s Subject, _ Grant) error {
 	}
 	c.Env = append(withoutGPUVariables(c.Env), "NVIDIA_VISIBLE_DEVICES=void")
 	for _, group := range c.HostConfig.GroupAdd {
-		if s.Isolation == UID && !ownGroup(s.Account, group) {
+		if (s.Isolation == UID || g.plain()) && !ownGroup(s.Account, group) {
 			return denied(notCreated, fmt.Sprintf("--group-add %s: you aren't in that group", group), "Add groups of your own only.")
 		}
 	}

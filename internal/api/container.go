@@ -149,13 +149,15 @@ func (c *call) container() error {
 }
 
 // show answers with the container of a claim as it is now.
-func (c *call) show(claim string) error {
+func (c *call) show(claim string, warnings ...string) error {
 	models := map[string]gpu.Device{}
 	for _, d := range c.Devices() {
 		models[d.UUID] = d
 	}
 	for _, v := range c.Reconciler.Views(func(r container.Record) bool { return r.ID == claim }) {
-		return c.answer(describe(v, models))
+		shown := describe(v, models)
+		shown.Warnings = warnings
+		return c.answer(shown)
 	}
 	return &problem.Error{What: "No such container", Why: problem.Because(problem.ErrNotFound, "it was removed meanwhile")}
 }
@@ -176,7 +178,7 @@ func (c *call) create() error {
 		return err
 	}
 	c.noteCreate(want)
-	record, _, err := c.Launcher.Create(c.r.Context(), launcher.Request{
+	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
 		Account: c.owner, Roles: account.RolesOf(c.owner, c.State().Groups), Name: want.Name,
 		Interface: want.Interface, Person: true, Body: waitingShell(want, c.owner),
 	})
@@ -184,7 +186,7 @@ func (c *call) create() error {
 		return err
 	}
 	c.observe(record.ContainerID)
-	return c.show(record.ID)
+	return c.show(record.ID, warnings...)
 }
 
 func checkCreate(want apitype.CreateContainer) error {

@@ -82,6 +82,7 @@ type Container struct {
 	ClaimState  string     `json:"claim_state"`          // pending, bound, running, held, released, quarantined
 	HeldUntil   *time.Time `json:"held_until,omitempty"` // when a stopped container gives its GPUs back
 	Quarantined bool       `json:"quarantined,omitempty"`
+	Warnings    []string   `json:"warnings,omitempty"` // of its creation; in the answer to that alone
 }
 
 // GPUGrant is a device that a container holds.

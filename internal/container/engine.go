@@ -7,6 +7,7 @@ type EngineInfo struct {
 	Version       string // "20.10.24"
 	API           string // newest API version it speaks, "1.41"
 	ID            string // the engine's own identity
+	DataRoot      string // where it keeps images and containers
 	Remapped      bool   // root in a container is nobody on the host
 	RemapBase     int    // host id of container id 0, 0 when not remapped
 	RemapSize     int    // ids in the range, 0 when not remapped

@@ -143,7 +143,8 @@ func (d *daemon) wire(context.Context) error {
 	h := d.host
 	d.launcher = launcher.New(launcher.Parts{
 		Engine: announced{d.engine}, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
-		Limits: h.limits, Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries,
+		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
+		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -134,38 +133,3 @@ type accounts struct{}
 func (accounts) Lookup(uid int) (account.Account, error)            { return directory.Lookup(uid) }
 func (accounts) LookupName(name string) (account.Account, error)    { return directory.LookupName(name) }
 func (accounts) All(ctx context.Context) ([]account.Account, error) { return directory.All(ctx) }
-
-// mounter opens directories for the launcher.
-type mounter struct{ h *host }
-
-func (m mounter) Prepare(who account.Account, c container.Mount) error {
-	r := m.request(who, c)
-	if c.ContainerUID < 0 {
-		r.Idmap = nil // who it is for is known once the container is there
-	}
-	return mount.Prepare(r)
-}
-
-func (m mounter) Mount(who account.Account, c container.Mount) error {
-	return mount.Mount(m.request(who, c))
-}
-
-func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }
-
-func (m mounter) request(who account.Account, c container.Mount) mount.Request {
-	r := mount.Request{
-		Source: c.Source, Root: filepath.Clean(who.Home), Target: c.HostPath, ReadOnly: c.ReadOnly,
-		Owner: mount.Owner{UID: who.UID, GID: who.GID}, Namespaces: &m.h.namespaces,
-	}
-	for _, g := range who.Groups {
-		if g.GID != who.GID {
-			r.Owner.Groups = append(r.Owner.Groups, g.GID)
-		}
-	}
-	if info, ok := m.h.info(); ok && info.Remapped {
-		r.Idmap = &mount.Mapping{
-			ContainerUID: c.ContainerUID, ContainerGID: c.ContainerGID, HostBase: info.RemapBase, HostSize: info.RemapSize,
-		}
-	}
-	return r
-}

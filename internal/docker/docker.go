@@ -93,7 +93,7 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 		return container.EngineInfo{}, explain("ask the engine who it is", err)
 	}
 	out := container.EngineInfo{
-		Version: info.ServerVersion, API: ping.APIVersion, ID: info.ID,
+		Version: info.ServerVersion, API: ping.APIVersion, ID: info.ID, DataRoot: info.DockerRootDir,
 		CgroupDriver: info.CgroupDriver, CgroupVersion: info.CgroupVersion,
 		CPUs: quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
 		CDI: len(info.CDISpecDirs) > 0, CDISpec: hasNvidiaSpec(info.CDISpecDirs),

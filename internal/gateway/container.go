@@ -198,7 +198,11 @@ func (c *call) execCreate() error {
 			return err
 		}
 	}
-	body, err := admission.ReviewExec(data, owner, c.Isolation(), len(record.Mounts) > 0)
+	isolation := c.Isolation()
+	if record.Plain() {
+		isolation = admission.UID
+	}
+	body, err := admission.ReviewExec(data, owner, isolation, len(record.Mounts) > 0)
 	if err != nil {
 		return err
 	}

@@ -126,11 +126,12 @@ func (l *lab) Observe(_ context.Context, id string) error {
 
 type nothing struct{}
 
-func (nothing) Prepare(account.Account, container.Mount) error             { return nil }
-func (nothing) Mount(account.Account, container.Mount) error               { return nil }
-func (nothing) Unmount(string) error                                       { return nil }
-func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
-func (nothing) End(context.Context, int, string) (int, error)              { return 0, nil }
+func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
+func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (nothing) Unmount(string) error                                                { return nil }
+func (nothing) Ensure(context.Context, int, limits.Limits) (string, error)          { return "/ds01/u", nil }
+
+func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
 
 // directory knows the people, and takes the process of the test for one.
 type directory struct{ who int }
@@ -151,7 +152,7 @@ func bound() limits.Limits {
 		MaxContainers: quantity.To(3), GPUHoldAfterStop: quantity.To(time.Hour), Memory: quantity.To(quantity.ByteSize(1 << 30)),
 		MemorySwap: quantity.To(quantity.ByteSize(1 << 30)), PidsLimit: quantity.To(int64(100)), StopTimeout: quantity.To(10 * time.Second),
 		MaxCPUs: quantity.None[quantity.CPUs](), ShmSize: quantity.None[quantity.ByteSize](), UlimitNofile: quantity.None[int64](),
-		Aggregate: limits.Aggregate{CPUs: quantity.None[quantity.CPUs]()},
+		Aggregate: limits.Aggregate{CPUs: quantity.None[quantity.CPUs]()}, Mounts: []limits.MountRoot{{Path: "/home"}},
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -43,10 +42,11 @@ type Engine interface {
 
 // Mounter opens people's directories with their own rights.
 type Mounter interface {
-	// Prepare checks that who may mount m.Source and makes m.HostPath.
-	Prepare(who account.Account, m container.Mount) error
+	// Prepare checks that who may mount m.Source, which comes from the root,
+	// and makes m.HostPath.
+	Prepare(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Mount opens m.Source again and puts it at m.HostPath.
-	Mount(who account.Account, m container.Mount) error
+	Mount(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Unmount takes m.HostPath away; what isn't there is no error.
 	Unmount(hostPath string) error
 }
@@ -80,13 +80,27 @@ type Parts struct {
 
 	MountFolder string // root-owned folder below which mounts are made
 	NodeFolder  string // folder of the device nodes
+
+	// Roots returns from where a person may mount, with links followed; nil:
+	// admission.MountRoots, which follows none.
+	Roots func(account.Account, limits.Limits) []admission.MountRoot
+	// Mappable reports whether the file system of a mount can map ids; nil: all can.
+	Mappable func(account.Account, admission.MountRoot, container.Mount) (bool, error)
 }
 
 // Launcher makes and starts containers. It is safe for concurrent use.
 type Launcher struct{ Parts }
 
 // New returns a launcher of these parts.
-func New(p Parts) *Launcher { return &Launcher{p} }
+func New(p Parts) *Launcher {
+	if p.Roots == nil {
+		p.Roots = admission.MountRoots
+	}
+	if p.Mappable == nil {
+		p.Mappable = func(account.Account, admission.MountRoot, container.Mount) (bool, error) { return true, nil }
+	}
+	return &Launcher{p}
+}
 
 // A Request is one container wanted by one person.
 type Request struct {
@@ -135,16 +149,20 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
 		}
 	}
+	mounts, err := l.allowMounts(r.Account, ask.Mounts, subject)
+	if err != nil {
+		return container.Record{}, nil, err
+	}
 	image, parent, err := l.ground(ctx, r, subject.Limits)
 	if err != nil {
 		return container.Record{}, nil, err
 	}
 	wanted := r.Body.Image
 	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
-	user := effectiveUser(r, image, subject.Isolation, len(ask.Mounts) > 0)
+	user := effectiveUser(r, image, mounts.asOwner)
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
-		GPU: ask.GPU, Waits: r.Person, Mounts: l.layMounts(ask.Mounts, user),
+		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user),
 	}
 	record, devices, err := l.Ledger.Claim(ctx, order)
 	if err != nil {
@@ -158,7 +176,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
 		Libraries: libraries, NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	}
-	record, warnings, err := l.create(ctx, r, record, subject, grant)
+	record, warnings, err := l.create(ctx, r, record, mounts, subject, grant)
 	unwritten := disk.Wait()
 	if err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
@@ -226,9 +244,9 @@ func (l *Launcher) bind(ctx context.Context, record *container.Record) error {
 }
 
 // create reviews the request and sends ours in its place.
-func (l *Launcher) create(ctx context.Context, r Request, record container.Record, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
-	for _, m := range record.Mounts {
-		if err := l.Mounter.Prepare(r.Account, m); err != nil {
+func (l *Launcher) create(ctx context.Context, r Request, record container.Record, mounts mounts, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
+	for i, m := range record.Mounts {
+		if err := l.Mounter.Prepare(r.Account, mounts.roots[i], mountable(record, m)); err != nil {
 			return record, nil, refusedBeforeCall(err)
 		}
 	}
@@ -248,6 +266,9 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 		return record, nil, err
 	}
 	record.ContainerID = id
+	if w := admission.PlainWarning(record.Mounts, s); w != "" {
+		warnings = append(warnings, w)
+	}
 	return record, warnings, nil
 }
 
@@ -301,21 +322,6 @@ func missingImage(image string, err error) error {
 		What: "No such image: " + image,
 		Why:  problem.Because(problem.ErrNotFound, "it isn't on this host"),
 		Next: "Fetch it with 'docker pull " + image + "', or see 'docker images' for what is here.",
-	}
-}
-
-// layMounts returns where the mounts of a claim will lie.
-func (l *Launcher) layMounts(asks []admission.MountAsk, user containerUser) func(string) []container.Mount {
-	return func(claim string) []container.Mount {
-		mounts := make([]container.Mount, len(asks))
-		for i, m := range asks {
-			mounts[i] = container.Mount{
-				Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
-				HostPath:     filepath.Join(l.MountFolder, claim, strconv.Itoa(i)),
-				ContainerUID: user.uid, ContainerGID: user.gid,
-			}
-		}
-		return mounts
 	}
 }
 

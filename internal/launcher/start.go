@@ -113,13 +113,8 @@ func (l *Launcher) bringUp(ctx context.Context, record container.Record, owner a
 }
 
 func (l *Launcher) mountAndStart(ctx context.Context, owner account.Account, record container.Record) error {
-	for _, m := range record.Mounts {
-		if err := l.Mounter.Unmount(m.HostPath); err != nil {
-			return err
-		}
-		if err := l.Mounter.Mount(owner, m); err != nil {
-			return err
-		}
+	if err := l.mountAll(owner, record); err != nil {
+		return err
 	}
 	return l.Engine.Start(ctx, record.ContainerID)
 }

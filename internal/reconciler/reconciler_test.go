@@ -63,9 +63,9 @@ func (s *scene) wrote(action string) bool {
 
 type silent struct{}
 
-func (silent) Prepare(account.Account, container.Mount) error { return nil }
-func (silent) Mount(account.Account, container.Mount) error   { return nil }
-func (silent) Unmount(string) error                           { return nil }
+func (silent) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
+func (silent) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (silent) Unmount(string) error                                                { return nil }
 func (silent) Lookup(uid int) (account.Account, error) {
 	return account.Account{UID: uid, GID: uid, Name: "alice"}, nil
 }

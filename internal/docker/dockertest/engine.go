@@ -50,7 +50,11 @@ type Body struct {
 	HostConfig struct {
 		AutoRemove bool
 		Memory     int64
-		Mounts     []struct{ Source, Target string }
+		UsernsMode string
+		Mounts     []struct {
+			Source, Target string
+			ReadOnly       bool
+		}
 	}
 }
 
