@@ -21,6 +21,7 @@ type Record struct {
 	Mounts    []Mount   // the owner's directories inside it
 	Quota     QuotaRule // how long devices are kept
 	Waits     bool      // made by `container create`: ds01's own shell waits in it
+	Restart   Restart   // when it is started again, and how often it was
 }
 
 // A Mount is one of the owner's directories or files, made visible in the
@@ -51,6 +52,12 @@ func (r Record) Workspace() string {
 		}
 	}
 	return ""
+}
+
+// Restarting reports whether the container has ended and is to be started
+// again by ds01.
+func (r Record) Restarting() bool {
+	return !r.Restart.Due.IsZero() && (r.State == gpu.Held || r.State == gpu.Released)
 }
 
 // HalfMade reports whether a pending claim's container needs more than the

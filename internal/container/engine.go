@@ -23,6 +23,7 @@ type Image struct {
 	ID     string   // "sha256:…"
 	Names  []string // its tags and digests
 	User   string
+	Env    []string // "NAME=value"
 	Labels map[string]string
 }
 

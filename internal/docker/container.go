@@ -147,7 +147,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 	}
 	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
 	if i.Config != nil {
-		out.User, out.Labels = i.Config.User, i.Config.Labels
+		out.User, out.Env, out.Labels = i.Config.User, i.Config.Env, i.Config.Labels
 	}
 	return out, nil
 }

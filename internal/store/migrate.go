@@ -34,7 +34,10 @@ CREATE TABLE devices (
 	held     INTEGER NOT NULL,
 	PRIMARY KEY (claim, position)
 ) STRICT;
-CREATE UNIQUE INDEX one_owner ON devices (uuid) WHERE held = 1;`}
+CREATE UNIQUE INDEX one_owner ON devices (uuid) WHERE held = 1;`,
+		// JSON, container.Restart
+		`ALTER TABLE containers ADD COLUMN restart TEXT NOT NULL DEFAULT '{}'`,
+	}
 }
 
 // migrate brings the schema forward, never back.
