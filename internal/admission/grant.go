@@ -16,11 +16,13 @@ import (
 type Grant struct {
 	Labels       map[string]string // every label that ds01 writes
 	ImageLabels  map[string]string // labels baked into the image
+	ImageEnv     []string          // variables baked into the image
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes
 	Mounts       []container.Mount
 	CgroupParent string
+	Runtime      string // the engine's own default, "" for runc
 }
 
 // reviewTmpfs takes tmpfs mounts in both spellings and makes them nosuid and
@@ -122,13 +124,18 @@ func grantDevices(c *Create, _ Subject, g Grant) error {
 		}
 		h.DeviceRequests = []DeviceRequest{{Driver: "cdi", DeviceIDs: ids}}
 	case LibrariesHook:
-		// The engine writes NVIDIA_VISIBLE_DEVICES for the hook; ours would win.
-		c.Env = slices.DeleteFunc(c.Env, func(e string) bool { return e == "NVIDIA_VISIBLE_DEVICES=void" })
+		// The engine writes NVIDIA_VISIBLE_DEVICES for the hook: neither ours nor
+		// the image's may stand beside it.
+		c.Env = append(withoutVisible(c.Env), visibleDevices)
 		h.DeviceRequests = []DeviceRequest{{Driver: "nvidia", DeviceIDs: ids, Capabilities: [][]string{{"gpu", "compute", "utility"}}}}
 	default:
 		grantNodes(h, g)
 	}
 	return nil
+}
+
+func withoutVisible(env []string) []string {
+	return slices.DeleteFunc(env, func(e string) bool { return nameOf(e) == visibleDevices })
 }
 
 func grantNodes(h *HostConfig, g Grant) {

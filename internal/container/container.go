@@ -87,8 +87,9 @@ type Observed struct {
 	StartedAt  time.Time // zero: never started
 	FinishedAt time.Time // zero: never stopped
 	Labels     map[string]string
-	AutoRemove bool      // the engine removes it when it ends: docker run --rm
-	Hints      gpu.Hints // whatever in its configuration names a GPU
+	AutoRemove bool          // the engine removes it when it ends: docker run --rm
+	Restart    RestartPolicy // the engine's own; no for what ds01 made
+	Hints      gpu.Hints     // whatever in its configuration names a GPU
 }
 
 // ClaimID returns the claim the container's label names, or "". It finds a

@@ -139,13 +139,17 @@ func (d *daemon) wire(context.Context) error {
 	h := d.host
 	d.launcher = launcher.New(launcher.Parts{
 		Engine: d.engine, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
-		Limits: h.limits, Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries,
+		Limits: h.limits, Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
-		Remove:  func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
-		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
+		Remove: func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
+		Stop:   func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
+		Disarm: func(ctx context.Context, id string) error {
+			_, err := d.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
+			return err
+		},
 		Limits:  h.limitsOfUID,
 		Devices: d.inventory.Devices, Log: d.Log, Now: time.Now,
 	})

@@ -33,6 +33,8 @@ type Engine interface {
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Remove(ctx context.Context, id string, force bool) error
 	Inspect(ctx context.Context, id string) (container.Observed, error)
+	Stored(ctx context.Context, id string) (container.Observed, []byte, error)
+	Update(ctx context.Context, id string, body []byte) (warnings []string, err error)
 	Image(ctx context.Context, reference string) (container.Image, error)
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
@@ -73,6 +75,7 @@ type Parts struct {
 	Devices   func() []gpu.Device
 	Isolation func() admission.Isolation // "" while the engine was never reached
 	Libraries func() string              // admission.LibrariesNone, …
+	Runtime   func() string              // the engine's own, "" while unknown; nil: runc
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -122,12 +125,9 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 			Next: "Ask your administrators for membership, or leave --gpus away.",
 		}
 	}
-	subject := admission.Subject{Account: r.Account, Limits: l.Limits(r.Account), Isolation: l.Isolation()}
-	if subject.Isolation == "" {
-		return container.Record{}, nil, &problem.Error{
-			What: "Container " + r.Name + " not created",
-			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
-		}
+	subject, err := l.subject("Container "+r.Name+" not created", r.Account)
+	if err != nil {
+		return container.Record{}, nil, err
 	}
 	image, parent, err := l.ground(ctx, r, subject.Limits)
 	if err != nil {
@@ -138,7 +138,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	user := effectiveUser(r, image, subject.Isolation, len(ask.Mounts) > 0)
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
-		GPU: ask.GPU, Waits: r.Person, Mounts: l.layMounts(ask.Mounts, user),
+		GPU: ask.GPU, Waits: r.Person, Mounts: l.layMounts(ask.Mounts, user), Restart: ask.Restart,
 	}
 	record, devices, err := l.Ledger.Claim(ctx, order)
 	if err != nil {
@@ -148,7 +148,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	grant := admission.Grant{
-		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
+		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageEnv: image.Env, Devices: devices,
 		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	}
 	record, warnings, err := l.create(ctx, r, record, subject, grant)
@@ -165,7 +165,19 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	if err := l.bind(ctx, &record); err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
 	}
-	return record, warnings, nil
+	return record, append(warnings, ask.Notes...), nil
+}
+
+// subject is a person with what binds them now.
+func (l *Launcher) subject(what string, who account.Account) (admission.Subject, error) {
+	s := admission.Subject{Account: who, Limits: l.Limits(who), Isolation: l.Isolation()}
+	if s.Isolation == "" {
+		return s, &problem.Error{
+			What: what,
+			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
+		}
+	}
+	return s, nil
 }
 
 // ground looks up the image, if the caller may use it, and makes sure of the

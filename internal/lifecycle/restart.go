@@ -137,3 +137,13 @@ func AsksToEnd(signal string) bool {
 	}
 	return true
 }
+
+// Wished returns r for a new policy. It starts nothing; a container that waits
+// to be started goes on waiting only if the new policy would have it so.
+func Wished(r container.Restart, p container.RestartPolicy) container.Restart {
+	r.Policy = p
+	if !p.Wanted() || exhausted(r) {
+		r.Due, r.Problem = time.Time{}, ""
+	}
+	return r
+}
