@@ -103,7 +103,8 @@ func TestWhatNobodyMayHaveIsNotStarted(t *testing.T) {
 		"DeviceCgroupRules": {[]string{"c *:* rwm"}, []string{"c 120:1 rw"}, []string{"c 120:0 rw", "c 120:255 rw", "c 120:1 rw"}},
 		"DeviceRequests": {
 			[]any{map[string]any{"Count": -1, "Capabilities": [][]string{{"gpu"}}}},
-			[]any{map[string]any{"DeviceIDs": []string{"GPU-b"}}}, []any{map[string]any{"Driver": "cdi", "DeviceIDs": []string{"nvidia.com/gpu=all"}}},
+			[]any{map[string]any{"DeviceIDs": []string{"GPU-b"}}},
+			[]any{map[string]any{"Driver": "cdi", "DeviceIDs": []string{"nvidia.com/gpu=all"}}},
 		},
 		"ShmSize": {2 << 30}, "Ulimits": {nil, []any{map[string]any{"Name": "nofile", "Soft": 5000, "Hard": 5000}}, []any{map[string]any{"Name": "rtprio", "Soft": 9, "Hard": 9}}},
 		"Future": {"host", true, 1},

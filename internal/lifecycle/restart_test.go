@@ -20,7 +20,7 @@ func policy(text string) container.Restart {
 
 func TestStartAgain(t *testing.T) {
 	counted := func(r container.Restart, n int) container.Restart { r.Count = n; return r }
-	stopped := func(r container.Restart) container.Restart { return lifecycle.Halted(r) }
+	stopped := lifecycle.Halted
 	waited := func(r container.Restart, d time.Duration) container.Restart { r.Wait = d; return r }
 	const never = -1
 	for name, c := range map[string]struct {
