@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -18,6 +19,9 @@ type Ask struct {
 	GPU    *gpu.Request // nil: none
 	Mounts []MountAsk   // in the order of the request
 	Tmpfs  []MountPoint // memory-backed mounts, reviewed with the rest
+
+	Restart container.RestartPolicy // what is to happen when it ends by itself
+	Notes   []string                // what the caller should hear although nothing is refused
 }
 
 // A MountAsk is one directory or file of the host wanted in the container.
@@ -36,7 +40,11 @@ func (c *Create) Ask() (Ask, error) {
 	if err != nil {
 		return Ask{}, err
 	}
-	a := Ask{GPU: want}
+	restart, err := c.restartWish()
+	if err != nil {
+		return Ask{}, err
+	}
+	a := Ask{GPU: want, Restart: restart, Notes: c.notes(want)}
 	for _, b := range c.HostConfig.Binds {
 		m, err := parseBind(b)
 		if err != nil {
@@ -82,11 +90,16 @@ func (a Ask) checkTargets() error {
 	return nil
 }
 
-// gpuRequest reads HostConfig.DeviceRequests.
+// gpuRequest reads HostConfig.DeviceRequests, or what stands for them.
 func (c *Create) gpuRequest() (*gpu.Request, error) {
+	byRuntime, err := c.gpusByRuntime()
 	requests := c.HostConfig.DeviceRequests
-	if len(requests) == 0 {
-		return nil, nil //nolint:nilnil // no request is a good answer
+	if err != nil || len(requests) == 0 {
+		return byRuntime, err
+	}
+	if byRuntime != nil {
+		return nil, refuse(problem.ErrInvalid, notCreated, "GPUs are asked for twice: by --gpus and by --runtime=nvidia with "+visibleDevices,
+			"Keep --gpus N, and leave the others away.")
 	}
 	if len(requests) > 1 {
 		return nil, denied(notCreated, "more than one device request", "Ask once: --gpus N.")

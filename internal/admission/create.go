@@ -52,6 +52,7 @@ type HostConfig struct {
 	LogConfig         LogConfig         `json:"LogConfig,omitzero"`
 	NetworkMode       string            `json:"NetworkMode,omitzero"`
 	RestartPolicy     RestartPolicy     `json:"RestartPolicy,omitzero"`
+	Runtime           string            `json:"Runtime,omitzero"` // a way to ask for GPUs, never sent
 	AutoRemove        bool              `json:"AutoRemove,omitzero"`
 	CapDrop           []string          `json:"CapDrop,omitzero"`
 	GroupAdd          []string          `json:"GroupAdd,omitzero"`
@@ -116,7 +117,6 @@ type HostConfig struct {
 	Privileged           Unset `json:"Privileged,omitzero"`
 	PublishAllPorts      Unset `json:"PublishAllPorts,omitzero"`
 	ReadonlyPaths        Given `json:"ReadonlyPaths,omitzero"`
-	Runtime              Unset `json:"Runtime,omitzero"`
 	StorageOpt           Unset `json:"StorageOpt,omitzero"`
 	Sysctls              Unset `json:"Sysctls,omitzero"`
 	UTSMode              Unset `json:"UTSMode,omitzero"`
@@ -182,7 +182,6 @@ func (c *Create) refused() []refusal {
 		{"HostConfig.Privileged", h.Privileged, "a privileged container is root on the host"},
 		{"HostConfig.PublishAllPorts", h.PublishAllPorts, "published ports are not served; use ssh -L to reach the container"},
 		{"HostConfig.ReadonlyPaths", h.ReadonlyPaths.Unset, "it uncovers what the engine hides of the host"},
-		{"HostConfig.Runtime", h.Runtime, "the runtime is the host's to choose; ask for GPUs with --gpus"},
 		{"HostConfig.StorageOpt", h.StorageOpt, "storage is set by your limits"},
 		{"HostConfig.Sysctls", h.Sysctls, "kernel settings are the host's"},
 		{"HostConfig.UTSMode", h.UTSMode, "it shares the host's name"},
@@ -257,7 +256,8 @@ type LogConfig struct {
 	Config map[string]string `json:"Config,omitzero"`
 }
 
-// RestartPolicy is when the engine would start a container again.
+// RestartPolicy is when a container is to be started again. The engine gets
+// "no" always.
 type RestartPolicy struct {
 	Name              string `json:"Name,omitzero"`
 	MaximumRetryCount int    `json:"MaximumRetryCount,omitzero"`

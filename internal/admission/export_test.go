@@ -13,3 +13,13 @@ func Refusals() []Refusal {
 	}
 	return all
 }
+
+// UpdateRefusals returns what the review of an update refuses, for the page
+// that lists it.
+func UpdateRefusals() []Refusal {
+	var all []Refusal
+	for _, r := range new(Update).refused() {
+		all = append(all, Refusal{r.field, r.why})
+	}
+	return all
+}

@@ -15,11 +15,13 @@ import (
 type Grant struct {
 	Labels       map[string]string // every label that ds01 writes
 	ImageLabels  map[string]string // labels baked into the image
+	ImageEnv     []string          // variables baked into the image
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes
 	Mounts       []container.Mount
 	CgroupParent string
+	Runtime      string // the engine's own default, "" for runc
 }
 
 // grantMounts replaces what the client named by the root-owned paths that
@@ -73,12 +75,16 @@ func grantDevices(c *Create, _ Subject, g Grant) error {
 		// The engine adds the variable that the hook goes by, and leaves an
 		// image's own beside it. One of ours takes the place of that, so that
 		// both say the same.
-		c.Env = append(withoutGPUVariables(c.Env), "NVIDIA_VISIBLE_DEVICES="+strings.Join(ids, ","))
+		c.Env = append(withoutVisible(c.Env), visibleDevices+"="+strings.Join(ids, ","))
 		h.DeviceRequests = []DeviceRequest{{Driver: "nvidia", DeviceIDs: ids, Capabilities: [][]string{{"gpu", "compute", "utility"}}}}
 	default:
 		grantNodes(h, g)
 	}
 	return nil
+}
+
+func withoutVisible(env []string) []string {
+	return slices.DeleteFunc(env, func(e string) bool { return nameOf(e) == visibleDevices })
 }
 
 func grantNodes(h *HostConfig, g Grant) {

@@ -34,9 +34,10 @@ func does() map[admission.Op]string {
 		admission.ContainerTop:     own + " `ps_args` may hold letters, digits and `,=:-` only.",
 		admission.ContainerLogs:    own,
 		admission.ContainerStats:   own,
-		admission.ContainerStart:   "Decided: GPUs that were given back are asked for again, limits and mounts renewed, then started. A body is refused.",
+		admission.ContainerStart:   "Decided: GPUs that were given back are asked for again, limits and mounts renewed, what the engine has stored is checked (below), then started. A body is refused.",
 		admission.ContainerStop:    "Of one's own container; `t` is kept within `stop_timeout`. What it holds is in step before the answer.",
 		admission.ContainerRestart: "Decided: a stop and a start, as above.",
+		admission.ContainerUpdate:  "Decided: read strictly, reviewed, and sent as a body of ds01's own making (below); the restart policy goes to ds01's own record.",
 		admission.ContainerKill:    "Of one's own container. Passes under its full id; goes on when the client hangs up.",
 		admission.ContainerWait:    "Of one's own container. Passes; what it held is in step before the answer.",
 		admission.ContainerResize:  "Of one's own container. Passes under its full id.",
@@ -128,6 +129,8 @@ or one of these, which are refused as soon as they ask for something:
 Above a limit means a refusal that names the number, the limit and the line of
 the limits file it comes from. Zero and -1 never mean "without a limit".
 `)
+	renderUpdate(&b)
+	b.WriteString(startingPage)
 	return b.Bytes()
 }
 

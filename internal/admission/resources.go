@@ -53,12 +53,18 @@ func reviewMemory(c *Create, s Subject, _ Grant) (err error) {
 	return err
 }
 
-func reviewCPU(c *Create, s Subject, _ Grant) (err error) {
-	h := &c.HostConfig
-	limit, key := s.Limits.MaxCPUs, "max_cpus"
+// cpuLimit returns the limit of one container's processors, and its key.
+func cpuLimit(s Subject) (limit quantity.Limit[quantity.CPUs], key string) {
+	limit, key = s.Limits.MaxCPUs, "max_cpus"
 	if total := s.Limits.Aggregate.CPUs; !total.Unlimited && (limit.Unlimited || total.Value < limit.Value) {
 		limit, key = total, "aggregate.cpus" // a child's quota above its parent's is refused by the kernel
 	}
+	return limit, key
+}
+
+func reviewCPU(c *Create, s Subject, _ Grant) (err error) {
+	h := &c.HostConfig
+	limit, key := cpuLimit(s)
 	if h.NanoCPUs, err = within(s, "--cpus", key, h.NanoCPUs, limit, quantity.CPUs.String); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ type Subject struct {
 // problem.ErrDenied, problem.ErrLimit or problem.ErrInvalid.
 func Review(c Create, s Subject, g Grant) (Create, error) {
 	for _, step := range []func(*Create, Subject, Grant) error{
-		reviewRefused, reviewProcess, reviewHost, reviewMemory, reviewCPU, reviewUlimits,
+		reviewRefused, reviewProcess, reviewEnv, reviewHost, reviewMemory, reviewCPU, reviewUlimits,
 		reviewLabels, reviewStop, reviewTmpfs, grantMounts, grantDevices,
 	} {
 		if err := step(&c, s, g); err != nil {
@@ -73,7 +73,6 @@ func reviewProcess(c *Create, s Subject, g Grant) error {
 			}
 		}
 	}
-	c.Env = append(withoutGPUVariables(c.Env), "NVIDIA_VISIBLE_DEVICES=void")
 	for _, group := range c.HostConfig.GroupAdd {
 		if (s.Isolation == UID || g.plain()) && !ownGroup(s.Account, group) {
 			return denied(notCreated, fmt.Sprintf("--group-add %s: you aren't in that group", group), "Add groups of your own only.")
@@ -86,7 +85,8 @@ func ownGroup(a account.Account, group string) bool {
 	return slices.ContainsFunc(a.Groups, func(g account.Group) bool { return group == strconv.Itoa(g.GID) })
 }
 
-func reviewHost(c *Create, _ Subject, g Grant) error {
+// checkHost refuses what reaches into the host's or others' namespaces.
+func checkHost(c *Create) error {
 	h := &c.HostConfig
 	for _, f := range []struct {
 		field, value string
@@ -95,7 +95,6 @@ func reviewHost(c *Create, _ Subject, g Grant) error {
 		{"HostConfig.NetworkMode", h.NetworkMode, []string{"", "default", "bridge", "none"}},
 		{"HostConfig.IpcMode", h.IpcMode, []string{"", "private", "none"}},
 		{"HostConfig.CgroupnsMode", h.CgroupnsMode, []string{"", "private"}},
-		{"HostConfig.RestartPolicy", h.RestartPolicy.Name, []string{"", "no"}},
 		{"HostConfig.LogConfig", h.LogConfig.Type, []string{"", "json-file", "none"}},
 	} {
 		if !slices.Contains(f.allowed, f.value) {
@@ -108,7 +107,6 @@ func reviewHost(c *Create, _ Subject, g Grant) error {
 			return denied(notCreated, fmt.Sprintf("network %q is not served", name), "Leave --network and its options away.")
 		}
 	}
-	c.NetworkingConfig = NetworkingConfig{}
 	for _, o := range h.SecurityOpt {
 		if o != "no-new-privileges" && o != "no-new-privileges:true" && o != "no-new-privileges=true" {
 			return denied(notCreated, fmt.Sprintf("--security-opt %s loosens what keeps containers apart", o), "Leave it away.")
@@ -117,7 +115,16 @@ func reviewHost(c *Create, _ Subject, g Grant) error {
 	if h.OomScoreAdj < 0 {
 		return denied(notCreated, "a negative --oom-score-adj makes others pay for your memory", "Leave it away.")
 	}
-	h.RestartPolicy = RestartPolicy{Name: "no"}
+	return nil
+}
+
+func reviewHost(c *Create, _ Subject, g Grant) error {
+	if err := checkHost(c); err != nil {
+		return err
+	}
+	c.NetworkingConfig = NetworkingConfig{}
+	h := &c.HostConfig
+	h.RestartPolicy, h.Runtime = RestartPolicy{Name: "no"}, "" // ds01 starts it again; the owner's wish is in the record
 	if h.LogConfig.Config = nil; h.LogConfig.Type != "none" {
 		// A container's log never fills the disk.
 		h.LogConfig = LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}}

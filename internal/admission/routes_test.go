@@ -78,7 +78,6 @@ func TestWhatIsNoRouteIsRefused(t *testing.T) {
 		"OPTIONS":                         {"OPTIONS", "/containers/json", "", problem.ErrDenied},
 		"archive":                         {"GET", "/containers/a/archive", "path=/", problem.ErrDenied},
 		"export":                          {"GET", "/containers/a/export", "", problem.ErrDenied},
-		"update":                          {"POST", "/containers/a/update", "", problem.ErrDenied},
 		"rename":                          {"POST", "/containers/a/rename", "name=b", problem.ErrDenied},
 		"commit":                          {"POST", "/commit", "container=a", problem.ErrDenied},
 		"build":                           {"POST", "/build", "", problem.ErrDenied},

@@ -20,6 +20,7 @@ const (
 	ContainerStart   Op = "container start"
 	ContainerStop    Op = "container stop"
 	ContainerRestart Op = "container restart"
+	ContainerUpdate  Op = "container update"
 	ContainerKill    Op = "container kill"
 	ContainerWait    Op = "container wait"
 	ContainerResize  Op = "container resize"
@@ -89,6 +90,7 @@ func Routes() []Route {
 		{"POST", "/containers/{id}/start", ContainerStart, Decided, Owner, []string{"detachKeys"}, false, ""},
 		{"POST", "/containers/{id}/stop", ContainerStop, Decided, Owner, []string{"t", "signal"}, false, ""},
 		{"POST", "/containers/{id}/restart", ContainerRestart, Decided, Owner, []string{"t", "signal"}, false, ""},
+		{"POST", "/containers/{id}/update", ContainerUpdate, Decided, Owner, nil, true, ""},
 		{"POST", "/containers/{id}/kill", ContainerKill, Passes, Owner, []string{"signal"}, false, ""},
 		{"POST", "/containers/{id}/wait", ContainerWait, Passes, Owner, []string{"condition"}, false, ""},
 		{"POST", "/containers/{id}/resize", ContainerResize, Passes, Owner, []string{"h", "w"}, false, ""},
@@ -122,7 +124,6 @@ func refused() []Route {
 		{"POST", "/containers/{id}/pause", unserved},
 		{"POST", "/containers/{id}/unpause", unserved},
 		{"POST", "/containers/{id}/rename", unserved},
-		{"POST", "/containers/{id}/update", unserved},
 		{"POST", "/containers/prune", unserved},
 		{"POST", "/commit", unserved},
 		{"GET", "/containers/{id}/attach/ws", "attach over HTTP is served, and no client needs a websocket"},

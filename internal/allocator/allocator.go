@@ -84,6 +84,7 @@ type Order struct {
 	Interface string
 	GPU       *gpu.Request // nil: none
 	Waits     bool
+	Restart   container.RestartPolicy
 	Mounts    func(claim string) []container.Mount // the mounts of the claim with this id; nil: none
 }
 
@@ -114,7 +115,7 @@ func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu
 			Devices: grants(devices), CreatedAt: a.now().UTC(),
 		},
 		Login: o.Account.Name, Image: o.Image, Interface: o.Interface, Waits: o.Waits,
-		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)},
+		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)}, Restart: container.Restart{Policy: o.Restart},
 	}
 	if o.Mounts != nil {
 		r.Mounts = o.Mounts(r.ID)

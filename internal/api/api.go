@@ -137,6 +137,7 @@ func Routes() []Route {
 		{"GET", "/v1/containers/{name}", Users, (*call).container},
 		{"POST", "/v1/containers/{name}/start", Users, (*call).start},
 		{"POST", "/v1/containers/{name}/stop", Users, (*call).stop},
+		{"POST", "/v1/containers/{name}/update", Users, (*call).update},
 		{"DELETE", "/v1/containers/{name}", Users, (*call).remove},
 		{"POST", "/v1/containers/{name}/adopt", Admins, (*call).adopt},
 		{"GET", "/v1/stats", Users, (*call).stats},

@@ -61,7 +61,10 @@ func describe(v reconciler.View, devices map[string]gpu.Device) apitype.Containe
 		StartedAt: moment(o.StartedAt), FinishedAt: moment(o.FinishedAt), Interface: r.Interface, Workspace: r.Workspace(),
 		GPUs: []apitype.GPUGrant{}, ClaimState: string(r.State), HeldUntil: moment(r.HeldUntil),
 	}
+	describeRestart(&out, r)
 	switch {
+	case r.Restarting() && !o.Running():
+		out.State = apitype.StateRestarting
 	case r.ContainerID == "":
 		out.State = apitype.StatePending
 	case out.State == "":
@@ -199,6 +202,9 @@ func checkCreate(want apitype.CreateContainer) error {
 	if want.Image == "" {
 		return refuse("no image is named, and this host has no default image", "Name one with --image; 'docker images' shows what is here.")
 	}
+	if _, err := restartPolicy(want.Restart); err != nil {
+		return err
+	}
 	if want.GPUs < 0 || want.GPUs > 1024 {
 		return refuse(fmt.Sprintf("%d GPUs can't be granted", want.GPUs), "Ask for --gpus 1, or --cpu-only.")
 	}
@@ -223,6 +229,9 @@ func waitingShell(want apitype.CreateContainer, owner account.Account) admission
 		Cmd:        admission.Words{}, Tty: true, OpenStdin: true,
 		Env:        []string{"HOME=/home/" + owner.Name, "USER=" + owner.Name},
 		HostConfig: admission.HostConfig{Init: &init},
+	}
+	if p, err := restartPolicy(want.Restart); err == nil { // checked by now
+		body.HostConfig.RestartPolicy = admission.RestartPolicy{Name: p.Name, MaximumRetryCount: p.MaxRetries}
 	}
 	if want.Workspace != "" {
 		body.WorkingDir = "/workspace"
@@ -262,7 +271,11 @@ func (c *call) start() error {
 	if err != nil {
 		return err
 	}
-	if err := c.Launcher.Start(c.r.Context(), record.ID); err != nil {
+	start := c.Launcher.Start
+	if c.roles.Admin {
+		start = c.Launcher.StartAsIs
+	}
+	if err := start(c.r.Context(), record.ID); err != nil {
 		return err
 	}
 	c.observe(record.ContainerID)
@@ -289,6 +302,9 @@ func (c *call) stop() error {
 			timeout = limit.Value
 		}
 	}
+	if err := c.Launcher.Halt(c.r.Context(), record.ID); err != nil {
+		return err
+	}
 	if err := c.Engine.Stop(context.WithoutCancel(c.r.Context()), record.ContainerID, timeout); err != nil {
 		return err
 	}
@@ -302,6 +318,11 @@ func (c *call) remove() error {
 		return err
 	}
 	force := c.r.URL.Query().Get("force") == "true"
+	if force {
+		if err := c.Launcher.Halt(c.r.Context(), record.ID); err != nil {
+			return err
+		}
+	}
 	err = c.Engine.Remove(context.WithoutCancel(c.r.Context()), record.ContainerID, force)
 	if err != nil && record.State == gpu.Running && !force {
 		return &problem.Error{

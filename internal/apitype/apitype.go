@@ -13,6 +13,7 @@
 //	GET    /v1/containers/{name}             Container
 //	POST   /v1/containers/{name}/start       → Container
 //	POST   /v1/containers/{name}/stop        StopContainer → Container
+//	POST   /v1/containers/{name}/update      UpdateContainer → Container
 //	DELETE /v1/containers/{name}[?force=true] → 204
 //	POST   /v1/containers/{name}/adopt       Adopt → Container, admins
 //	GET    /v1/stats[?all_users=true]        []Stats          running containers
@@ -61,6 +62,8 @@ const (
 	StateExited  = "exited"
 	StateDead    = "dead"
 	StatePending = "pending" // claimed, the engine hasn't confirmed it
+
+	StateRestarting = "restarting" // it has ended, and ds01 will start it again
 )
 
 // Container is one container as its owner sees it.
@@ -83,6 +86,11 @@ type Container struct {
 	HeldUntil   *time.Time `json:"held_until,omitempty"` // when a stopped container gives its GPUs back
 	Quarantined bool       `json:"quarantined,omitempty"`
 	Warnings    []string   `json:"warnings,omitempty"` // of its creation; in the answer to that alone
+
+	RestartPolicy  string     `json:"restart_policy"`            // no, always, unless-stopped, on-failure or on-failure:N
+	RestartCount   int        `json:"restart_count"`             // starts by ds01 since somebody started it
+	RestartAt      *time.Time `json:"restart_at,omitempty"`      // when it is started next
+	RestartProblem string     `json:"restart_problem,omitempty"` // what kept it from starting when that was due
 }
 
 // GPUGrant is a device that a container holds.
@@ -103,6 +111,16 @@ type CreateContainer struct {
 	Data      string `json:"data,omitempty"`      // host directory for /data
 	Models    string `json:"models,omitempty"`    // host directory for /models
 	Interface string `json:"interface,omitempty"` // "orchestration" or "atomic" (default)
+	Restart   string `json:"restart,omitempty"`   // restart policy; "": no
+}
+
+// UpdateContainer changes a container within its owner's limits. What is zero
+// stays as it is.
+type UpdateContainer struct {
+	MemoryBytes int64  `json:"memory_bytes,omitempty"`
+	NanoCPUs    int64  `json:"nano_cpus,omitempty"` // billionths of a CPU
+	Pids        int64  `json:"pids,omitempty"`
+	Restart     string `json:"restart,omitempty"`
 }
 
 // StopContainer carries an optional grace period.

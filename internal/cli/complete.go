@@ -53,6 +53,7 @@ func (a *app) completeContainers(most int, passes func(apitype.Container) bool) 
 
 func anyState(apitype.Container) bool  { return true }
 func running(c apitype.Container) bool { return c.State == apitype.StateRunning }
+func live(c apitype.Container) bool    { return running(c) || c.State == apitype.StateRestarting }
 func stopped(c apitype.Container) bool { return !running(c) }
 
 // completeUsers completes login names, which the daemon tells admins.

@@ -89,6 +89,11 @@ func writeContainers(w io.Writer, containers []apitype.Container, now time.Time,
 		t.add(row...)
 	}
 	t.write(w)
+	for _, c := range containers {
+		if c.RestartProblem != "" {
+			fmt.Fprintf(w, "%s is to be started again, and can't yet: %s. Next try: %s.\n", c.Name, c.RestartProblem, ahead(c.RestartAt, now))
+		}
+	}
 }
 
 func orNone(text string) string {

@@ -27,6 +27,7 @@ type requestFlags struct {
 	workspace string
 	data      string
 	models    string
+	restart   string
 }
 
 func (f *requestFlags) register(set *pflag.FlagSet) {
@@ -37,6 +38,7 @@ func (f *requestFlags) register(set *pflag.FlagSet) {
 	set.StringVarP(&f.workspace, "workspace", "w", "", "`DIR` that is /workspace (default ~/workspace/NAME, made if missing)")
 	set.StringVarP(&f.data, "data", "d", "", "`DIR` that is /data")
 	set.StringVar(&f.models, "models", "", "`DIR` that is /models")
+	set.StringVar(&f.restart, "restart", "", restartUsage+" (default no)")
 }
 
 // wanted returns how many GPUs the flags ask for.
@@ -56,7 +58,7 @@ func (f *requestFlags) check(args []string) error {
 	case len(args) > 1 && f.image != "":
 		return usage("two images are given", args[1]+" and --image "+f.image, "Leave one of them out.")
 	}
-	return nil
+	return checkRestart(f.restart)
 }
 
 // request makes of flags, arguments and, if need be, answers what the API is
@@ -65,7 +67,7 @@ func (a *app) request(ctx context.Context, c *client.Client, f *requestFlags, ar
 	if err := f.check(args); err != nil {
 		return r, "", err
 	}
-	r.Image, r.GPUs = f.image, f.wanted()
+	r.Image, r.GPUs, r.Restart = f.image, f.wanted(), f.restart
 	if len(args) > 1 {
 		r.Image = args[1]
 	}

@@ -58,7 +58,7 @@ func TestEveryCommandHasHelpWithExamplesAndExitCodes(t *testing.T) {
 // stands in neither list and fails until it is decided.
 func TestEveryCommandThatPrintsDataHasJSON(t *testing.T) {
 	data := []string{
-		"audit show", "audit verify", "container create", "container deploy", "container list", "container stats", "gpu list", "user limits",
+		"audit show", "audit verify", "container create", "container deploy", "container list", "container stats", "container update", "gpu list", "user limits",
 		"limits diff", "dashboard", "doctor", "version",
 	}
 	plain := []string{

@@ -34,6 +34,7 @@ func links() []link {
 		{"container-start", "container start"},
 		{"container-stats", "container stats"},
 		{"container-stop", "container stop"},
+		{"container-update", "container update"},
 		{"dashboard", "dashboard"},
 		{"gpu", "gpu"},
 		{"gpu-list", "gpu list"},

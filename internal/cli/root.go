@@ -28,7 +28,7 @@ func (a *app) root() *cobra.Command {
 func (a *app) commands() []*cobra.Command {
 	container := noun("container", "Your containers",
 		a.containerDeploy(), a.containerCreate(), a.containerOpen(), a.containerRun(), a.containerExec(),
-		a.containerStart(), a.containerStop(), a.containerLogs(), a.containerList(), a.containerStats(),
+		a.containerStart(), a.containerStop(), a.containerUpdate(), a.containerLogs(), a.containerList(), a.containerStats(),
 		a.containerRemove(), a.containerRetire(), a.containerAdopt())
 	container.PersistentFlags().StringVar(&a.user, "user", "", "act for the person called `NAME` (admins; audited)")
 	completeFlag(container, "user", a.completeUsers)

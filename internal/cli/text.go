@@ -93,7 +93,7 @@ func state(c apitype.Container) string {
 	switch {
 	case c.Quarantined:
 		return "quarantined"
-	case c.State == apitype.StateExited:
+	case c.State == apitype.StateExited, c.State == apitype.StateRestarting:
 		return fmt.Sprintf("%s (%d)", c.State, c.ExitCode)
 	default:
 		return c.State

@@ -152,6 +152,10 @@ func TestRoutesAreWhatTheAPISays(t *testing.T) {
 			_, err := c.As("bob").Containers(ctx, false)
 			return err
 		},
+		"POST /v1/containers/web/update?user=bob": func(ctx context.Context, c *client.Client) error {
+			_, err := c.As("bob").Update(ctx, "web", apitype.UpdateContainer{Pids: 1})
+			return err
+		},
 		"POST /v1/containers/web/stop?user=bob": func(ctx context.Context, c *client.Client) error {
 			_, err := c.As("bob").Stop(ctx, "web", &grace)
 			return err

@@ -66,6 +66,12 @@ func (c *Client) Stop(ctx context.Context, name string, graceSeconds *int) (apit
 	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/stop", nil, body)
 }
 
+// Update changes what a container may use, and its restart policy. What is
+// zero in r stays as it is.
+func (c *Client) Update(ctx context.Context, name string, r apitype.UpdateContainer) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/update", nil, r)
+}
+
 // Remove deletes a container and gives its GPUs back. A running one is a
 // conflict unless force is set.
 func (c *Client) Remove(ctx context.Context, name string, force bool) error {

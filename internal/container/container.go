@@ -21,6 +21,7 @@ type Record struct {
 	Mounts    []Mount   // the owner's directories inside it
 	Quota     QuotaRule // how long devices are kept
 	Waits     bool      // made by `container create`: ds01's own shell waits in it
+	Restart   Restart   // when it is started again, and how often it was
 }
 
 // A Mount is one of the owner's directories or files, made visible in the
@@ -66,6 +67,12 @@ func (r Record) Plain() bool {
 	return slices.ContainsFunc(r.Mounts, func(m Mount) bool { return m.Plain })
 }
 
+// Restarting reports whether the container has ended and is to be started
+// again by ds01.
+func (r Record) Restarting() bool {
+	return !r.Restart.Due.IsZero() && (r.State == gpu.Held || r.State == gpu.Released)
+}
+
 // HalfMade reports whether a pending claim's container needs more than the
 // engine's create call: files of its owner's, or the numbers of its user. One
 // that is found again after a crash can't be told from a whole one.
@@ -93,8 +100,9 @@ type Observed struct {
 	StartedAt  time.Time // zero: never started
 	FinishedAt time.Time // zero: never stopped
 	Labels     map[string]string
-	AutoRemove bool      // the engine removes it when it ends: docker run --rm
-	Hints      gpu.Hints // whatever in its configuration names a GPU
+	AutoRemove bool          // the engine removes it when it ends: docker run --rm
+	Restart    RestartPolicy // the engine's own; no for what ds01 made
+	Hints      gpu.Hints     // whatever in its configuration names a GPU
 }
 
 // ClaimID returns the claim the container's label names, or "". It finds a

@@ -13,6 +13,7 @@ type EngineInfo struct {
 	RemapSize     int    // ids in the range, 0 when not remapped
 	CgroupDriver  string // "cgroupfs" or "systemd"
 	CgroupVersion string // "1" or "2"
+	Runtime       string // what runs containers that ask for no runtime
 	CPUs          quantity.CPUs
 	Memory        quantity.ByteSize
 	CDI           bool // it can inject CDI devices
@@ -25,6 +26,7 @@ type Image struct {
 	ID     string   // "sha256:…"
 	Names  []string // its tags and digests
 	User   string
+	Env    []string // "NAME=value"
 	Labels map[string]string
 }
 

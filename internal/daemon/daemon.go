@@ -144,13 +144,17 @@ func (d *daemon) wire(context.Context) error {
 	d.launcher = launcher.New(launcher.Parts{
 		Engine: announced{d.engine}, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
-		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries,
+		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
-		Remove:  func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
-		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
+		Remove: func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
+		Stop:   func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
+		Disarm: func(ctx context.Context, id string) error {
+			_, err := d.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
+			return err
+		},
 		Limits:  h.limitsOfUID,
 		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})

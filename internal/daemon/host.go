@@ -75,6 +75,11 @@ func (h *host) apiVersion() string {
 	return info.API
 }
 
+func (h *host) runtime() string {
+	info, _ := h.info()
+	return info.Runtime
+}
+
 func (h *host) isolation() admission.Isolation {
 	switch info, ok := h.info(); {
 	case !ok:

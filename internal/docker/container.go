@@ -58,6 +58,19 @@ func (e *Engine) Inspect(ctx context.Context, id string) (container.Observed, er
 	if err != nil {
 		return container.Observed{}, explain("inspect container "+short(id), err)
 	}
+	return observe(c), nil
+}
+
+// Stored returns one container as Inspect does, and the engine's whole answer.
+func (e *Engine) Stored(ctx context.Context, id string) (container.Observed, []byte, error) {
+	c, raw, err := e.api.ContainerInspectWithRaw(ctx, id, false)
+	if err != nil {
+		return container.Observed{}, nil, explain("inspect container "+short(id), err)
+	}
+	return observe(c), raw, nil
+}
+
+func observe(c dcontainer.InspectResponse) container.Observed {
 	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, CreatedAt: parseTime(c.Created)}
 	if s := c.State; s != nil {
 		o.State, o.ExitCode = s.Status, s.ExitCode
@@ -66,9 +79,12 @@ func (e *Engine) Inspect(ctx context.Context, id string) (container.Observed, er
 	if c.Config != nil {
 		o.Image, o.Labels = c.Config.Image, c.Config.Labels
 	}
-	o.AutoRemove = c.HostConfig != nil && c.HostConfig.AutoRemove
+	if h := c.HostConfig; h != nil {
+		o.AutoRemove = h.AutoRemove
+		o.Restart = container.RestartPolicy{Name: string(h.RestartPolicy.Name), MaxRetries: h.RestartPolicy.MaximumRetryCount}
+	}
 	o.Hints = hints(c)
-	return o, nil
+	return o
 }
 
 func parseTime(s string) time.Time {
@@ -147,7 +163,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 	}
 	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
 	if i.Config != nil {
-		out.User, out.Labels = i.Config.User, i.Config.Labels
+		out.User, out.Env, out.Labels = i.Config.User, i.Config.Env, i.Config.Labels
 	}
 	return out, nil
 }

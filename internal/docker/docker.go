@@ -95,7 +95,8 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 	out := container.EngineInfo{
 		Version: info.ServerVersion, API: ping.APIVersion, ID: info.ID, DataRoot: info.DockerRootDir,
 		CgroupDriver: info.CgroupDriver, CgroupVersion: info.CgroupVersion,
-		CPUs: quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
+		Runtime: info.DefaultRuntime,
+		CPUs:    quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
 		CDI: len(info.CDISpecDirs) > 0, CDISpec: hasNvidiaSpec(info.CDISpecDirs),
 	}
 	_, hookErr := exec.LookPath("nvidia-container-runtime-hook")
@@ -161,39 +162,52 @@ func (e *Engine) apiVersion(ctx context.Context) (string, error) {
 // kind problem.ErrInvalid, ErrDenied, ErrNotFound or ErrConflict means that
 // there is no container.
 func (e *Engine) Create(ctx context.Context, name, platform string, body []byte) (id string, warnings []string, err error) {
-	version, err := e.apiVersion(ctx)
-	if err != nil {
-		return "", nil, err
-	}
 	query := url.Values{"name": {name}}
 	if platform != "" {
 		query.Set("platform", platform)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "/v"+version+"/containers/create?"+query.Encode(), bytes.NewReader(body))
-	if err != nil {
-		return "", nil, fmt.Errorf("create container: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := e.RoundTrip(req)
-	if err != nil {
-		return "", nil, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was read; nothing is lost
-	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return "", nil, explain("read the engine's answer", err)
-	}
-	if resp.StatusCode != http.StatusCreated {
-		return "", nil, Refusal("the engine refused the container", resp.StatusCode, data)
 	}
 	var answer struct {
 		ID       string `json:"Id"`
 		Warnings []string
 	}
-	if err := json.Unmarshal(data, &answer); err != nil {
-		return "", nil, fmt.Errorf("read the engine's answer: %w", err)
+	err = e.post(ctx, "the engine refused the container", "/containers/create?"+query.Encode(), body, &answer)
+	return answer.ID, answer.Warnings, err
+}
+
+// Update sends the body of an update that ds01 wrote.
+func (e *Engine) Update(ctx context.Context, id string, body []byte) (warnings []string, err error) {
+	var answer struct{ Warnings []string }
+	err = e.post(ctx, "the engine refused the update", "/containers/"+url.PathEscape(id)+"/update", body, &answer)
+	return answer.Warnings, err
+}
+
+// post sends a JSON body to a path without version, and decodes the answer.
+func (e *Engine) post(ctx context.Context, refused, path string, body []byte, answer any) error {
+	version, err := e.apiVersion(ctx)
+	if err != nil {
+		return err
 	}
-	return answer.ID, answer.Warnings, nil
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "/v"+version+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("ask the engine: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := e.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read; nothing is lost
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return explain("read the engine's answer", err)
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return Refusal(refused, resp.StatusCode, data)
+	}
+	if err := json.Unmarshal(data, answer); err != nil {
+		return fmt.Errorf("read the engine's answer: %w", err)
+	}
+	return nil
 }
 
 // Refusal turns an answer of the engine into an error of the kind that its

@@ -122,7 +122,7 @@ func TestEveryCommandHasAStory(t *testing.T) {
 		all.Write(data)
 	}
 	for _, command := range []string{
-		"container deploy", "container create", "container open", "container run", "container exec", "container start", "container stop", "container logs",
+		"container deploy", "container create", "container open", "container run", "container exec", "container start", "container stop", "container update", "container logs",
 		"container list", "container stats", "container remove", "container retire", "container adopt", "gpu list", "gpu sim set", "user limits",
 		"limits check", "limits diff", "limits show", "audit show", "audit verify", "dashboard", "doctor", "version",
 	} {

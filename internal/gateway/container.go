@@ -72,7 +72,11 @@ func (c *call) start() error {
 	if n, _ := io.Copy(io.Discard, io.LimitReader(c.r.Body, 8)); n > 2 {
 		return &problem.Error{What: "Container not started", Why: problem.Because(problem.ErrInvalid, "a start takes no configuration"), Next: "Give options when the container is created."}
 	}
-	if err := c.Launcher.Start(c.r.Context(), record.ID); err != nil {
+	start := c.Launcher.Start
+	if c.roles.Admin {
+		start = c.Launcher.StartAsIs
+	}
+	if err := start(c.r.Context(), record.ID); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)
@@ -84,7 +88,7 @@ func (c *call) stop() error {
 	if _, err := c.stopTimeout(); err != nil {
 		return err
 	}
-	return c.change()
+	return c.end()
 }
 
 func (c *call) restart() error {

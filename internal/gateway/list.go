@@ -294,6 +294,7 @@ func (c *call) inspect() error {
 	for i := range doc.HostConfig.Mounts {
 		doc.HostConfig.Mounts[i].Source = ownerPath(record, doc.HostConfig.Mounts[i].Source)
 	}
+	doc.showRestart(record)
 	out, err := jsonv2.Marshal(doc)
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
@@ -311,10 +312,13 @@ type inspection struct {
 		Rest  jsontext.Value `json:",embed"`
 	} `json:"Config"`
 	HostConfig struct {
-		Mounts []hostMount    `json:"Mounts,omitempty"`
-		Rest   jsontext.Value `json:",embed"`
+		Mounts        []hostMount    `json:"Mounts,omitempty"`
+		RestartPolicy restartPolicy  `json:"RestartPolicy"`
+		Rest          jsontext.Value `json:",embed"`
 	} `json:"HostConfig"`
-	Rest jsontext.Value `json:",embed"`
+	RestartCount int            `json:"RestartCount"`
+	State        inspectedState `json:"State"`
+	Rest         jsontext.Value `json:",embed"`
 }
 
 type hostMount struct {

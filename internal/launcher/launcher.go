@@ -34,6 +34,8 @@ type Engine interface {
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Remove(ctx context.Context, id string, force bool) error
 	Inspect(ctx context.Context, id string) (container.Observed, error)
+	Stored(ctx context.Context, id string) (container.Observed, []byte, error)
+	Update(ctx context.Context, id string, body []byte) (warnings []string, err error)
 	Image(ctx context.Context, reference string) (container.Image, error)
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
@@ -75,6 +77,7 @@ type Parts struct {
 	Devices   func() []gpu.Device
 	Isolation func() admission.Isolation // "" while the engine was never reached
 	Libraries func() (string, error)     // admission.LibrariesNone, …; an error keeps GPUs from being granted
+	Runtime   func() string              // the engine's own, "" while unknown; nil: runc
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -142,12 +145,9 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	if err != nil && ask.GPU != nil {
 		return container.Record{}, nil, err
 	}
-	subject := admission.Subject{Account: r.Account, Limits: l.Limits(r.Account), Isolation: l.Isolation()}
-	if subject.Isolation == "" {
-		return container.Record{}, nil, &problem.Error{
-			What: "Container " + r.Name + " not created",
-			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
-		}
+	subject, err := l.subject("Container "+r.Name+" not created", r.Account)
+	if err != nil {
+		return container.Record{}, nil, err
 	}
 	mounts, err := l.allowMounts(r.Account, ask.Mounts, subject)
 	if err != nil {
@@ -162,7 +162,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	user := effectiveUser(r, image, mounts.asOwner)
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
-		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user),
+		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user), Restart: ask.Restart,
 	}
 	record, devices, err := l.Ledger.Claim(ctx, order)
 	if err != nil {
@@ -173,7 +173,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	grant := admission.Grant{
-		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
+		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageEnv: image.Env, Devices: devices,
 		Libraries: libraries, NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	}
 	record, warnings, err := l.create(ctx, r, record, mounts, subject, grant)
@@ -190,7 +190,19 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	if err := l.bind(ctx, &record); err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
 	}
-	return record, warnings, nil
+	return record, append(warnings, ask.Notes...), nil
+}
+
+// subject is a person with what binds them now.
+func (l *Launcher) subject(what string, who account.Account) (admission.Subject, error) {
+	s := admission.Subject{Account: who, Limits: l.Limits(who), Isolation: l.Isolation()}
+	if s.Isolation == "" {
+		return s, &problem.Error{
+			What: what,
+			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
+		}
+	}
+	return s, nil
 }
 
 // ground looks up the image, if the caller may use it, and makes sure of the

@@ -79,11 +79,11 @@ func (m mounts) lay(folder string, user containerUser) func(claim string) []cont
 
 // mountAll opens the mounts of a container again and puts them in their
 // places, if its owner may still have them.
-func (l *Launcher) mountAll(owner account.Account, record container.Record) error {
+func (l *Launcher) mountAll(s admission.Subject, record container.Record) error {
 	if len(record.Mounts) == 0 {
 		return nil
 	}
-	bound := l.Limits(owner)
+	owner, bound := s.Account, s.Limits
 	allowed := l.Roots(owner, bound)
 	for _, m := range record.Mounts {
 		if err := admission.CheckGroups(record.Name, m.Groups, owner); err != nil {

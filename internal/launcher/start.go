@@ -5,26 +5,45 @@ import (
 	"errors"
 	"time"
 
-	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/lifecycle"
-	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
 )
 
 // Start starts a container: it asks for devices that were given back, renews
-// the owner's limits, opens their directories again, and only then lets the
-// engine start it. Starting one that runs does nothing.
+// the owner's limits, checks what the engine has stored, opens their directories
+// again, and only then lets the engine start it. Starting one that runs does
+// nothing.
 func (l *Launcher) Start(ctx context.Context, claim string) error {
+	return l.startLocked(ctx, claim, byOwner)
+}
+
+// StartAsIs starts a container for an administrator: one that was made past
+// ds01 and adopted is started whatever it reaches.
+func (l *Launcher) StartAsIs(ctx context.Context, claim string) error {
+	return l.startLocked(ctx, claim, byAdmin)
+}
+
+// A cause is who or what a start is for.
+type cause int
+
+const (
+	byOwner cause = iota
+	byAdmin
+	byPolicy // the container's own restart policy
+)
+
+func (l *Launcher) startLocked(ctx context.Context, claim string, why cause) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	defer l.Ledger.Lock(claim)()
-	return l.start(ctx, claim)
+	return l.start(ctx, claim, why)
 }
 
 // Restart stops a container and starts it again. A negative timeout leaves
-// the grace period to the container.
+// the grace period to the container. One that may not be started is not
+// stopped either.
 func (l *Launcher) Restart(ctx context.Context, claim string, timeout time.Duration) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
@@ -33,10 +52,14 @@ func (l *Launcher) Restart(ctx context.Context, claim string, timeout time.Durat
 	if err != nil {
 		return err
 	}
+	f, err := l.footing(ctx, record, byOwner)
+	if err != nil {
+		return err
+	}
 	if err := l.Engine.Stop(ctx, record.ContainerID, timeout); err != nil {
 		return err
 	}
-	return l.start(ctx, claim)
+	return l.bringUpOrRemove(ctx, record, f, byOwner)
 }
 
 func (l *Launcher) existing(claim string) (container.Record, error) {
@@ -53,7 +76,7 @@ func (l *Launcher) existing(claim string) (container.Record, error) {
 	return record, nil
 }
 
-func (l *Launcher) start(ctx context.Context, claim string) error {
+func (l *Launcher) start(ctx context.Context, claim string, why cause) error {
 	record, err := l.existing(claim)
 	if err != nil {
 		return err
@@ -64,10 +87,16 @@ func (l *Launcher) start(ctx context.Context, claim string) error {
 			return err
 		}
 	}
-	owner, bound, err := l.footing(ctx, record.UID)
-	if err == nil {
-		err = l.bringUp(ctx, record, owner, bound)
+	f, err := l.footing(ctx, record, why)
+	if err != nil {
+		l.autoRemove(ctx, record.ContainerID)
+		return err
 	}
+	return l.bringUpOrRemove(ctx, record, f, why)
+}
+
+func (l *Launcher) bringUpOrRemove(ctx context.Context, record container.Record, f footing, why cause) error {
+	err := l.bringUp(ctx, record, f, why)
 	if err != nil {
 		l.autoRemove(ctx, record.ContainerID)
 	}
@@ -86,34 +115,31 @@ func (l *Launcher) autoRemove(ctx context.Context, id string) {
 	}
 }
 
-// footing looks the owner up as they are now, and renews their group.
-func (l *Launcher) footing(ctx context.Context, uid int) (owner account.Account, bound limits.Limits, err error) {
-	if owner, err = l.Accounts.Lookup(uid); err != nil {
-		return owner, bound, err
-	}
-	bound = l.Limits(owner)
-	_, err = l.Cgroups.Ensure(ctx, uid, bound)
-	return owner, bound, err
-}
-
 // bringUp makes everything ready and starts the container.
-func (l *Launcher) bringUp(ctx context.Context, record container.Record, owner account.Account, bound limits.Limits) error {
+func (l *Launcher) bringUp(ctx context.Context, record container.Record, f footing, why cause) error {
 	if record.State == gpu.Released && len(record.Devices) > 0 {
 		if err := l.Ledger.Sighted(); err != nil {
 			return err
 		}
 	}
-	if err := l.Ledger.Acquire(ctx, record.ID, bound); err != nil {
+	if err := l.Ledger.Acquire(ctx, record.ID, f.subject.Limits); err != nil {
 		return err
 	}
-	if err := l.mountAndStart(ctx, owner, record); err != nil {
+	err := l.beginAnew(ctx, record, why)
+	if err == nil {
+		err = l.mountAndStart(ctx, record, f)
+	}
+	if err != nil {
 		return l.notStarted(ctx, record, err)
 	}
 	return nil
 }
 
-func (l *Launcher) mountAndStart(ctx context.Context, owner account.Account, record container.Record) error {
-	if err := l.mountAll(owner, record); err != nil {
+func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f footing) error {
+	if err := l.bringWithin(ctx, record, f.excess); err != nil {
+		return err
+	}
+	if err := l.mountAll(f.subject, record); err != nil {
 		return err
 	}
 	return l.Engine.Start(ctx, record.ContainerID)
@@ -131,7 +157,7 @@ func (l *Launcher) notStarted(ctx context.Context, record container.Record, err 
 		return err
 	}
 	back := func(c *container.Record) {
-		c.State, c.HeldUntil = record.State, record.HeldUntil
+		c.State, c.HeldUntil, c.Restart = record.State, record.HeldUntil, record.Restart
 		if record.State == gpu.Running { // nobody has seen its end yet
 			c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(now.FinishedAt, c.Quota)
 		}

@@ -168,8 +168,10 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	if err := r.Launcher.Cleanup(ctx, record); err != nil {
 		return err
 	}
+	defer r.wake()
 	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 		c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(o.FinishedAt, c.Quota)
+		r.ended(ctx, c, o)
 	})
 }
 

@@ -65,6 +65,12 @@ func (r *Reconciler) Adopt(ctx context.Context, id string, record container.Reco
 	if !ok {
 		return container.Record{}, fmt.Errorf("container %s is not in quarantine: %w", id, problem.ErrNotFound)
 	}
+	if o.Restart.Wanted() { // from now on ds01 follows it
+		if err := r.Disarm(ctx, id); err != nil {
+			return container.Record{}, err
+		}
+		record.Restart.Policy = o.Restart
+	}
 	uuids := o.Hints.Reaches(r.Devices())
 	record.ContainerID, record.Image, record.State = o.ID, o.Image, gpu.Held
 	if o.Running() {

@@ -34,6 +34,7 @@ type Parts struct {
 	Engine    Engine
 	Stop      func(ctx context.Context, id string) error // ends a container that runs on a device it lost
 	Remove    func(ctx context.Context, id string) error // removes one that was only half made
+	Disarm    func(ctx context.Context, id string) error // takes the engine's restart policy from an adopted one
 	Connected func(ctx context.Context) error            // called each time the engine begins to tell
 	Ledger    *allocator.Allocator
 	Launcher  *launcher.Launcher
@@ -54,6 +55,10 @@ type Reconciler struct {
 	queued      map[string]bool               // by container id: an event waits for its look
 	up          bool                          // the engine answered last
 	told        map[string]string             // by claim: what was last written down of it
+	revived     bool                          // since it came up, what is to run then was decided
+	starting    map[string]bool               // by claim: a start by its policy is on its way
+
+	changed chan struct{} // something may be due, see restarts
 }
 
 // New returns a reconciler of these parts.
@@ -61,6 +66,7 @@ func New(p Parts) *Reconciler {
 	return &Reconciler{
 		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
 		queued: map[string]bool{}, told: map[string]string{},
+		starting: map[string]bool{}, changed: make(chan struct{}, 1),
 	}
 }
 
@@ -79,6 +85,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	g.Go(func() error { return r.watch(ctx) })
 	g.Go(func() error { return every(ctx, glanceEvery, r.glance) })
 	g.Go(func() error { return every(ctx, planEvery, r.carryOut) })
+	g.Go(func() error { return r.restarts(ctx) })
 	return g.Wait()
 }
 
@@ -108,6 +115,9 @@ func (r *Reconciler) watch(ctx context.Context) error {
 		_ = workers.Wait() // they return nil
 		r.Ledger.SetBlind(true)
 		r.setUp(ctx, false, err)
+		r.mu.Lock()
+		r.revived = false
+		r.mu.Unlock()
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryAfter):
@@ -206,12 +216,16 @@ func (r *Reconciler) glance(ctx context.Context) {
 
 func (r *Reconciler) setUp(ctx context.Context, up bool, err error) {
 	r.mu.Lock()
-	was := r.up
-	r.up = up
+	was, revived := r.up, r.revived || !up
+	r.up, r.revived = up, r.revived || up
 	r.mu.Unlock()
+	if !revived {
+		r.revive(ctx)
+	}
 	if was != up && ctx.Err() == nil {
 		if up {
 			r.Log.InfoContext(ctx, "engine is up")
+			r.wake()
 		} else {
 			r.Log.ErrorContext(ctx, "engine is down", "error", err)
 		}

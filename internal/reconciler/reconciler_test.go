@@ -125,9 +125,13 @@ func newScene(t *testing.T) *scene {
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
-		Recorder:  recorder.New(s, time.Now, log),
-		Remove:    func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
-		Stop:      func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
+		Recorder: recorder.New(s, time.Now, log),
+		Remove:   func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
+		Stop:     func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
+		Disarm: func(ctx context.Context, id string) error {
+			_, err := s.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
+			return err
+		},
 		Connected: func(context.Context) error { s.connected++; return nil },
 		Limits:    func(int) (limits.Limits, error) { return bound(), nil },
 	})

@@ -8,7 +8,8 @@ import (
 // migrations are applied in order and never changed once released: the next
 // schema is a new entry at the end. The number applied is in user_version.
 func migrations() []string {
-	return []string{`
+	return []string{
+		`
 CREATE TABLE containers (
 	id              TEXT PRIMARY KEY,             -- claim id, in the container's label
 	uid             INTEGER NOT NULL,
@@ -34,7 +35,10 @@ CREATE TABLE devices (
 	held     INTEGER NOT NULL,
 	PRIMARY KEY (claim, position)
 ) STRICT;
-CREATE UNIQUE INDEX one_owner ON devices (uuid) WHERE held = 1;`}
+CREATE UNIQUE INDEX one_owner ON devices (uuid) WHERE held = 1;`,
+		// JSON, container.Restart
+		`ALTER TABLE containers ADD COLUMN restart TEXT NOT NULL DEFAULT '{}'`,
+	}
 }
 
 // migrate brings the schema forward, never back.

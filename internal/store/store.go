@@ -97,11 +97,11 @@ func (s *Store) openLog(path string) (err error) {
 func (s *Store) compile(ctx context.Context) error {
 	for stmt, text := range map[**sql.Stmt]string{
 		&s.upsert: `INSERT INTO containers
-		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts)
-		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?)
+		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts, restart)
+		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?,?)
 		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
 		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, interface=excluded.interface,
-		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts`,
+		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts, restart=excluded.restart`,
 		&s.release: "DELETE FROM devices WHERE claim = ?",
 		&s.hold:    "INSERT INTO devices (claim, position, uuid, slot, share, held) VALUES (?,?,?,?,?,?)",
 		&s.remove:  "DELETE FROM containers WHERE id = ?",
@@ -143,7 +143,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 		return nil, err
 	}
 	rows, err := s.db.QueryContext(ctx, `SELECT id, uid, login, name, state, coalesce(container_id,''), held_until, created_at,
-		image, interface, waits, hold_after_stop, mounts FROM containers ORDER BY created_at, id`)
+		image, interface, waits, hold_after_stop, mounts, restart FROM containers ORDER BY created_at, id`)
 	if err != nil {
 		return nil, fmt.Errorf("read containers: %w", err)
 	}
@@ -152,13 +152,16 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 	for rows.Next() {
 		var c container.Record
 		var held, created, hold int64
-		var mounts []byte
+		var mounts, restart []byte
 		if err := rows.Scan(&c.ID, &c.UID, &c.Login, &c.Name, &c.State, &c.ContainerID, &held, &created,
-			&c.Image, &c.Interface, &c.Waits, &hold, &mounts); err != nil {
+			&c.Image, &c.Interface, &c.Waits, &hold, &mounts, &restart); err != nil {
 			return nil, fmt.Errorf("read containers: %w", err)
 		}
 		if err := json.Unmarshal(mounts, &c.Mounts); err != nil {
 			return nil, fmt.Errorf("read mounts of claim %s: %w", c.ID, err)
+		}
+		if err := json.Unmarshal(restart, &c.Restart); err != nil {
+			return nil, fmt.Errorf("read restarts of claim %s: %w", c.ID, err)
 		}
 		c.HeldUntil, c.CreatedAt, c.Quota.HoldAfterStop = fromNanos(held), fromNanos(created), time.Duration(hold)
 		c.Devices = devices[c.ID]
@@ -196,6 +199,10 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 	if err != nil {
 		return fmt.Errorf("encode mounts of claim %s: %w", c.ID, err)
 	}
+	restart, err := json.Marshal(c.Restart)
+	if err != nil {
+		return fmt.Errorf("encode restarts of claim %s: %w", c.ID, err)
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)
@@ -203,7 +210,7 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, after a failure that error is the one to tell
 	err = exec(ctx, tx, s.upsert,
 		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
-		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts))
+		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts), string(restart))
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, conflict(err))
 	}

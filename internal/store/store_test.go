@@ -52,6 +52,10 @@ func full(devices ...string) container.Record {
 	r.State, r.ContainerID, r.Waits, r.Interface = gpu.Held, "c-a", true, "orchestration"
 	r.HeldUntil = r.CreatedAt.Add(time.Hour)
 	r.Quota.HoldAfterStop = -1
+	r.Restart = container.Restart{
+		Policy:  container.RestartPolicy{Name: container.RestartOnFailure, MaxRetries: 3},
+		Stopped: true, Count: 2, Wait: time.Minute, Due: r.CreatedAt.Add(time.Minute), Problem: "no GPU",
+	}
 	r.Mounts = []container.Mount{
 		{Source: "/home/alice/a, \"b\"\n", Target: "/workspace", HostPath: "/run/ds01/mnt/x/0", ReadOnly: true, ContainerUID: 1001, ContainerGID: 1001},
 		{Source: "/home/alice/ü", Target: "/data", HostPath: "/run/ds01/mnt/x/1"},
@@ -226,6 +230,22 @@ func TestADatabaseThatCannotBeUsedIsLeftAsItIs(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestADatabaseOfTheFirstSchemaIsBroughtForward(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	old := full("GPU-1")
+	old.Restart = container.Restart{}
+	save(t, s, old)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, path, "ALTER TABLE containers DROP COLUMN restart; PRAGMA user_version = 1")
+	s = open(t, path)
+	wantRecords(t, s, old)
+	save(t, s, full("GPU-1"))
+	wantRecords(t, s, full("GPU-1"))
 }
 
 func TestANewerSchemaIsToldFromDamage(t *testing.T) {

@@ -4,6 +4,7 @@
 package clienttest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -45,6 +46,7 @@ type Fake struct {
 	requests   []string
 	sims       map[string]apitype.SimReading
 	processes  map[string]*Process
+	updates    map[string]apitype.UpdateContainer
 }
 
 // Start serves f on a socket of its own until the test ends and returns the
@@ -99,6 +101,13 @@ func (f *Fake) Sim(uuid string) apitype.SimReading {
 	return f.sims[uuid]
 }
 
+// Update returns what a container was last told to become.
+func (f *Fake) Update(name string) apitype.UpdateContainer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.updates[name]
+}
+
 func (f *Fake) handler() http.Handler {
 	mux := http.NewServeMux()
 	f.routes(mux)
@@ -146,6 +155,7 @@ func (f *Fake) routes(mux *http.ServeMux) {
 		c.State, c.ClaimState, c.HeldUntil = apitype.StateExited, "held", &until
 	}))
 	mux.HandleFunc("POST /v1/containers/{name}/adopt", f.adopt)
+	mux.HandleFunc("POST /v1/containers/{name}/update", f.update)
 	mux.HandleFunc("DELETE /v1/containers/{name}", f.remove)
 }
 
@@ -184,6 +194,7 @@ func (f *Fake) create(w http.ResponseWriter, r *http.Request) {
 		ID: "id-" + ask.Name, Name: ask.Name, EngineName: ask.Name + "._.1000", User: f.Me.User, UID: f.Me.UID,
 		Image: ask.Image, State: apitype.StateCreated, Interface: ask.Interface, ClaimState: "bound",
 		Workspace: ask.Workspace, CreatedAt: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC), GPUs: []apitype.GPUGrant{},
+		RestartPolicy: cmp.Or(ask.Restart, "no"),
 	}
 	if c.Image == "" {
 		c.Image = f.Version.DefaultImage
@@ -222,6 +233,21 @@ func (f *Fake) adopt(w http.ResponseWriter, r *http.Request) {
 			c.Name = ask.Name
 		}
 	})(w, r)
+}
+
+func (f *Fake) update(w http.ResponseWriter, r *http.Request) {
+	var ask apitype.UpdateContainer
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		apiError(w, err)
+		return
+	}
+	f.mu.Lock()
+	if f.updates == nil {
+		f.updates = map[string]apitype.UpdateContainer{}
+	}
+	f.updates[r.PathValue("name")] = ask
+	f.mu.Unlock()
+	f.change(func(c *apitype.Container) { c.RestartPolicy = cmp.Or(ask.Restart, c.RestartPolicy, "no") })(w, r)
 }
 
 func (f *Fake) remove(w http.ResponseWriter, r *http.Request) {

@@ -22,6 +22,8 @@ type Subject interface {
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Remove(ctx context.Context, id string, force bool) error
 	Inspect(ctx context.Context, id string) (container.Observed, error)
+	Stored(ctx context.Context, id string) (container.Observed, []byte, error)
+	Update(ctx context.Context, id string, body []byte) (warnings []string, err error)
 	List(ctx context.Context) ([]container.Observed, error)
 	ByClaim(ctx context.Context, claim string) (container.Observed, error)
 	Image(ctx context.Context, reference string) (container.Image, error)
@@ -41,6 +43,7 @@ func Run(t *testing.T, e Subject) {
 	t.Run("what is asked twice", func(t *testing.T) { twice(t, e) })
 	t.Run("what isn't there", func(t *testing.T) { absent(t, e) })
 	t.Run("what is wrong", func(t *testing.T) { wrong(t, e) })
+	t.Run("what is stored", func(t *testing.T) { stored(t, e) })
 	t.Run("files", func(t *testing.T) { files(t, e) })
 	t.Run("events", func(t *testing.T) { watch(t, e) })
 }
@@ -135,6 +138,10 @@ func absent(t *testing.T, e Subject) {
 	ctx := t.Context()
 	_, err := e.Inspect(ctx, "contract-none")
 	wantKind(t, "inspect", err, problem.ErrNotFound)
+	_, _, err = e.Stored(ctx, "contract-none")
+	wantKind(t, "stored", err, problem.ErrNotFound)
+	_, err = e.Update(ctx, "contract-none", []byte(`{"Memory":16777216}`))
+	wantKind(t, "update", err, problem.ErrNotFound)
 	_, err = e.ByClaim(ctx, "contract-none")
 	wantKind(t, "by claim", err, problem.ErrNotFound)
 	_, err = e.Image(ctx, "contract-none")

@@ -39,6 +39,7 @@ type Engine struct {
 type state struct {
 	container.Observed
 	body  Body
+	host  map[string]any // HostConfig as it is stored
 	files map[string]container.File
 }
 
@@ -48,7 +49,11 @@ type Body struct {
 	User       string
 	Labels     map[string]string
 	HostConfig struct {
-		AutoRemove bool
+		AutoRemove    bool
+		RestartPolicy struct {
+			Name              string
+			MaximumRetryCount int
+		}
 		Memory     int64
 		UsernsMode string
 		Mounts     []struct {
@@ -219,9 +224,17 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 	}
 	e.made++
 	id := fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, e.made))) // ids differ from their first letters on
+	host, err := storedHost(body)
+	if err != nil {
+		return "", refuse(http.StatusInternalServerError, err.Error())
+	}
 	e.containers[id] = &state{
-		Observed: container.Observed{ID: id, Name: name, Image: b.Image, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels},
-		body:     b,
+		host: host,
+		Observed: container.Observed{
+			ID: id, Name: name, Image: b.Image, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels,
+			Restart: container.RestartPolicy{Name: b.HostConfig.RestartPolicy.Name, MaxRetries: b.HostConfig.RestartPolicy.MaximumRetryCount},
+		},
+		body: b,
 		files: map[string]container.File{
 			"/etc/passwd": {Data: []byte("root:x:0:0:root:/root:/bin/sh\n")},
 			"/etc/group":  {Data: []byte("root:x:0:\n")},

@@ -1,0 +1,106 @@
+package launcher
+
+import (
+	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+)
+
+// A footing is what a start stands on: the owner with today's limits, and what
+// of the stored configuration is above them.
+type footing struct {
+	subject admission.Subject
+	excess  admission.Update // what brings it within them
+}
+
+// footing looks the owner up as they are now and renews their group, and beside
+// that asks the engine what it has stored. A configuration that nobody may have
+// now is an error.
+func (l *Launcher) footing(ctx context.Context, record container.Record, why cause) (footing, error) {
+	var look errgroup.Group
+	var seen container.Observed
+	var stored []byte
+	look.Go(func() (err error) {
+		seen, stored, err = l.Engine.Stored(ctx, record.ContainerID)
+		return err
+	})
+	subject, parent, err := l.owner(ctx, record)
+	if lost := look.Wait(); err == nil {
+		err = lost
+	}
+	if err != nil {
+		return footing{}, err
+	}
+	excess, err := l.check(ctx, record, seen, stored, subject, parent, why)
+	return footing{subject, excess}, err
+}
+
+func (l *Launcher) owner(ctx context.Context, record container.Record) (s admission.Subject, parent string, err error) {
+	who, err := l.Accounts.Lookup(record.UID)
+	if err != nil {
+		return s, "", err
+	}
+	if s, err = l.subject("Container "+record.Name+" not started", who); err != nil {
+		return s, "", err
+	}
+	parent, err = l.Cgroups.Ensure(ctx, record.UID, s.Limits)
+	return s, parent, err
+}
+
+// check reviews what the engine has stored. Every container that ds01 made
+// names its claim in a label that nobody can change; one that doesn't was made
+// past ds01 and adopted.
+func (l *Launcher) check(ctx context.Context, record container.Record, seen container.Observed, stored []byte, s admission.Subject, parent string, why cause) (admission.Update, error) {
+	config, err := admission.DecodeStored(stored)
+	if err != nil {
+		return admission.Update{}, err
+	}
+	g := admission.Grant{
+		CgroupParent: parent, NodeFolder: l.NodeFolder, Mounts: record.Mounts, Devices: l.devicesOf(record), Runtime: l.runtime(),
+	}
+	if seen.ClaimID() == record.ID {
+		return config.Check(s, g)
+	}
+	excess, err := config.CheckAdopted(s, g)
+	if err != nil && why == byAdmin {
+		l.Log.WarnContext(ctx, "administrator starts an adopted container as it is", "container", record.ContainerID, "beyond", err)
+		return admission.Update{}, nil
+	}
+	return excess, err
+}
+
+func (l *Launcher) runtime() string {
+	if l.Runtime == nil {
+		return ""
+	}
+	return l.Runtime()
+}
+
+// devicesOf returns the devices of a claim as the host has them now.
+func (l *Launcher) devicesOf(record container.Record) []gpu.Device {
+	return slices.DeleteFunc(slices.Clone(l.Devices()), func(d gpu.Device) bool {
+		return !slices.ContainsFunc(record.Devices, func(g gpu.Grant) bool { return g.UUID == d.UUID })
+	})
+}
+
+// bringWithin lowers what is above the owner's limits before the container
+// starts.
+func (l *Launcher) bringWithin(ctx context.Context, record container.Record, excess admission.Update) error {
+	if excess.Empty() {
+		return nil
+	}
+	body, err := admission.Encode(excess)
+	if err != nil {
+		return err
+	}
+	if _, err := l.Engine.Update(ctx, record.ContainerID, body); err != nil {
+		return err
+	}
+	l.Log.InfoContext(ctx, "container brought within its owner's limits", "container", record.ContainerID, "claim", record.ID, "update", string(body))
+	return nil
+}

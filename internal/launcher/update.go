@@ -1,0 +1,70 @@
+package launcher
+
+import (
+	"context"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// Update changes a container's resources within its owner's limits, and the
+// policy by which ds01 starts it again. It starts and stops nothing.
+func (l *Launcher) Update(ctx context.Context, claim string, u admission.Update) (warnings []string, err error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	defer l.Ledger.Lock(claim)()
+	record, ok := l.Ledger.Record(claim)
+	if !ok || record.ContainerID == "" {
+		return nil, &problem.Error{
+			What: "Container not updated", Why: problem.Because(problem.ErrNotFound, "it was removed, or is still being created"), Next: "'container list' shows yours.",
+		}
+	}
+	who, err := l.Accounts.Lookup(record.UID)
+	if err != nil {
+		return nil, err
+	}
+	subject, err := l.subject("Container "+record.Name+" not updated", who)
+	if err != nil {
+		return nil, err
+	}
+	reviewed, wish, err := admission.ReviewUpdate(u, subject)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.mayWish(ctx, record, wish); err != nil {
+		return nil, err
+	}
+	if warnings, err = l.send(ctx, record, reviewed); err != nil || wish == nil {
+		return warnings, err
+	}
+	return warnings, l.Ledger.Update(ctx, claim, func(c *container.Record) { c.Restart = lifecycle.Wished(c.Restart, *wish) })
+}
+
+// mayWish refuses, as the engine does, to start again what is removed when it
+// ends.
+func (l *Launcher) mayWish(ctx context.Context, record container.Record, wish *container.RestartPolicy) error {
+	if wish == nil || !wish.Wanted() {
+		return nil
+	}
+	o, err := l.Engine.Inspect(ctx, record.ContainerID)
+	if err != nil || !o.AutoRemove {
+		return err
+	}
+	return &problem.Error{
+		What: "Container " + record.Name + " not updated",
+		Why:  problem.Because(problem.ErrConflict, "it was made with --rm, and is removed when it ends"), Next: "Make it anew without --rm.",
+	}
+}
+
+func (l *Launcher) send(ctx context.Context, record container.Record, u admission.Update) ([]string, error) {
+	if u.Empty() {
+		return nil, nil
+	}
+	body, err := admission.Encode(u)
+	if err != nil {
+		return nil, err
+	}
+	return l.Engine.Update(ctx, record.ContainerID, body)
+}
