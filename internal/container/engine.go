@@ -25,6 +25,7 @@ type Image struct {
 	Names  []string // its tags and digests
 	User   string
 	Labels map[string]string
+	Makes  []string // paths that the engine makes in each container: its working directory and volumes
 }
 
 // An Event is a change of one container at the engine.
