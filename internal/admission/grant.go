@@ -16,6 +16,7 @@ type Grant struct {
 	Labels       map[string]string // every label that ds01 writes
 	ImageLabels  map[string]string // labels baked into the image
 	ImageEnv     []string          // variables baked into the image
+	ImageMakes   []string          // paths that its containers are given: a working directory, volumes
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes

@@ -123,7 +123,7 @@ func TestGroupsThatWereLeftKeepAContainerFromStarting(t *testing.T) {
 }
 
 // plain reviews a body whose first mount's file system can't map ids.
-func plain(t *testing.T, isolation admission.Isolation, body string) (admission.Create, error) {
+func plain(t *testing.T, isolation admission.Isolation, body string, imageMakes ...string) (admission.Create, error) {
 	t.Helper()
 	c, err := admission.DecodeCreate([]byte(body))
 	if err != nil {
@@ -135,6 +135,7 @@ func plain(t *testing.T, isolation admission.Isolation, body string) (admission.
 	}
 	g := grant(ask)
 	g.Mounts[0].Plain = true
+	g.ImageMakes = imageMakes
 	return admission.Review(c, subject(t, isolation), g)
 }
 
@@ -175,6 +176,15 @@ func TestWhereIDsCannotBeMappedAContainerRunsAsItsOwner(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAnImageMakesNothingAsTheHostsRoot(t *testing.T) {
+	const body = `{"Image":"x","HostConfig":{"Binds":["/nfs/alice:/w"]}}`
+	for makes, kind := range map[string]error{"": nil, "/w": nil, "/x": nil, "/w/new": problem.ErrDenied, "w/new": problem.ErrDenied, "/x/../w/new": problem.ErrDenied} {
+		if _, err := plain(t, admission.UserNS, body, "/", makes); !errors.Is(err, kind) {
+			t.Errorf("%q: %v, want %v", makes, err, kind)
+		}
+	}
 }
 
 func TestTheWarningOfAPlainMountIsForRemappedEngines(t *testing.T) {

@@ -49,7 +49,10 @@ func (g Grant) whyOwner() string {
 // ids can't be mapped: it would make them as the host's root. Other mounts
 // don't take files of root's.
 func (g Grant) checkMadeByRoot(c *Create) error {
-	made := []string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", path.Join("/", c.WorkingDir)}
+	made := append(madeByEngines(), path.Join("/", c.WorkingDir))
+	for _, p := range g.ImageMakes {
+		made = append(made, path.Join("/", p))
+	}
 	for target := range c.HostConfig.Tmpfs {
 		made = append(made, target)
 	}
@@ -65,6 +68,15 @@ func (g Grant) checkMadeByRoot(c *Create) error {
 		}
 	}
 	return nil
+}
+
+// madeByEngines lists what the engine, its init and NVIDIA's hook put into
+// containers.
+func madeByEngines() []string {
+	return []string{
+		"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/sbin/docker-init",
+		"/usr/bin/nvidia-smi", "/usr/lib/libcuda.so", "/usr/lib64/libcuda.so", "/lib/firmware/nvidia",
+	}
 }
 
 // PlainWarning says under which rules a container runs whose mounts' ids can't

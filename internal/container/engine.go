@@ -28,6 +28,7 @@ type Image struct {
 	User   string
 	Env    []string // "NAME=value"
 	Labels map[string]string
+	Makes  []string // paths that the engine makes in each container: its working directory and volumes
 }
 
 // An Event is a change of one container at the engine.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -164,6 +165,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
 	if i.Config != nil {
 		out.User, out.Env, out.Labels = i.Config.User, i.Config.Env, i.Config.Labels
+		out.Makes = slices.AppendSeq([]string{i.Config.WorkingDir}, maps.Keys(i.Config.Volumes))
 	}
 	return out, nil
 }

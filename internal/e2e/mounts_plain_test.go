@@ -98,6 +98,16 @@ func rootMakesNothing(t *testing.T, l *lab.Lab, source string) {
 			t.Errorf("%v: exit code %d: %s", words, r.Code, r.Err)
 		}
 	}
+	for _, change := range []string{"WORKDIR /w/new", "VOLUME /w/new"} {
+		image := "makes" + strings.ToLower(change[:3])
+		l.AtEngine("create", "--name", image, "--network", "none", "busybox")
+		l.AtEngine("commit", "--change", change, image, image)
+		l.AtEngine("rm", image)
+		if r := l.Docker("alice", "run", "--rm", "-v", source+":/w", image, "true"); r.Code != 125 || !strings.Contains(r.Err, "as the host's root") {
+			t.Errorf("%s: exit code %d: %s", change, r.Code, r.Err)
+		}
+		l.AtEngine("rmi", image)
+	}
 	if left, err := os.ReadDir(source); err != nil || len(left) > 0 {
 		t.Errorf("left in it: %v, %v", left, err)
 	}

@@ -173,7 +173,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	grant := admission.Grant{
-		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageEnv: image.Env, Devices: devices,
+		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, Devices: devices,
 		Libraries: libraries, NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	}
 	record, warnings, err := l.create(ctx, r, record, mounts, subject, grant)
