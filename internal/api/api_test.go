@@ -86,6 +86,9 @@ func (nothing) Mount(account.Account, container.Mount) error               { ret
 func (nothing) Unmount(string) error                                       { return nil }
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
 func (nothing) End(context.Context, int, string) (int, error)              { return 0, nil }
+func (nothing) Freeze(context.Context, int, string) error                  { return nil }
+func (nothing) Thaw(int, string) error                                     { return nil }
+func (nothing) Cover(account.Account, container.Mount) error               { return nil }
 func (nothing) Container(int, string) (api.Sample, error)                  { return api.Sample{Pids: 1}, nil }
 
 func (nothing) Person(int) (api.Sample, error) { return api.Sample{}, os.ErrNotExist }

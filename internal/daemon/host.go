@@ -155,6 +155,10 @@ func (m mounter) Mount(who account.Account, c container.Mount) error {
 	return mount.Mount(m.request(who, c))
 }
 
+func (m mounter) Cover(who account.Account, c container.Mount) error {
+	return mount.Cover(m.request(who, c))
+}
+
 func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }
 
 func (m mounter) request(who account.Account, c container.Mount) mount.Request {

@@ -68,6 +68,9 @@ func (e *Engine) Inspect(ctx context.Context, id string) (container.Observed, er
 	}
 	o.AutoRemove = c.HostConfig != nil && c.HostConfig.AutoRemove
 	o.Hints = hints(c)
+	for _, m := range c.Mounts {
+		o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Destination})
+	}
 	return o, nil
 }
 

@@ -197,6 +197,7 @@ func (c *call) execCreate() error {
 	if err != nil {
 		return err
 	}
+	c.awaitCopies(record)
 	answer, err := c.fetch(context.WithoutCancel(c.r.Context()), http.MethodPost, c.path(record.ContainerID), url.Values{}, encoded)
 	if err != nil {
 		return err

@@ -33,8 +33,14 @@ func (c *call) execStart() error {
 		return err
 	}
 	c.r = c.r.WithContext(context.WithoutCancel(c.r.Context())) // see hijack
-	if _, err := c.ownExec(); err != nil {
+	running, err := c.ownExec()
+	if err != nil {
 		return err
+	}
+	if id, err := containerOfExec(running); err == nil {
+		if record, ok := c.Ledger.ByContainer(id); ok {
+			c.awaitCopies(record)
+		}
 	}
 	encoded, err := admission.Encode(body)
 	if err != nil {

@@ -45,6 +45,9 @@ func (silent) Lookup(uid int) (account.Account, error) {
 
 func (silent) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
 func (silent) End(context.Context, int, string) (int, error)              { return 0, nil }
+func (silent) Freeze(context.Context, int, string) error                  { return nil }
+func (silent) Thaw(int, string) error                                     { return nil }
+func (silent) Cover(account.Account, container.Mount) error               { return nil }
 
 func bound() limits.Limits {
 	return limits.Limits{

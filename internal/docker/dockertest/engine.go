@@ -296,6 +296,9 @@ func (e *Engine) Inspect(_ context.Context, id string) (o container.Observed, er
 		if err == nil {
 			o = c.Observed
 			o.AutoRemove = c.body.HostConfig.AutoRemove
+			for _, m := range c.body.HostConfig.Mounts {
+				o.Mounts = append(o.Mounts, container.Mounted(m))
+			}
 		}
 		return err
 	})
