@@ -43,6 +43,14 @@ func put(l *lab.Lab, who, docker string, archive []byte, to string) lab.Result {
 	return l.Finish(cmd)
 }
 
+// rawPut sends an archive as no docker client does: without a look before it.
+func rawPut(l *lab.Lab, who, name, at string, archive []byte) lab.Result {
+	cmd := l.Command(who, "curl", "-s", "--max-time", "20", "--unix-socket", l.GatewaySocket(), "-X", "PUT", "-H", "Content-Type: application/x-tar",
+		"--data-binary", "@-", "http://docker/v1.41/containers/"+name+"/archive?path="+at)
+	cmd.Stdin = bytes.NewReader(archive)
+	return l.Finish(cmd)
+}
+
 // filesCantBeCopiedPastTheMounts tries to have the engine, which is root on
 // the host, read and write the directories of people that are mounted in a
 // container. What counts is what is on the host afterwards.
@@ -56,6 +64,18 @@ func filesCantBeCopiedPastTheMounts(t *testing.T, l *lab.Lab) {
 		defer clearAll(l)
 		l.OK("alice", docker, "run", "-d", "--name", "web", "-v", work+":/a/w", "-v", work+"/file:/f", "busybox", "sleep", "1000")
 		makeLinks(l, docker)
+		// Each way for itself, as the first copy since the start.
+		for _, at := range []string{"/tmp/link", "/tmp/link/dir", "/tmp/a/w", "/tmp/rel", "/tmp/file"} {
+			l.OK("alice", docker, "restart", "-t", "0", "web")
+			rawPut(l, "alice", "web", at, archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "foreign", Mode: 0o4755, Uid: 5, Gid: 5}))
+			if after := listing(t, work); after != before {
+				t.Fatalf("written through %s: the host has\n%s\nit had\n%s", at, after, before)
+			}
+			l.OK("alice", docker, "restart", "-t", "0", "web")
+			if _, got := l.Ask("alice", "GET", "/containers/web/archive?path="+at+"/closed", ""); strings.Contains(got, "bobs secret") {
+				t.Fatalf("read through %s: %q", at, got)
+			}
+		}
 		for _, state := range []string{"running", "stopped", "running again"} {
 			writePastTheMounts(t, l, docker, state)
 			readPastTheMounts(t, l, docker, state)
@@ -68,7 +88,7 @@ func filesCantBeCopiedPastTheMounts(t *testing.T, l *lab.Lab) {
 				l.OK("alice", docker, "start", "web")
 			}
 		}
-		if got := l.OK("alice", docker, "exec", "web", "cat", "/a/w/file", "/f"); got != "alices own words\nalices own words" {
+		if got := l.OK("alice", docker, "exec", "web", "sh", "-c", "grep -E ' /f | /a/w ' /proc/self/mountinfo >&2; ls -la /f /a/w >&2; cat /a/w/file /f"); got != "alices own words\nalices own words" {
 			t.Errorf("the container reads %q from its mounts", got)
 		}
 	})
@@ -93,7 +113,9 @@ func writePastTheMounts(t *testing.T, l *lab.Lab, docker, state string) {
 			}
 		}
 	}
-	link := func(name, to string) tar.Header { return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to} }
+	link := func(name, to string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: to}
+	}
 	in := func(h tar.Header, name string) tar.Header { h.Name = name; return h }
 	for name, entries := range map[string][]tar.Header{
 		"through the parent":        {in(setuid, "a/w/suid")},

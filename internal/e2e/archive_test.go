@@ -280,4 +280,3 @@ func TestForeignMountsAreNotCopiedThrough(t *testing.T) {
 		t.Errorf("the host has %v, %v", left, err)
 	}
 }
-

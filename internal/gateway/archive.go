@@ -27,23 +27,25 @@ const pathStat = "X-Docker-Container-Path-Stat"
 const stall = time.Minute
 
 // copying does something with the files of the caller's container, which
-// stands still meanwhile.
-func (c *call) copying(record container.Record, do func(ctx context.Context) error) error {
-	ctx, done, err := c.Launcher.Copy(c.r.Context(), record.ID)
+// stands still meanwhile. The context tells when to break off. What the engine
+// was asked by then is waited for: it would begin with what it was asked also
+// when nobody listens any more, and find the container let go.
+func (c *call) copying(record container.Record, do func(during context.Context) error) error {
+	during, done, err := c.Launcher.Copy(c.r.Context(), record.ID)
 	if err != nil {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithCancel(ctx)
+	during, cancel := context.WithCancel(during)
 	defer cancel()
 	go func() {
 		select {
 		case <-c.Closing:
 			cancel() // nobody would let the container go
-		case <-ctx.Done():
+		case <-during.Done():
 		}
 	}()
-	return do(ctx)
+	return do(during)
 }
 
 // awaitCopies lets a command wait until a container stands still no longer.
@@ -63,7 +65,9 @@ func (c *call) archive() error {
 	return err
 }
 
-func (c *call) streamArchive(ctx context.Context, record container.Record) error {
+func (c *call) streamArchive(during context.Context, record container.Record) error {
+	ctx, hangUp := context.WithCancel(context.WithoutCancel(during))
+	defer hangUp()
 	resp, err := c.ask(ctx, c.match.Method, c.path(record.ContainerID), c.match.Query, nil)
 	if err != nil {
 		return err
@@ -71,6 +75,11 @@ func (c *call) streamArchive(ctx context.Context, record container.Record) error
 	defer resp.Body.Close() //nolint:errcheck // relay reads it
 	control := http.NewResponseController(c.w)
 	defer control.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may be gone
+	// The engine has begun: now it ends when its client does.
+	defer context.AfterFunc(during, func() {
+		hangUp()
+		_ = control.SetWriteDeadline(time.Unix(1, 0)) // without one the client's stall ends it
+	})()
 	c.w = &patient{c.w, control}
 	return c.relay(resp)
 }
@@ -116,39 +125,45 @@ func (c *call) extract() error {
 	review := func(h *tar.Header) (*tar.Header, error) {
 		return admission.ReviewEntry(h, c.match.Query.Get("path"), record.Mounts)
 	}
-	return c.copying(record, func(ctx context.Context) error {
-		from, to := io.Pipe()
-		repacked := make(chan error, 1)
-		go func() {
-			err := repack(to, body, review)
-			repacked <- err
-			_ = to.CloseWithError(err) // it never fails
-		}()
-		resp, err := c.send(ctx, http.MethodPut, c.path(record.ContainerID), c.match.Query, "application/x-tar", from)
-		if resp != nil {
-			defer resp.Body.Close() //nolint:errcheck // relay reads it
-		}
-		if refused := settle(from, client, repacked); refused != nil && !errors.Is(refused, io.ErrClosedPipe) {
-			return refused
-		}
-		if err != nil {
-			return err
-		}
-		return c.relay(resp)
+	return c.copying(record, func(during context.Context) error {
+		defer context.AfterFunc(during, client.giveUp)()
+		return c.sendArchive(record, client, func(to io.Writer) error { return repack(to, body, review) })
 	})
 }
 
-// settle returns how the rewriting of an archive ended. One that the engine
+// sendArchive has the engine write what write writes. A refusal on the way
+// ends the archive for the engine like a whole one.
+func (c *call) sendArchive(record container.Record, client *patientReader, write func(io.Writer) error) error {
+	from, to := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		written <- write(to)
+		_ = to.Close() // it never fails
+	}()
+	resp, err := c.send(context.WithoutCancel(c.r.Context()), http.MethodPut, c.path(record.ContainerID), c.match.Query, "application/x-tar", from)
+	if resp != nil {
+		defer resp.Body.Close() //nolint:errcheck // relay reads it
+	}
+	if refused := settle(from, client, written); refused != nil && !errors.Is(refused, io.ErrClosedPipe) {
+		return refused
+	}
+	if err != nil {
+		return err
+	}
+	return c.relay(resp)
+}
+
+// settle returns how the writing of an archive ended. One that the engine
 // reads no longer is ended: its answer says why.
-func settle(from *io.PipeReader, client *patientReader, repacked <-chan error) error {
+func settle(from *io.PipeReader, client *patientReader, written <-chan error) error {
 	select {
-	case err := <-repacked:
+	case err := <-written:
 		return err
 	default:
 	}
 	_ = from.Close() // it never fails
 	client.giveUp()
-	<-repacked
+	<-written
 	return nil
 }
 
@@ -167,6 +182,9 @@ func (p *patient) Write(data []byte) (int, error) {
 // Unwrap lets a response controller reach the connection.
 func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
+// errBrokenOff ends an archive that nobody waits for any longer.
+var errBrokenOff = errors.New("the copy was broken off")
+
 // A patientReader gives up on a client that sends nothing for too long.
 type patientReader struct {
 	from    io.Reader
@@ -179,7 +197,7 @@ type patientReader struct {
 // Read reads, or fails after the stall.
 func (p *patientReader) Read(data []byte) (int, error) {
 	if !p.wait() {
-		return 0, io.ErrClosedPipe
+		return 0, errBrokenOff
 	}
 	return p.from.Read(data)
 }

@@ -11,8 +11,8 @@ func (c *call) changes() error {
 	if err != nil {
 		return err
 	}
-	return c.copying(record, func(ctx context.Context) error {
-		data, err := c.fetch(ctx, http.MethodGet, c.path(record.ContainerID), nil, nil)
+	return c.copying(record, func(during context.Context) error {
+		data, err := c.fetch(context.WithoutCancel(during), http.MethodGet, c.path(record.ContainerID), nil, nil)
 		if err != nil {
 			return err
 		}

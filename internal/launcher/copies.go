@@ -23,17 +23,30 @@ type ongoing struct {
 	over    chan struct{} // closed with the last of them
 }
 
-func (c *copies) begin(claim string, frozen bool, cancel context.CancelFunc) (number int) {
+// join adds a copy to those of a container that is ready for them.
+func (c *copies) join(claim string, cancel context.CancelFunc) (number int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := c.ongoing[claim]
 	if o == nil {
-		o = &ongoing{frozen: frozen, cancels: map[int]context.CancelFunc{}, over: make(chan struct{})}
-		if c.ongoing == nil {
-			c.ongoing = map[string]*ongoing{}
-		}
-		c.ongoing[claim] = o
+		return 0, false
 	}
+	return o.add(cancel), true
+}
+
+// begin notes the first copy of a container, which is ready now.
+func (c *copies) begin(claim string, frozen bool, cancel context.CancelFunc) (number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ongoing == nil {
+		c.ongoing = map[string]*ongoing{}
+	}
+	o := &ongoing{frozen: frozen, cancels: map[int]context.CancelFunc{}, over: make(chan struct{})}
+	c.ongoing[claim] = o
+	return o.add(cancel)
+}
+
+func (o *ongoing) add(cancel context.CancelFunc) (number int) {
 	o.made++
 	o.cancels[o.made] = cancel
 	return o.made

@@ -31,14 +31,16 @@ func (l *Launcher) Copy(ctx context.Context, claim string) (during context.Conte
 	if err != nil {
 		return nil, nil, err
 	}
-	frozen := false
-	if !l.copies.busy(claim) { // else whoever came first has made it ready
-		if frozen, err = l.makeReady(ctx, record); err != nil {
+	during, cancel := context.WithCancel(ctx)
+	number, joined := l.copies.join(claim, cancel) // whoever came first has made it ready
+	if !joined {
+		frozen, err := l.makeReady(ctx, record)
+		if err != nil {
+			cancel()
 			return nil, nil, err
 		}
+		number = l.copies.begin(claim, frozen, cancel)
 	}
-	during, cancel := context.WithCancel(ctx)
-	number := l.copies.begin(claim, frozen, cancel)
 	return during, sync.OnceFunc(func() {
 		cancel()
 		rest := context.WithoutCancel(ctx)
