@@ -36,8 +36,14 @@ func (l *Launcher) Rename(ctx context.Context, claim, name string) error {
 	if berr := l.Ledger.Rename(ctx, claim, record.Name); berr != nil {
 		return errors.Join(err, fmt.Errorf("keep its name: %w", berr))
 	}
-	if errors.Is(err, problem.ErrConflict) {
+	switch {
+	case errors.Is(err, problem.ErrConflict):
 		return nameTaken(name)
+	case errors.Is(err, problem.ErrNotFound): // of an engine without a bridge, once it was restarted
+		return &problem.Error{
+			What: notRenamed, Why: problem.Because(problem.ErrConflict, err.Error()),
+			Next: "Stop it first: what doesn't run can be renamed.",
+		}
 	}
 	return err
 }

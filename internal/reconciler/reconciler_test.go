@@ -98,6 +98,7 @@ func newScene(t *testing.T) *scene {
 		Engine: s.engine, Ledger: s.ledger, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() string { return "none" }, Log: log, Now: time.Now,
+		NodeFolder: "/run/ds01/dev",
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
