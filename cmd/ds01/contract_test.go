@@ -65,7 +65,9 @@ func names() string {
 	}
 	fmt.Fprintln(&b, "routes of the Docker API")
 	for _, r := range admission.Routes() {
-		fmt.Fprintf(&b, "  %s %s\n", r.Method, r.Pattern)
+		if r.Op != "" { // what is refused is no promise
+			fmt.Fprintf(&b, "  %s %s\n", r.Method, r.Pattern)
+		}
 	}
 	return b.String()
 }

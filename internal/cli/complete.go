@@ -53,7 +53,11 @@ func (a *app) completeContainers(most int, passes func(apitype.Container) bool) 
 
 func anyState(apitype.Container) bool  { return true }
 func running(c apitype.Container) bool { return c.State == apitype.StateRunning }
-func stopped(c apitype.Container) bool { return !running(c) }
+func paused(c apitype.Container) bool  { return c.State == apitype.StatePaused }
+func stopped(c apitype.Container) bool { return !alive(c) }
+
+// alive reports whether there are processes, which may stand still.
+func alive(c apitype.Container) bool { return running(c) || paused(c) }
 
 // completeUsers completes login names, which the daemon tells admins.
 func (a *app) completeUsers(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -44,7 +44,7 @@ func retire(ctx context.Context, c *client.Client, name string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if running(container) {
+	if alive(container) {
 		if _, err := c.Stop(ctx, name, nil); err != nil {
 			return "", err
 		}

@@ -24,7 +24,7 @@ func (a *app) containerStop() *cobra.Command {
 			"kept for a while, so that a restart finds them; 'retire' gives them back at once.",
 		examples: []string{"ds01 container stop web", "ds01 container stop --time 60 train", "ds01 container stop --all"},
 		guide:    "This stops what runs in your containers. The containers and their files stay, and can be started again.",
-		exits:    exitsOfOne(), max: -1, complete: a.completeContainers(-1, running),
+		exits:    exitsOfOne(), max: -1, complete: a.completeContainers(-1, alive),
 		flags: func(f *pflag.FlagSet) {
 			set = f
 			f.IntVarP(&seconds, "time", "t", 0, "grace period in `SECONDS` (default: your limit stop_timeout)")
@@ -63,7 +63,7 @@ func runningNames(ctx context.Context, c *client.Client) ([]string, error) {
 	own, err := c.Containers(ctx, false)
 	var names []string
 	for _, one := range own {
-		if running(one) {
+		if alive(one) {
 			names = append(names, one.Name)
 		}
 	}
