@@ -53,8 +53,7 @@ func (c *Client) CopyIn(ctx context.Context, id, directory string, archive io.Re
 	if err != nil {
 		return err
 	}
-	drop(res.Body)
-	return nil
+	return res.Body.Close()
 }
 
 func (c *Client) archive(ctx context.Context, method, id, path string, body io.Reader) (*http.Response, error) {

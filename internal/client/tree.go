@@ -147,6 +147,6 @@ func writeFile(root *os.Root, name string, mode fs.FileMode, content io.Reader) 
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, content) //nolint:gosec // as much as the person asked for
+	_, err = io.Copy(out, content)
 	return errors.Join(err, out.Close())
 }

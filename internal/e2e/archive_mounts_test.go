@@ -36,17 +36,17 @@ func archiveOf(t *testing.T, entries ...tar.Header) []byte {
 	return b.Bytes()
 }
 
-// put sends an archive to a path of a container as a person, with docker cp.
-func put(l *lab.Lab, who, docker string, archive []byte, to string) lab.Result {
-	cmd := l.Command(who, docker, "cp", "-", to)
+// put sends an archive to a path of a container of alice's, with docker cp.
+func put(l *lab.Lab, docker string, archive []byte, to string) lab.Result {
+	cmd := l.Command("alice", docker, "cp", "-", to)
 	cmd.Stdin = bytes.NewReader(archive)
 	return l.Finish(cmd)
 }
 
 // rawPut sends an archive as no docker client does: without a look before it.
-func rawPut(l *lab.Lab, who, name, at string, archive []byte) lab.Result {
-	cmd := l.Command(who, "curl", "-s", "--max-time", "20", "--unix-socket", l.GatewaySocket(), "-X", "PUT", "-H", "Content-Type: application/x-tar",
-		"--data-binary", "@-", "http://docker/v1.41/containers/"+name+"/archive?path="+at)
+func rawPut(l *lab.Lab, at string, archive []byte) lab.Result {
+	cmd := l.Command("alice", "curl", "-s", "--max-time", "20", "--unix-socket", l.GatewaySocket(), "-X", "PUT", "-H", "Content-Type: application/x-tar",
+		"--data-binary", "@-", "http://docker/v1.41/containers/web/archive?path="+at)
 	cmd.Stdin = bytes.NewReader(archive)
 	return l.Finish(cmd)
 }
@@ -67,7 +67,7 @@ func filesCantBeCopiedPastTheMounts(t *testing.T, l *lab.Lab) {
 		// Each way for itself, as the first copy since the start.
 		for _, at := range []string{"/tmp/link", "/tmp/link/dir", "/tmp/a/w", "/tmp/rel", "/tmp/file"} {
 			l.OK("alice", docker, "restart", "-t", "0", "web")
-			rawPut(l, "alice", "web", at, archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "foreign", Mode: 0o4755, Uid: 5, Gid: 5}))
+			rawPut(l, at, archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "foreign", Mode: 0o4755, Uid: 5, Gid: 5}))
 			if after := listing(t, work); after != before {
 				t.Fatalf("written through %s: the host has\n%s\nit had\n%s", at, after, before)
 			}
@@ -108,7 +108,7 @@ func writePastTheMounts(t *testing.T, l *lab.Lab, docker, state string) {
 	secret := tar.Header{Typeflag: tar.TypeReg, Name: "closed", Mode: 0o644}
 	for _, to := range []string{"/a/w", "/a/w/dir", "/a/w/up", "/a/../a/./w", "/tmp/link", "/tmp/link/dir", "/tmp/a/w", "/tmp/rel", "/proc/1/root/a/w", "/f", "/tmp/file"} {
 		for _, h := range []tar.Header{setuid, foreign, node, secret} {
-			if r := put(l, "alice", docker, archiveOf(t, h), "web:"+to); r.Code == 0 {
+			if r := put(l, docker, archiveOf(t, h), "web:"+to); r.Code == 0 {
 				t.Errorf("%s: %s goes to %s", state, h.Name, to)
 			}
 		}
@@ -125,12 +125,12 @@ func writePastTheMounts(t *testing.T, l *lab.Lab, docker, state string) {
 		"by a hard link":            {{Typeflag: tar.TypeLink, Name: "tmp/hard", Linkname: "a/w/file"}, in(secret, "tmp/hard")},
 		"over the mount":            {link("a", "/tmp"), in(setuid, "a/suid")},
 	} {
-		r := put(l, "alice", docker, archiveOf(t, entries...), "web:/")
+		r := put(l, docker, archiveOf(t, entries...), "web:/")
 		if r.Code == 0 && name != "over the mount" {
 			t.Errorf("%s: %s: written", state, name)
 		}
 	}
-	contains(t, put(l, "alice", docker, archiveOf(t, setuid), "web:/a/w").Err, "ds01:", "is your directory", "Copy it there")
+	contains(t, put(l, docker, archiveOf(t, setuid), "web:/a/w").Err, "ds01:", "is your directory", "Copy it there")
 }
 
 func readPastTheMounts(t *testing.T, l *lab.Lab, docker, state string) {

@@ -76,7 +76,7 @@ func compressedArchivesAreUndone(t *testing.T, l *lab.Lab, docker string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := put(l, "alice", docker, packed, "web:/tmp")
+		r := put(l, docker, packed, "web:/tmp")
 		if (r.Code == 0) != served {
 			t.Errorf("%s: exit code %d: %s", program, r.Code, r.Err)
 		}
@@ -91,13 +91,13 @@ func compressedArchivesAreUndone(t *testing.T, l *lab.Lab, docker string) {
 	// An archive that is one to ds01 and begins like xz to the engine.
 	forged := archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "7zXZ", Mode: 0o644, Format: tar.FormatUSTAR})
 	copy(forged, "\xfd7zXZ\x00")
-	if r := put(l, "alice", docker, forged, "web:/tmp"); r.Code == 0 {
+	if r := put(l, docker, forged, "web:/tmp"); r.Code == 0 {
 		t.Error("an archive of two kinds is taken")
 	}
 	if r := l.Run("alice", docker, "exec", "web", "ls", "/ran"); r.Code == 0 {
 		t.Error("a program of the container was run")
 	}
-	if r := put(l, "alice", docker, []byte("this is no archive, "+strings.Repeat("x", 1000)), "web:/tmp"); r.Code == 0 {
+	if r := put(l, docker, []byte("this is no archive, "+strings.Repeat("x", 1000)), "web:/tmp"); r.Code == 0 {
 		t.Error("rubbish is taken")
 	} else {
 		contains(t, r.Err, "ds01:", "no whole tar archive")
@@ -112,7 +112,7 @@ func devicesAndClimbingNamesAreRefused(t *testing.T, l *lab.Lab, docker string) 
 		"'..'":        {Typeflag: tar.TypeLink, Name: "x", Linkname: "../../../etc/shadow"},
 		"trusted.":    {Typeflag: tar.TypeReg, Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.trusted.overlay.opaque": "y"}},
 	} {
-		r := put(l, "alice", docker, archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "first", Mode: 0o644}, h), "web:/tmp")
+		r := put(l, docker, archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "first", Mode: 0o644}, h), "web:/tmp")
 		if r.Code == 0 {
 			t.Errorf("%s is taken", h.Name)
 		}
@@ -158,7 +158,7 @@ func TestACopyKeepsTheContainerStill(t *testing.T) {
 		in.Close()
 		whole := archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "file", Mode: 0o644})
 		feed.Write(whole[:600])
-		l.Eventually("it stands still", 10*time.Second, func() bool { return frozen(t, l, "alice", "web") })
+		l.Eventually("it stands still", 10*time.Second, func() bool { return frozen(t, l) })
 		return feed, func() {
 			feed.Write(whole[600:])
 			feed.Close()
@@ -197,7 +197,7 @@ func TestACopyKeepsTheContainerStill(t *testing.T) {
 	for range 3 {
 		feed, _ := begin()
 		feed.Close()
-		l.Eventually("it goes on without the client", 10*time.Second, func() bool { return !frozen(t, l, "alice", "web") })
+		l.Eventually("it goes on without the client", 10*time.Second, func() bool { return !frozen(t, l) })
 	}
 	l.Eventually("the daemon has closed everything", 10*time.Second, func() bool { return descriptors(t, l) <= before+4 })
 	moves()
@@ -206,7 +206,7 @@ func TestACopyKeepsTheContainerStill(t *testing.T) {
 	begin()
 	l.EndDaemon(syscall.SIGKILL)
 	l.StartDaemon()
-	l.Eventually("it goes on under the next daemon", 15*time.Second, func() bool { return !frozen(t, l, "alice", "web") })
+	l.Eventually("it goes on under the next daemon", 15*time.Second, func() bool { return !frozen(t, l) })
 	moves()
 
 	// So does one that is stopped, before it goes.
@@ -220,22 +220,22 @@ func TestACopyKeepsTheContainerStill(t *testing.T) {
 	// Who was paused stays paused.
 	l.OK("alice", "docker", "pause", "web")
 	l.OK("alice", "docker", "cp", "web:/count", "-")
-	if !frozen(t, l, "alice", "web") {
+	if !frozen(t, l) {
 		t.Error("a copy resumed it")
 	}
 	l.OK("alice", "docker", "unpause", "web")
 	moves()
 }
 
-// frozen reports whether the kernel keeps a person's container from running.
-func frozen(t *testing.T, l *lab.Lab, who, name string) bool {
+// frozen reports whether the kernel keeps alice's container web from running.
+func frozen(t *testing.T, l *lab.Lab) bool {
 	t.Helper()
 	for _, c := range l.Containers() {
-		if c.UID == l.UID(who) && c.Name == name {
+		if c.UID == l.UID("alice") && c.Name == "web" {
 			return frozenAt(t, l, c.UID, c.ID)
 		}
 	}
-	t.Fatalf("%s has no container %s", who, name)
+	t.Fatal("alice has no container web")
 	return false
 }
 
@@ -267,7 +267,7 @@ func TestForeignMountsAreNotCopiedThrough(t *testing.T) {
 		return l.DS01("ada", "container", "adopt", "old", l.Login("alice")).Code == 0
 	})
 	for _, to := range []string{"old:/w", "old:/tmp"} {
-		r := put(l, "alice", "docker", archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "suid", Mode: 0o4755}), to)
+		r := put(l, "docker", archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "suid", Mode: 0o4755}), to)
 		if r.Code == 0 {
 			t.Errorf("%s: taken", to)
 		}

@@ -104,7 +104,7 @@ func aPausedContainerStandsStill(t *testing.T, l *lab.Lab, docker string) {
 	l.OK("alice", docker, "pause", "web")
 	l.EndDaemon(syscall.SIGKILL)
 	l.StartDaemon()
-	if !frozen(t, l, "alice", "web") || !holds() {
+	if !frozen(t, l) || !holds() {
 		t.Error("the next daemon resumed it")
 	}
 	l.OK("alice", docker, "rm", "-f", "web")

@@ -80,7 +80,7 @@ func (c *call) streamArchive(during context.Context, record container.Record) er
 		hangUp()
 		_ = control.SetWriteDeadline(time.Unix(1, 0)) // without one the client's stall ends it
 	})()
-	c.w = &patient{c.w, control}
+	c.w = &patient{c.w, control, c.Now}
 	return c.relay(resp)
 }
 
@@ -117,7 +117,7 @@ func (c *call) extract() error {
 	}
 	control := http.NewResponseController(c.w)
 	defer control.SetReadDeadline(time.Time{}) //nolint:errcheck // the connection may be gone
-	client := &patientReader{from: c.r.Body, control: control}
+	client := &patientReader{from: c.r.Body, control: control, now: c.Now}
 	body, err := unpacked(client, c.r.Header.Get("Content-Encoding"))
 	if err != nil {
 		return err
@@ -127,20 +127,20 @@ func (c *call) extract() error {
 	}
 	return c.copying(record, func(during context.Context) error {
 		defer context.AfterFunc(during, client.giveUp)()
-		return c.sendArchive(record, client, func(to io.Writer) error { return repack(to, body, review) })
+		return c.sendArchive(context.WithoutCancel(during), record, client, func(to io.Writer) error { return repack(to, body, review) })
 	})
 }
 
 // sendArchive has the engine write what write writes. A refusal on the way
 // ends the archive for the engine like a whole one.
-func (c *call) sendArchive(record container.Record, client *patientReader, write func(io.Writer) error) error {
+func (c *call) sendArchive(ctx context.Context, record container.Record, client *patientReader, write func(io.Writer) error) error {
 	from, to := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
 		written <- write(to)
 		_ = to.Close() // it never fails
 	}()
-	resp, err := c.send(context.WithoutCancel(c.r.Context()), http.MethodPut, c.path(record.ContainerID), c.match.Query, "application/x-tar", from)
+	resp, err := c.send(ctx, http.MethodPut, c.path(record.ContainerID), c.match.Query, "application/x-tar", from)
 	if resp != nil {
 		defer resp.Body.Close() //nolint:errcheck // relay reads it
 	}
@@ -154,7 +154,7 @@ func (c *call) sendArchive(record container.Record, client *patientReader, write
 }
 
 // settle returns how the writing of an archive ended. One that the engine
-// reads no longer is ended: its answer says why.
+// reads no longer is ended.
 func settle(from *io.PipeReader, client *patientReader, written <-chan error) error {
 	select {
 	case err := <-written:
@@ -163,7 +163,9 @@ func settle(from *io.PipeReader, client *patientReader, written <-chan error) er
 	}
 	_ = from.Close() // it never fails
 	client.giveUp()
-	<-written
+	if err := <-written; err != nil {
+		return io.ErrClosedPipe // the engine's answer says why
+	}
 	return nil
 }
 
@@ -171,11 +173,12 @@ func settle(from *io.PipeReader, client *patientReader, written <-chan error) er
 type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	now     func() time.Time
 }
 
 // Write writes, or fails after the stall.
 func (p *patient) Write(data []byte) (int, error) {
-	_ = p.control.SetWriteDeadline(time.Now().Add(stall)) // without one it waits longer
+	_ = p.control.SetWriteDeadline(p.now().Add(stall)) // without one it waits longer
 	return p.ResponseWriter.Write(data)
 }
 
@@ -189,6 +192,7 @@ var errBrokenOff = errors.New("the copy was broken off")
 type patientReader struct {
 	from    io.Reader
 	control *http.ResponseController
+	now     func() time.Time
 
 	mu   sync.Mutex
 	over bool
@@ -206,7 +210,7 @@ func (p *patientReader) wait() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.over {
-		_ = p.control.SetReadDeadline(time.Now().Add(stall)) // without one it waits longer
+		_ = p.control.SetReadDeadline(p.now().Add(stall)) // without one it waits longer
 	}
 	return !p.over
 }

@@ -55,6 +55,7 @@ type Parts struct {
 	StopGrace func(account.Account) (d time.Duration) // longest stop timeout, negative: none
 	Closing   <-chan struct{}                         // closed when the daemon stops: streams end
 	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Gateway is an http.Handler. It is safe for concurrent use.

@@ -27,7 +27,7 @@ func (c *call) prune() error {
 	if err := filters.allow("label", "label!", "until"); err != nil {
 		return err
 	}
-	until, err := pruneUntil(filters["until"], time.Now())
+	until, err := pruneUntil(filters["until"], c.Now())
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (f *Fake) extract(w http.ResponseWriter, r *http.Request) {
 		if f.files == nil {
 			f.files = map[string][]byte{}
 		}
-		f.files[name+":"+path.Join(r.FormValue("path"), h.Name)] = data
+		f.files[name+":"+path.Join(r.FormValue("path"), h.Name)] = data //nolint:gosec // a key, no file
 		f.mu.Unlock()
 	}
 }
