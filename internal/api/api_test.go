@@ -84,12 +84,14 @@ type nothing struct{}
 
 func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
 func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (nothing) Cover(account.Account, admission.MountRoot, container.Mount) error   { return nil }
 func (nothing) Unmount(string) error                                                { return nil }
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error)          { return "/ds01/u", nil }
 
 func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
-
-func (nothing) Container(int, string) (api.Sample, error) { return api.Sample{Pids: 1}, nil }
+func (nothing) Freeze(context.Context, int, string) error     { return nil }
+func (nothing) Thaw(int, string) error                        { return nil }
+func (nothing) Container(int, string) (api.Sample, error)     { return api.Sample{Pids: 1}, nil }
 
 func (nothing) Person(int) (api.Sample, error) { return api.Sample{}, os.ErrNotExist }
 

@@ -14,6 +14,9 @@
 //	POST   /v1/containers/{name}/start       → Container
 //	POST   /v1/containers/{name}/stop        StopContainer → Container
 //	POST   /v1/containers/{name}/update      UpdateContainer → Container
+//	POST   /v1/containers/{name}/pause       → Container
+//	POST   /v1/containers/{name}/unpause     → Container
+//	POST   /v1/containers/{name}/rename      RenameContainer → Container
 //	DELETE /v1/containers/{name}[?force=true] → 204
 //	POST   /v1/containers/{name}/adopt       Adopt → Container, admins
 //	GET    /v1/stats[?all_users=true]        []Stats          running containers
@@ -126,6 +129,11 @@ type UpdateContainer struct {
 // StopContainer carries an optional grace period.
 type StopContainer struct {
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty"` // nil: the owner's stop_timeout
+}
+
+// RenameContainer carries a container's new name.
+type RenameContainer struct {
+	Name string `json:"name"`
 }
 
 // Adopt gives a quarantined container to a user.

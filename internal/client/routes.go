@@ -72,6 +72,21 @@ func (c *Client) Update(ctx context.Context, name string, r apitype.UpdateContai
 	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/update", nil, r)
 }
 
+// Pause makes a running container stand still.
+func (c *Client) Pause(ctx context.Context, name string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/pause", nil, nil)
+}
+
+// Unpause lets a paused container go on.
+func (c *Client) Unpause(ctx context.Context, name string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/unpause", nil, nil)
+}
+
+// Rename gives a container another name among its owner's.
+func (c *Client) Rename(ctx context.Context, name, to string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/rename", nil, apitype.RenameContainer{Name: to})
+}
+
 // Remove deletes a container and gives its GPUs back. A running one is a
 // conflict unless force is set.
 func (c *Client) Remove(ctx context.Context, name string, force bool) error {

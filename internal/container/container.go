@@ -103,6 +103,13 @@ type Observed struct {
 	AutoRemove bool          // the engine removes it when it ends: docker run --rm
 	Restart    RestartPolicy // the engine's own; no for what ds01 made
 	Hints      gpu.Hints     // whatever in its configuration names a GPU
+	Mounts     []Mounted     // what of the host, or of a volume, is in it
+}
+
+// A Mounted is one mount of a container as the engine shows it.
+type Mounted struct {
+	Source string // path on the host
+	Target string // path in the container
 }
 
 // ClaimID returns the claim the container's label names, or "". It finds a

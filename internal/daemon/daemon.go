@@ -149,8 +149,8 @@ func (d *daemon) wire(context.Context) error {
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
-		Remove: func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
-		Stop:   func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
+		Remove: d.removeNow,
+		Stop:   d.stopNow, // somebody else owns its device
 		Disarm: func(ctx context.Context, id string) error {
 			_, err := d.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
 			return err
@@ -161,11 +161,31 @@ func (d *daemon) wire(context.Context) error {
 	return nil
 }
 
+// removeNow removes a container, whatever is under way in it.
+func (d *daemon) removeNow(ctx context.Context, id string) error {
+	d.endCopies(id)
+	return d.engine.Remove(ctx, id, true)
+}
+
+// stopNow ends what runs in a container without a grace period.
+func (d *daemon) stopNow(ctx context.Context, id string) error {
+	d.endCopies(id)
+	return d.engine.Stop(ctx, id, 0)
+}
+
+// endCopies breaks copies off, for which the engine keeps a container as it is.
+func (d *daemon) endCopies(id string) {
+	if record, ok := d.ledger.ByContainer(id); ok {
+		d.launcher.EndCopies(record.ID)
+	}
+}
+
 func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing, Recorder: d.recorder, Log: d.Log,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing,
+		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }
 

@@ -54,6 +54,10 @@ func (m mounter) Mount(who account.Account, root admission.MountRoot, c containe
 	return mount.Mount(m.request(who, root, c))
 }
 
+func (m mounter) Cover(who account.Account, root admission.MountRoot, c container.Mount) error {
+	return mount.Cover(m.request(who, root, c))
+}
+
 func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }
 
 func (m mounter) request(who account.Account, root admission.MountRoot, c container.Mount) mount.Request {

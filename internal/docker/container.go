@@ -85,6 +85,9 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 		o.Restart = container.RestartPolicy{Name: string(h.RestartPolicy.Name), MaxRetries: h.RestartPolicy.MaximumRetryCount}
 	}
 	o.Hints = hints(c)
+	for _, m := range c.Mounts {
+		o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Destination})
+	}
 	return o
 }
 

@@ -108,6 +108,9 @@ type below string
 func (b below) Ensure(_ context.Context, uid int, _ limits.Limits) (string, error) {
 	return fmt.Sprintf("%s/u%d", b, uid), nil
 }
+func (below) Freeze(context.Context, int, string) error { return nil }
+func (below) Thaw(int, string) error                    { return nil }
+
 func (below) End(context.Context, int, string) (int, error) { return 0, nil }
 
 // ann is the only person.

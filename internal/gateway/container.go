@@ -214,6 +214,7 @@ func (c *call) execCreate() error {
 	if err != nil {
 		return err
 	}
+	c.awaitCopies(record)
 	answer, err := c.fetch(context.WithoutCancel(c.r.Context()), http.MethodPost, c.path(record.ContainerID), url.Values{}, encoded)
 	if err != nil {
 		return err
@@ -227,29 +228,29 @@ func (c *call) execCreate() error {
 	return c.raw(http.StatusCreated, answer)
 }
 
-// ownExec checks that the exec in the route runs in the caller's container.
-func (c *call) ownExec() error {
+// ownExec returns the caller's container in which the exec in the route runs.
+func (c *call) ownExec() (container.Record, error) {
 	id, known := c.execs.of(c.match.Param)
 	if !known {
 		data, err := c.fetch(c.r.Context(), http.MethodGet, "/exec/"+c.match.Param+"/json", nil, nil)
 		if err != nil {
-			return err
+			return container.Record{}, err
 		}
 		if id, err = containerOfExec(data); err != nil {
-			return err
+			return container.Record{}, err
 		}
 	}
 	record, ok := c.Ledger.ByContainer(id)
 	c.note(record)
 	if !ok || record.UID != c.who.UID && !c.roles.Admin {
-		return &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
+		return record, &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
 	}
-	return nil
+	return record, nil
 }
 
 // execPass answers inspect and resize of the caller's own exec.
 func (c *call) execPass() error {
-	if err := c.ownExec(); err != nil {
+	if _, err := c.ownExec(); err != nil {
 		return err
 	}
 	resp, err := c.ask(c.r.Context(), c.match.Method, c.path(c.match.Param), c.match.Query, nil)

@@ -57,6 +57,7 @@ type Parts struct {
 	Closing   <-chan struct{}                         // closed when the daemon stops: streams end
 	Recorder  *recorder.Recorder                      // nil: nothing is written down
 	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Gateway is an http.Handler. It is safe for concurrent use.
@@ -95,6 +96,15 @@ func New(p Parts) *Gateway {
 		admission.ContainerResize:  (*call).change,
 		admission.ContainerAttach:  (*call).attach,
 		admission.ContainerRemove:  (*call).remove,
+		admission.ArchiveStat:      (*call).archive,
+		admission.ArchiveGet:       (*call).archive,
+		admission.ArchivePut:       (*call).extract,
+		admission.ContainerExport:  (*call).stream,
+		admission.ContainerChanges: (*call).changes,
+		admission.ContainerRename:  (*call).rename,
+		admission.ContainerPause:   (*call).pause,
+		admission.ContainerUnpause: (*call).unpause,
+		admission.ContainerPrune:   (*call).prune,
 		admission.ExecCreate:       (*call).execCreate,
 		admission.ExecStart:        (*call).execStart,
 		admission.ExecResize:       (*call).execPass,

@@ -18,7 +18,7 @@ func TestEachOperationOfTheTableIsServed(t *testing.T) {
 			t.Errorf("%s %s has a route and no code", r.Method, r.Pattern)
 		}
 	}
-	if g.Serves("container export") {
+	if g.Serves("container checkpoint") {
 		t.Error("what has no route is served")
 	}
 }

@@ -128,10 +128,13 @@ type nothing struct{}
 
 func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
 func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (nothing) Cover(account.Account, admission.MountRoot, container.Mount) error   { return nil }
 func (nothing) Unmount(string) error                                                { return nil }
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error)          { return "/ds01/u", nil }
 
 func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
+func (nothing) Freeze(context.Context, int, string) error     { return nil }
+func (nothing) Thaw(int, string) error                        { return nil }
 
 // directory knows the people, and takes the process of the test for one.
 type directory struct{ who int }
@@ -198,7 +201,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return "1.41" }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log,
+		Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -52,6 +52,7 @@ func (d *disk) Flush() error { return d.err }
 type mounter struct {
 	mu      sync.Mutex
 	mounted []string
+	covered []string
 	last    container.Mount
 	refuse  map[string]error // by method
 	plain   bool             // ids can't be mapped
@@ -75,20 +76,45 @@ func (m *mounter) Mount(_ account.Account, _ admission.MountRoot, c container.Mo
 	return nil
 }
 
+func (m *mounter) Cover(_ account.Account, _ admission.MountRoot, c container.Mount) error {
+	if err := m.Unmount(c.HostPath); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.covered = append(m.covered, c.HostPath)
+	return m.refuse["Cover"]
+}
+
 func (m *mounter) Unmount(hostPath string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.covered = slices.DeleteFunc(m.covered, func(p string) bool { return p == hostPath })
 	m.mounted = slices.DeleteFunc(m.mounted, func(p string) bool { return p == hostPath })
 	return nil
 }
 
-type cgroups struct{ err error }
+// cgroups keeps which containers stand still.
+type cgroups struct {
+	err    error
+	frozen []string
+}
 
 func (c *cgroups) Ensure(_ context.Context, uid int, _ limits.Limits) (string, error) {
 	return fmt.Sprintf("/ds01/u%d", uid), c.err
 }
 
 func (*cgroups) End(context.Context, int, string) (int, error) { return 0, nil }
+
+func (c *cgroups) Freeze(_ context.Context, _ int, id string) error {
+	c.frozen = append(c.frozen, id)
+	return c.err
+}
+
+func (c *cgroups) Thaw(_ int, id string) error {
+	c.frozen = slices.DeleteFunc(c.frozen, func(f string) bool { return f == id })
+	return nil
+}
 
 type accounts map[int]account.Account
 

@@ -40,6 +40,9 @@ type Engine interface {
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
 	WriteFiles(ctx context.Context, id string, files []container.File) error
+	Pause(ctx context.Context, id string) error
+	Unpause(ctx context.Context, id string) error
+	Rename(ctx context.Context, id, name string) error
 }
 
 // Mounter opens people's directories with their own rights.
@@ -49,6 +52,8 @@ type Mounter interface {
 	Prepare(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Mount opens m.Source again and puts it at m.HostPath.
 	Mount(who account.Account, root admission.MountRoot, m container.Mount) error
+	// Cover puts nothing at m.HostPath, of m.Source's kind and read-only.
+	Cover(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Unmount takes m.HostPath away; what isn't there is no error.
 	Unmount(hostPath string) error
 }
@@ -59,6 +64,10 @@ type Cgroups interface {
 	Ensure(ctx context.Context, uid int, l limits.Limits) (parent string, err error)
 	// End ends every process of a container below that level.
 	End(ctx context.Context, uid int, container string) (ended int, err error)
+	// Freeze makes every process of a container stand still.
+	Freeze(ctx context.Context, uid int, container string) error
+	// Thaw lets them go on; those that do already are no error.
+	Thaw(uid int, container string) error
 }
 
 // Accounts looks people up.
@@ -92,7 +101,10 @@ type Parts struct {
 }
 
 // Launcher makes and starts containers. It is safe for concurrent use.
-type Launcher struct{ Parts }
+type Launcher struct {
+	Parts
+	copies copies
+}
 
 // New returns a launcher of these parts.
 func New(p Parts) *Launcher {
@@ -102,7 +114,7 @@ func New(p Parts) *Launcher {
 	if p.Mappable == nil {
 		p.Mappable = func(account.Account, admission.MountRoot, container.Mount) (bool, error) { return true, nil }
 	}
-	return &Launcher{p}
+	return &Launcher{Parts: p}
 }
 
 // A Request is one container wanted by one person.
@@ -295,11 +307,7 @@ func refusedBeforeCall(err error) error { return notCalledError{err} }
 // leaves it to the reconciler otherwise.
 func (l *Launcher) abandon(ctx context.Context, record container.Record, err error) error {
 	var before notCalledError
-	definite := errors.As(err, &before)
-	for _, kind := range []error{problem.ErrInvalid, problem.ErrDenied, problem.ErrNotFound, problem.ErrConflict} {
-		definite = definite || errors.Is(err, kind)
-	}
-	if !definite {
+	if !errors.As(err, &before) && !refused(err) {
 		l.Log.WarnContext(ctx, "create not answered, claim kept", "claim", record.ID, "error", err)
 		return &problem.Error{
 			What: "Container " + record.Name + " may or may not exist",

@@ -7,6 +7,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/limits"
 )
 
 // mounts are what one container may mount: each with the root that it comes
@@ -80,24 +81,33 @@ func (m mounts) lay(folder string, user containerUser) func(claim string) []cont
 // mountAll opens the mounts of a container again and puts them in their
 // places, if its owner may still have them.
 func (l *Launcher) mountAll(s admission.Subject, record container.Record) error {
+	for _, m := range record.Mounts {
+		if err := admission.CheckGroups(record.Name, m.Groups, s.Account); err != nil {
+			return err
+		}
+	}
+	return l.eachMount(s.Account, s.Limits, record, func(root admission.MountRoot, m container.Mount) error {
+		if err := l.Mounter.Unmount(m.HostPath); err != nil {
+			return err
+		}
+		return l.Mounter.Mount(s.Account, root, m)
+	})
+}
+
+// eachMount calls do with each mount of a container and the root that it comes
+// from, as long as its owner may mount it.
+func (l *Launcher) eachMount(owner account.Account, bound limits.Limits, record container.Record, do func(admission.MountRoot, container.Mount) error) error {
 	if len(record.Mounts) == 0 {
 		return nil
 	}
-	owner, bound := s.Account, s.Limits
 	allowed := l.Roots(owner, bound)
 	for _, m := range record.Mounts {
-		if err := admission.CheckGroups(record.Name, m.Groups, owner); err != nil {
-			return err
-		}
 		ask := admission.MountAsk{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Writable: !m.ReadOnly, Alone: m.Alone}
 		_, root, err := admission.AllowMount(ask, allowed, bound)
 		if err != nil {
 			return err
 		}
-		if err := l.Mounter.Unmount(m.HostPath); err != nil {
-			return err
-		}
-		if err := l.Mounter.Mount(owner, root, mountable(record, m)); err != nil {
+		if err := do(root, mountable(record, m)); err != nil {
 			return err
 		}
 	}

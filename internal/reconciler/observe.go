@@ -11,6 +11,10 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
+// copyPatience is how long a look at a container waits for those who copy its
+// files. What was missed meanwhile, the next glance finds.
+const copyPatience = time.Second
+
 // tryObserve looks at one container of many: what is wrong with it alone is
 // logged and keeps nobody else waiting. One that ds01 doesn't know either may
 // reach anything then.
@@ -55,6 +59,9 @@ func (r *Reconciler) observe(ctx context.Context, id string, began func()) error
 		return err
 	}
 	defer r.Ledger.Lock(claim)()
+	if !r.Launcher.AwaitCopies(ctx, claim, copyPatience) {
+		return nil // it stands still, and the engine tells nobody about it
+	}
 	o, err := r.inspect(ctx, id)
 	if errors.Is(err, problem.ErrNotFound) {
 		return r.forget(ctx, id)
@@ -79,6 +86,9 @@ func (r *Reconciler) observe(ctx context.Context, id string, began func()) error
 	r.observed[id] = o
 	delete(r.quarantined, id)
 	r.mu.Unlock()
+	if err := r.Launcher.Align(ctx, record, o); err != nil {
+		r.Log.WarnContext(ctx, "container has another name at the engine", "container", id, "name", o.Name, "error", err)
+	}
 	return r.follow(ctx, record, o)
 }
 
@@ -179,6 +189,11 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 // started past ds01. One whose devices went to somebody else is stopped: a
 // GPU never has two owners.
 func (r *Reconciler) followRunning(ctx context.Context, record container.Record, o container.Observed) error {
+	if o.State == "running" {
+		if err := r.Launcher.Thaw(record); err != nil {
+			r.Log.WarnContext(ctx, "container may be frozen", "container", o.ID, "error", err)
+		}
+	}
 	if record.State == gpu.Running {
 		return nil
 	}

@@ -72,6 +72,9 @@ func (silent) Lookup(uid int) (account.Account, error) {
 
 func (silent) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
 func (silent) End(context.Context, int, string) (int, error)              { return 0, nil }
+func (silent) Freeze(context.Context, int, string) error                  { return nil }
+func (silent) Thaw(int, string) error                                     { return nil }
+func (silent) Cover(account.Account, admission.MountRoot, container.Mount) error               { return nil }
 
 func bound() limits.Limits {
 	return limits.Limits{
@@ -122,6 +125,7 @@ func newScene(t *testing.T) *scene {
 		Engine: s.engine, Ledger: s.ledger, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
+		NodeFolder: "/run/ds01/dev",
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,

@@ -307,6 +307,9 @@ func (e *Engine) Inspect(ctx context.Context, id string) (o container.Observed, 
 		if err == nil {
 			o = c.Observed
 			o.AutoRemove = c.body.HostConfig.AutoRemove
+			for _, m := range c.body.HostConfig.Mounts {
+				o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Target})
+			}
 		}
 		return err
 	})
