@@ -34,7 +34,7 @@ var floors = []floor{
 	{"3 act", []string{"peer", "inventory", "allocator"}},
 	{"3b act", []string{"launcher"}},
 	{"3c act", []string{"reconciler"}},
-	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest"}},
+	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest", "redteam"}},
 	{"5 wire", []string{"daemon"}},
 	{"6 people", []string{"wizard"}},
 	{"6b people", []string{"cli"}},

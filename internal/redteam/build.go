@@ -58,7 +58,7 @@ func join(fields []string) string {
 
 // create asks for a container under a marked name and runs it if it is made.
 func create(body string, status []int) Step {
-	return Step{Method: "POST", Path: "/containers/create?name={mark}-x", Body: body, Status: status, Run: true}
+	return Step{Method: "POST", Path: "/containers/create?name={mark}-x", Body: body, Status: status, Run: true, Message: "ds01: "}
 }
 
 // tries makes one vector for each of a list of host settings.

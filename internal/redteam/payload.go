@@ -18,7 +18,7 @@ for b in 2 12 16 17 19 21 25 27 34 38 39; do [ $(((c >> b) & 1)) = 1 ] && p "cap
 grep -q '^Seccomp:.*{seccomp}' /proc/self/status || p "a process without the filter of system calls"
 grep -q ' /proc/sys ' /proc/self/mountinfo || p "a writable /proc/sys"
 cat /h/secret /h{canary}/secret /secret /run/secrets/* 2>/dev/null
-(echo x > /h{canary}/written) 2>/dev/null; (echo x > /h/written) 2>/dev/null
+(echo x > /h{canary}/written) 2>/dev/null; [ -e /h/secret ] && (echo x > /h/written) 2>/dev/null
 mknod /dev/made c 1 11 2>/dev/null && p "a device node made"
 for d in /dev/ds01x /dev/ds01d/kmsg /dev/made; do (: < $d) 2>/dev/null && p "an open device $d"; done
 case "$( (: < {victimdev}) 2>&1 )" in ''|*such\ device*) p "another's GPU at {victimdev}";; esac

@@ -159,10 +159,12 @@ func (s *Scene) lookForNames(ctx context.Context, p picture) {
 	var networks []struct {
 		Name, Driver, Scope string
 		Options             map[string]string
+		IPAM                struct{ Config []struct{ Subnet string } }
 	}
 	if _, err := s.engine(ctx, "GET", "/networks", "", &networks); err == nil {
 		for _, n := range networks {
-			harmless := n.Driver == "bridge" && n.Scope == "local" && n.Options["com.docker.network.bridge.name"] == ""
+			harmless := n.Driver == "bridge" && n.Scope == "local" && n.Options["com.docker.network.bridge.name"] == "" &&
+				!strings.Contains(fmt.Sprint(n.IPAM), othersNetwork)
 			if strings.Contains(n.Name, s.mark) && (!strings.HasSuffix(n.Name, suffix) || !harmless) {
 				p["the network "+n.Name] = fmt.Sprintf("%s %s %v", n.Driver, n.Scope, n.Options)
 			}

@@ -94,7 +94,26 @@ func Run(ctx context.Context, stage Stage, o Options) (report Report, err error)
 			o.Tell(result)
 		}
 	}
+	if late := s.late(ctx); late.Verdict != OK {
+		report.add(late)
+		if o.Tell != nil {
+			o.Tell(late)
+		}
+	}
 	return report, nil
+}
+
+// late looks for what came of an attack after its answer.
+func (s *Scene) late(ctx context.Context) Result {
+	r := Result{ID: "afterwards", Says: "what came of any vector after its answer", Verdict: OK}
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+	}
+	if r.Effects = s.effects(ctx, nil); len(r.Effects) > 0 {
+		r.Verdict = Effect
+	}
+	return r
 }
 
 // attack tries one vector and looks what came of it.

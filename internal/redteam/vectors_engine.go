@@ -2,6 +2,10 @@ package redteam
 
 import "fmt"
 
+// othersNetwork is kept for documentation: no host has it, so that a network
+// of its addresses cuts nobody off.
+const othersNetwork = "203.0.113.0/24"
+
 func networkVectors() []Vector {
 	made := func(id, says, fields string, topics ...int) Vector {
 		return one("network-make-"+id, says, post("/networks/create", `{"Name":"{mark}-n",`+fields+`}`, append([]int{500}, either...)), append(topics, 80)...)
@@ -14,8 +18,7 @@ func networkVectors() []Vector {
 		made("plugin", "a network of an unknown driver", `"Driver":"{mark}"`, 82),
 		made("bridge-name", "the bridge of another network", `"Driver":"bridge","Options":{"com.docker.network.bridge.name":"docker0"}`),
 		made("bridge-host", "a bridge that the host's card joins", `"Driver":"bridge","Options":{"com.docker.network.bridge.host_binding_ipv4":"0.0.0.0","com.docker.network.container_iface_prefix":"eth"}`),
-		made("subnet", "a network with the lab's addresses", `"Driver":"bridge","IPAM":{"Config":[{"Subnet":"127.0.0.0/8"}]}`),
-		made("subnet-all", "a network with all addresses", `"Driver":"bridge","IPAM":{"Config":[{"Subnet":"0.0.0.0/0"}]}`),
+		made("subnet", "a network with addresses of others", `"Driver":"bridge","Internal":true,"IPAM":{"Config":[{"Subnet":"`+othersNetwork+`"}]}`),
 		made("ipam-driver", "addresses by another driver", `"Driver":"bridge","IPAM":{"Driver":"{mark}"}`),
 		made("config-from", "a network from another's", `"ConfigFrom":{"Network":"{victimnetwork}"}`),
 		made("scope", "a network of a swarm", `"Scope":"swarm","Ingress":true`, 83),
@@ -180,7 +183,17 @@ func apiVectors() []Vector {
 		at("docker-prefix", "a word that begins with docker", "GET", "/dockerx/containers/{victim}/json", "", denied, 9),
 		at("docker-session", "a builder's session under /docker", "POST", "/docker/session", "", refused, 21),
 		at("method", "another method", "PUT", "/v1/containers/{victim}", `{"name":"{mark}"}`, denied, 23),
-		at("host-header", "headers that say who one is", "GET", "/v1/containers?all_users=true&user=root", "", denied, 23),
-		at("smuggled", "a raw create behind a request", "GET", "/v1/version", "", []int{200}, 18),
+		one("api-headers", "headers that say who one is", Step{
+			Door: API, Method: "GET", Path: "/v1/containers?all_users=true", Status: denied,
+			Headers: []string{"X-Remote-User: root", "Authorization: Basic cm9vdDo=", "X-Forwarded-User: root"},
+		}, 23),
+		one("api-pipelined", "everybody's containers behind a harmless request", Step{
+			Door: API, Status: []int{200},
+			Raw: byHand("GET", "/v1/version", nil, "") + byHand("GET", "/v1/containers?all_users=true", nil, "") + byHand("GET", "/docker/containers/{victim}/json", []string{"Connection: close"}, ""),
+		}, 18, 84),
+		one("api-docker-tunnel", "a request to the API behind an attach under /docker", Step{
+			Door: API, Status: []int{101},
+			Raw: byHand("POST", "/docker/containers/{own}/attach?stream=1&stdin=1", []string{"Connection: Upgrade", "Upgrade: tcp"}, "") + smuggled(),
+		}, 20),
 	}
 }

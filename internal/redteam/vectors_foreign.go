@@ -38,7 +38,8 @@ func execVectors() []Vector {
 		one("exec-start-config", "a start of a command with a configuration", post("/exec/{victimexec}/start", `{"Detach":true,"Privileged":true}`, refused), 71),
 	}
 	for _, c := range []struct{ id, method, path, body string }{
-		{"start", "POST", "/exec/{victimexec}/start", `{"Detach":true}`},
+		{"start", "POST", "/exec/{victimexec}/start", `{"Detach":false}`},
+		{"start-detached", "POST", "/exec/{victimexec}/start", `{"Detach":true}`},
 		{"start-short", "POST", "/exec/{victimexecshort}/start", `{"Detach":true}`},
 		{"resize", "POST", "/exec/{victimexec}/resize?h=1&w=1", ""},
 		{"json", "GET", "/exec/{victimexec}/json", ""},
@@ -46,8 +47,10 @@ func execVectors() []Vector {
 		all = append(all, one("exec-victim-"+c.id, "another's command: "+c.id, Step{Method: c.method, Path: c.path, Body: c.body, Status: gone}, 71))
 	}
 	for _, r := range references() {
-		all = append(all, one("exec-in-victim-"+r.id, "a command in another's container "+r.says,
-			post("/containers/"+r.text+"/exec", `{"AttachStdout":true,"Cmd":["touch","/reached"]}`, gone), 71, 87))
+		asked := post("/containers/"+r.text+"/exec", `{"AttachStdout":true,"Cmd":["touch","/reached"]}`, gone)
+		asked.Save = true
+		all = append(all, several("exec-in-victim-"+r.id, "a command in another's container "+r.says,
+			[]Step{asked, post("/exec/{made}/start", `{"Detach":false}`, gone)}, 71, 87))
 	}
 	return all
 }
@@ -82,9 +85,13 @@ func foreignVectors() []Vector {
 		{"archive-put", "files into", "PUT", "/archive?path=/", "", foreign, on(72)},
 		{"copy", "files by the old route from", "POST", "/copy", `{"Resource":"/secret"}`, foreign, on(73)},
 	} {
+		message := "ds01: "
+		if c.method == "HEAD" {
+			message = "" // it has no body
+		}
 		for _, r := range references() {
 			all = append(all, one("foreign-"+c.id+"-"+r.id, c.says+" another's container "+r.says,
-				Step{Method: c.method, Path: "/containers/" + r.text + c.path, Body: c.body, Status: c.status}, append(c.topics, 87)...))
+				Step{Method: c.method, Path: "/containers/" + r.text + c.path, Body: c.body, Status: c.status, Message: message}, append(c.topics, 87)...))
 		}
 	}
 	return append(all,

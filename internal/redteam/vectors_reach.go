@@ -190,7 +190,7 @@ func identityVectors() []Vector {
 		one("name-same", "another's own name", Step{Method: "POST", Path: "/containers/create?name={victimname}", Body: body(), Status: []int{201, 409, 400}, Run: true}, 62),
 		one("name-rename", "one's own container renamed to another's", post("/containers/{own}/rename?name={victimengine}", "", either), 62),
 		one("name-rename-victim", "another's container renamed", post("/containers/{victim}/rename?name={mark}-taken", "", foreign), 62),
-		several("name-race", "a name that is removed and taken while it is asked for", []Step{
+		several("name-race", "another's name asked for many times at once", []Step{
 			{Method: "GET", Path: "/containers/{victimname}/json", Status: gone, Times: 8},
 			{Method: "DELETE", Path: "/containers/{victimname}?force=1", Status: gone, Times: 8},
 		}, 88),
