@@ -1,7 +1,6 @@
 package redteam
 
 import (
-	"fmt"
 	"strings"
 )
 
@@ -92,14 +91,11 @@ func raw(text string, status []int) Step { return Step{Raw: text, Status: status
 
 // byHand writes a request with a body of its right length.
 func byHand(method, path string, headers []string, body string) string {
-	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: docker\r\n", method, path)
-	for _, h := range headers {
-		head += h + "\r\n"
-	}
+	lines := append([]string{method + " " + path + " HTTP/1.1", "Host: docker"}, headers...)
 	if body != "" {
-		head += "Content-Length: {length}\r\n" // Fill counts what it fills in
+		lines = append(lines, "Content-Length: "+lengthMark) // counted when it is filled in
 	}
-	return head + "\r\n" + body
+	return strings.Join(lines, "\r\n") + "\r\n\r\n" + body
 }
 
 // Marks of a chunk's data in a raw request, whose length Fill writes.

@@ -3,6 +3,7 @@ package redteam
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ func (s *Scene) container(ctx context.Context, who Person, name, body string, ru
 	var answer []byte
 	status, err := s.ask(ctx, who, "POST", "/containers/create?name="+name, body, &answer)
 	if err != nil || status != http.StatusCreated {
-		return "", fmt.Errorf("make the container %s of %s: %w", name, who.Login, orRefused(err, status, answer))
+		return "", orRefused("a container of "+who.Login, err, status, answer)
 	}
 	id := idOf(answer)
 	s.later(func(ctx context.Context) error {
@@ -27,16 +28,16 @@ func (s *Scene) container(ctx context.Context, who Person, name, body string, ru
 		return id, nil
 	}
 	if status, err := s.ask(ctx, who, "POST", "/containers/"+id+"/start", "", &answer); err != nil || status != http.StatusNoContent {
-		return "", fmt.Errorf("start the container %s of %s: %w", name, who.Login, orRefused(err, status, answer))
+		return "", orRefused("the start of a container of "+who.Login, err, status, answer)
 	}
 	return id, nil
 }
 
-func orRefused(err error, status int, answer []byte) error {
+func orRefused(what string, err error, status int, answer []byte) error {
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", what, err)
 	}
-	return refusedError("refused", status, answer)
+	return refusedError(what, status, answer)
 }
 
 // makeOwn makes the attacker's own container, which also shows what a
@@ -81,15 +82,13 @@ func (s *Scene) makeVictim(ctx context.Context) error {
 	}
 	var exec []byte
 	if status, err := s.ask(ctx, v, "POST", "/containers/"+id+"/exec", `{"Cmd":["touch","/reached"]}`, &exec); err != nil || status != http.StatusCreated {
-		return fmt.Errorf("make another's command: %w", orRefused(err, status, exec))
+		return orRefused("a command of "+v.Login, err, status, exec)
 	}
-	for key, value := range map[string]string{
+	maps.Copy(f, facts{
 		"{victim}": id, "{victimshort}": short(id), "{victimprefix}": id[:5], "{victimletter}": id[:1], "{victimupper}": upper(short(id)),
 		"{victimname}": name, "{victimengine}": name + "._." + strconv.Itoa(v.UID), "{stopped}": stopped,
 		"{victimexec}": idOf(exec), "{victimexecshort}": short(idOf(exec)), "{victimlogin}": v.Login, "{victimuid}": strconv.Itoa(v.UID),
-	} {
-		f[key] = value
-	}
+	})
 	look, err := s.inspect(ctx, id)
 	if err != nil {
 		return err

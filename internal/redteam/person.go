@@ -50,7 +50,7 @@ func (p Person) become() error {
 	if err := unix.Setgroups(p.Groups); err != nil {
 		return fmt.Errorf("take on the groups of %s: %w", p.Login, err)
 	}
-	gid, uid := uintptr(p.GID), uintptr(p.UID) //nolint:gosec // ids are 32 bits
+	gid, uid := uintptr(p.GID), uintptr(p.UID)
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
 		return fmt.Errorf("take on the group of %s: %w", p.Login, errno)
 	}

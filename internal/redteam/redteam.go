@@ -55,13 +55,14 @@ const (
 	API
 )
 
-// What a vector may be answered.
-var (
-	refused = []int{0, 400, 403, 404, 405, 413, 414, 415, 431, 501, 505}
-	gone    = []int{404}
-	foreign = []int{403, 404} // 403 where the route isn't served at all
-	either  = []int{0, 101, 200, 201, 202, 204, 304, 400, 403, 404, 405, 406, 409, 413, 415, 429, 501, 503}
-)
+// What a vector may be answered: by a refusal, as if it weren't there (403
+// where the route isn't served at all), or anything but a failure.
+func refused() []int { return []int{0, 400, 403, 404, 405, 413, 414, 415, 431, 501, 505} }
+func gone() []int    { return []int{404} }
+func foreign() []int { return []int{403, 404} }
+func either() []int {
+	return []int{0, 101, 200, 201, 202, 204, 304, 400, 403, 404, 405, 406, 409, 413, 415, 429, 501, 503}
+}
 
 var placeholder = regexp.MustCompile(`\{[a-z0-9]+\}`)
 

@@ -3,6 +3,7 @@ package redteam_test
 import (
 	"bytes"
 	"flag"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -67,7 +68,7 @@ func TestWhatWouldHarmAHostIsForLabs(t *testing.T) {
 	marked := regexp.MustCompile(`\{(mark|victimmark|own|made|victim[a-z]*|stopped|shared[a-z]*)\}`)
 	for _, v := range redteam.Vectors() {
 		for _, s := range v.Steps {
-			destructive := s.Method == "DELETE" || regexp.MustCompile(`/(prune|kill|stop|restart|init|leave|unlock)(\?|$)`).MatchString(s.Path)
+			destructive := s.Method == http.MethodDelete || regexp.MustCompile(`/(prune|kill|stop|restart|init|leave|unlock)(\?|$)`).MatchString(s.Path)
 			if destructive && !marked.MatchString(s.Path) && v.LabOnly == "" {
 				t.Errorf("%s: %s %s would reach what isn't the scene's", v.ID, s.Method, s.Path)
 			}

@@ -6,11 +6,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"ds01.dev/ds01/internal/problem"
 )
 
 // A Stage says where the attack takes place. As root everything is looked at;
@@ -60,23 +65,18 @@ func prepare(ctx context.Context, stage Stage) (*Scene, error) {
 	if stage.EngineSocket == "" {
 		s.facts["{engine}"] = "/run/ds01/engine.sock"
 	}
-	for _, step := range []func(context.Context) error{s.makeFiles, s.makeOwn, s.makeVictim, s.makeEngineThings} {
+	for _, step := range []func(context.Context) error{s.checkAttacker, s.makeFiles, s.makeOwn, s.makeVictim, s.makeEngineThings} {
 		if err := step(ctx); err != nil {
 			return s, err
 		}
 	}
 	s.nameSpaces(ctx)
+	s.facts["{payload}"] = s.facts.payload()
 	tars, err := archives(s.facts)
 	if err != nil {
 		return s, err
 	}
-	s.facts["{payload}"] = s.facts.payload()
-	if tars, err = archives(s.facts); err != nil {
-		return s, err
-	}
-	for name, text := range tars {
-		s.facts[name] = text
-	}
+	maps.Copy(s.facts, tars)
 	s.before = s.look(ctx)
 	return s, nil
 }
@@ -89,10 +89,29 @@ func (s *Scene) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	errs := []error{s.sweep(ctx, true)}
-	for i := len(s.undo) - 1; i >= 0; i-- {
-		errs = append(errs, s.undo[i](ctx))
+	for _, undo := range slices.Backward(s.undo) {
+		errs = append(errs, undo(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// checkAttacker refuses an account to which everything is open.
+func (s *Scene) checkAttacker(ctx context.Context) error {
+	if s.APISocket == "" {
+		return nil
+	}
+	var said []byte
+	status, err := s.exchange(ctx, s.Attacker, s.APISocket, Step{Method: http.MethodGet, Path: "/v1/limits?all=true"}, &said)
+	if err != nil {
+		return &problem.Error{What: "Red team not started", Why: problem.Because(problem.ErrUnavailable, err.Error()), Next: "Is the daemon running?"}
+	}
+	if status == http.StatusOK {
+		return &problem.Error{
+			What: "Red team not started", Why: problem.Because(problem.ErrInvalid, s.Attacker.Login+" administers, so everything is open to them"),
+			Next: "Attack as an account that only uses containers: as root, with --user NAME.",
+		}
+	}
+	return nil
 }
 
 // secret makes up a word that nobody else may hear.
@@ -113,13 +132,13 @@ func (s *Scene) makeFiles(context.Context) (err error) {
 	}
 	canary := filepath.Join(s.dir, "canary")
 	s.facts["{canary}"] = canary
-	if err := s.lock(s.self, canary, s.secret("a file of root's on the host")); err != nil {
+	if err := lock(s.self, canary, s.secret("a file of root's on the host")); err != nil {
 		return err
 	}
 	if s.Victim != nil {
 		folder := filepath.Join(s.dir, "victim")
 		s.facts["{victimhome}"] = folder
-		if err := s.lock(*s.Victim, folder, s.secret("a file of another person's on the host")); err != nil {
+		if err := lock(*s.Victim, folder, s.secret("a file of another person's on the host")); err != nil {
 			return err
 		}
 	}
@@ -127,7 +146,7 @@ func (s *Scene) makeFiles(context.Context) (err error) {
 }
 
 // lock makes a folder with a secret that only one person may enter.
-func (s *Scene) lock(who Person, folder, secret string) error {
+func lock(who Person, folder, secret string) error {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return fmt.Errorf("folder of a canary: %w", err)
 	}
@@ -173,9 +192,13 @@ func (s *Scene) swap(link bool) error {
 	})
 }
 
-// refusedError says what a preparation was answered.
+// refusedError says what a preparation was answered, by its kind.
 func refusedError(what string, status int, answer []byte) error {
-	return fmt.Errorf("%s: status %d: %s", what, status, messageOf(answer))
+	kind := map[int]error{403: problem.ErrDenied, 404: problem.ErrNotFound, 429: problem.ErrLimit, 503: problem.ErrUnavailable}[status]
+	return &problem.Error{
+		What: "Red team not started: " + what, Why: problem.Because(kind, fmt.Sprintf("status %d: %s", status, messageOf(answer))),
+		Next: "The attacker needs room for two containers and the image must be here; 'ds01 doctor' shows what is missing.",
+	}
 }
 
 func short(id string) string { return id[:min(len(id), 12)] }

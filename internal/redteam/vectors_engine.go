@@ -8,7 +8,7 @@ const othersNetwork = "203.0.113.0/24"
 
 func networkVectors() []Vector {
 	made := func(id, says, fields string, topics ...int) Vector {
-		return one("network-make-"+id, says, post("/networks/create", `{"Name":"{mark}-n",`+fields+`}`, append([]int{500}, either...)), append(topics, 80)...)
+		return one("network-make-"+id, says, post("/networks/create", `{"Name":"{mark}-n",`+fields+`}`, append([]int{500}, either()...)), append(topics, 80)...)
 	}
 	return []Vector{
 		made("macvlan", "a network on the host's card", `"Driver":"macvlan","Options":{"parent":"lo"}`),
@@ -24,15 +24,15 @@ func networkVectors() []Vector {
 		made("scope", "a network of a swarm", `"Scope":"swarm","Ingress":true`, 83),
 		made("label", "a network labelled as another's", `"Labels":{"aime.mlc.DS01_UID":"{victimuid}"}`, 61),
 		made("case", "a driver in another case", `"driver":"host","Driver":"bridge"`, 1, 2),
-		one("network-list", "the list of everybody's networks", get("/networks", either), 80, 84),
-		one("network-look", "a look at another's network", get("/networks/{victimnetwork}?verbose=1", foreign), 80, 84),
-		one("network-look-host", "a look at the host's network", get("/networks/host", either), 80, 84),
-		one("network-connect", "one's own container on another's network", post("/networks/{victimnetwork}/connect", `{"Container":"{own}"}`, foreign), 80),
-		one("network-connect-victim", "another's container on one's own network", post("/networks/bridge/connect", `{"Container":"{victim}"}`, append([]int{400}, foreign...)), 80),
-		one("network-connect-host", "one's own container on the host's network", post("/networks/host/connect", `{"Container":"{own}"}`, append([]int{500}, either...)), 31, 80),
-		one("network-disconnect", "another's container cut off", post("/networks/{victimnetwork}/disconnect", `{"Container":"{victim}","Force":true}`, foreign), 80),
-		one("network-disconnect-bridge", "another's container cut off from the common network", post("/networks/bridge/disconnect", `{"Container":"{victim}","Force":true}`, append([]int{400}, foreign...)), 80),
-		one("network-delete", "another's network deleted", remove("/networks/{victimnetwork}", foreign), 76, 80),
+		one("network-list", "the list of everybody's networks", get("/networks", either()), 80, 84),
+		one("network-look", "a look at another's network", get("/networks/{victimnetwork}?verbose=1", foreign()), 80, 84),
+		one("network-look-host", "a look at the host's network", get("/networks/host", either()), 80, 84),
+		one("network-connect", "one's own container on another's network", post("/networks/{victimnetwork}/connect", `{"Container":"{own}"}`, foreign()), 80),
+		one("network-connect-victim", "another's container on one's own network", post("/networks/bridge/connect", `{"Container":"{victim}"}`, append([]int{400}, foreign()...)), 80),
+		one("network-connect-host", "one's own container on the host's network", post("/networks/host/connect", `{"Container":"{own}"}`, append([]int{500}, either()...)), 31, 80),
+		one("network-disconnect", "another's container cut off", post("/networks/{victimnetwork}/disconnect", `{"Container":"{victim}","Force":true}`, foreign()), 80),
+		one("network-disconnect-bridge", "another's container cut off from the common network", post("/networks/bridge/disconnect", `{"Container":"{victim}","Force":true}`, append([]int{400}, foreign()...)), 80),
+		one("network-delete", "another's network deleted", remove("/networks/{victimnetwork}", foreign()), 76, 80),
 	}
 }
 
@@ -46,26 +46,26 @@ func clusterVectors() []Vector {
 		if i < 3 {
 			topic = 82
 		}
-		all = append(all, one(fmt.Sprintf("cluster-look-%02d", i), "a look at "+path, get(path, append([]int{200}, refused...)), topic))
+		all = append(all, one(fmt.Sprintf("cluster-look-%02d", i), "a look at "+path, get(path, append([]int{200}, refused()...)), topic))
 	}
 	all = append(all,
-		one("plugin-create", "a plugin made of a folder", Step{Method: "POST", Path: "/plugins/create?name={mark}", Body: "{tarclimb}", Headers: []string{"Content-Type: application/x-tar"}, Status: refused}, 82),
-		one("plugin-pull", "a plugin from a registry that isn't there", post("/plugins/pull?remote={mark}.invalid/x&name={mark}", `[{"Name":"network","Value":["host"]}]`, refused), 82),
-		one("plugin-enable", "a plugin enabled", post("/plugins/{mark}/enable?timeout=0", "", refused), 82),
-		one("plugin-disable", "a plugin disabled", post("/plugins/{mark}/disable?force=1", "", refused), 82),
-		one("plugin-set", "a plugin's settings", post("/plugins/{mark}/set", `["DEBUG=1"]`, refused), 82),
-		one("plugin-delete", "a plugin removed", remove("/plugins/{mark}?force=1", refused), 82),
-		one("swarm-service", "a service with the host's root", post("/services/create", `{"Name":"{mark}","TaskTemplate":{"ContainerSpec":{"Image":"{image}","Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]}}}`, refused), 83),
-		one("swarm-secret", "a secret", post("/secrets/create", `{"Name":"{mark}","Data":"eA=="}`, refused), 83),
-		one("swarm-config", "a configuration", post("/configs/create", `{"Name":"{mark}","Data":"eA=="}`, refused), 83),
-		one("swarm-join", "a swarm that isn't there", post("/swarm/join", `{"RemoteAddrs":[],"JoinToken":"x"}`, refused), 83),
-		one("swarm-node", "a node changed", post("/nodes/{mark}/update?version=1", `{"Role":"manager"}`, refused), 83),
+		one("plugin-create", "a plugin made of a folder", Step{Method: "POST", Path: "/plugins/create?name={mark}", Body: "{tarclimb}", Headers: []string{"Content-Type: application/x-tar"}, Status: refused()}, 82),
+		one("plugin-pull", "a plugin from a registry that isn't there", post("/plugins/pull?remote={mark}.invalid/x&name={mark}", `[{"Name":"network","Value":["host"]}]`, refused()), 82),
+		one("plugin-enable", "a plugin enabled", post("/plugins/{mark}/enable?timeout=0", "", refused()), 82),
+		one("plugin-disable", "a plugin disabled", post("/plugins/{mark}/disable?force=1", "", refused()), 82),
+		one("plugin-set", "a plugin's settings", post("/plugins/{mark}/set", `["DEBUG=1"]`, refused()), 82),
+		one("plugin-delete", "a plugin removed", remove("/plugins/{mark}?force=1", refused()), 82),
+		one("swarm-service", "a service with the host's root", post("/services/create", `{"Name":"{mark}","TaskTemplate":{"ContainerSpec":{"Image":"{image}","Mounts":[{"Type":"bind","Source":"/","Target":"/h"}]}}}`, refused()), 83),
+		one("swarm-secret", "a secret", post("/secrets/create", `{"Name":"{mark}","Data":"eA=="}`, refused()), 83),
+		one("swarm-config", "a configuration", post("/configs/create", `{"Name":"{mark}","Data":"eA=="}`, refused()), 83),
+		one("swarm-join", "a swarm that isn't there", post("/swarm/join", `{"RemoteAddrs":[],"JoinToken":"x"}`, refused()), 83),
+		one("swarm-node", "a node changed", post("/nodes/{mark}/update?version=1", `{"Role":"manager"}`, refused()), 83),
 	)
 	return append(all, inLab("a broken gateway would make the host part of a swarm, or take it out of one",
-		one("swarm-init", "a swarm begun", post("/swarm/init", `{"ListenAddr":"127.0.0.1:0","AdvertiseAddr":"127.0.0.1"}`, refused), 83),
-		one("swarm-leave", "a swarm left", post("/swarm/leave?force=1", "", refused), 83),
-		one("swarm-update", "a swarm's settings", post("/swarm/update?version=1&rotateManagerToken=1", `{}`, refused), 83),
-		one("swarm-unlock", "a swarm unlocked", post("/swarm/unlock", `{"UnlockKey":"x"}`, refused), 83),
+		one("swarm-init", "a swarm begun", post("/swarm/init", `{"ListenAddr":"127.0.0.1:0","AdvertiseAddr":"127.0.0.1"}`, refused()), 83),
+		one("swarm-leave", "a swarm left", post("/swarm/leave?force=1", "", refused()), 83),
+		one("swarm-update", "a swarm's settings", post("/swarm/update?version=1&rotateManagerToken=1", `{}`, refused()), 83),
+		one("swarm-unlock", "a swarm unlocked", post("/swarm/unlock", `{"UnlockKey":"x"}`, refused()), 83),
 	)...)
 }
 
@@ -118,7 +118,7 @@ func viewVectors() []Vector {
 		events("huge", "since the end of time", "since=99999999999999999999"),
 		events("scope", "what happened elsewhere", `since=0&filters=%7B%22scope%22%3A%5B%22swarm%22%5D%2C%22node%22%3A%5B%22x%22%5D%7D`),
 		one("info", "the engine's information", get("/info", []int{200}), 84),
-		one("info-old", "the engine's information in an old version", get("/v1.24/info", either), 84, 10),
+		one("info-old", "the engine's information in an old version", get("/v1.24/info", either()), 84, 10),
 		one("version", "the engine's version", get("/version", []int{200}), 84),
 	}
 }
@@ -135,17 +135,17 @@ func apiVectors() []Vector {
 		at("list-own", "one's own containers", "GET", "/v1/containers", "", []int{200}, 84),
 		at("list-user-twice", "another's containers by a second name", "GET", "/v1/containers?user=&user={victimlogin}", "", append([]int{200}, denied...), 14, 84),
 		at("list-semicolon", "another's containers behind a semicolon", "GET", "/v1/containers?x=1;user={victimlogin}", "", append([]int{200}, denied...), 14, 84),
-		at("look", "a look at another's container", "GET", "/v1/containers/{victim}", "", gone, 73),
-		at("look-name", "a look at another's container by name", "GET", "/v1/containers/{victimname}", "", gone, 73),
-		at("look-engine", "a look at another's container by its name at the engine", "GET", "/v1/containers/{victimengine}", "", gone, 73),
+		at("look", "a look at another's container", "GET", "/v1/containers/{victim}", "", gone(), 73),
+		at("look-name", "a look at another's container by name", "GET", "/v1/containers/{victimname}", "", gone(), 73),
+		at("look-engine", "a look at another's container by its name at the engine", "GET", "/v1/containers/{victimengine}", "", gone(), 73),
 		at("look-as", "a look at another's container as them", "GET", "/v1/containers/{victimname}?user={victimlogin}", "", denied, 73),
-		at("start", "a start of another's container", "POST", "/v1/containers/{stopped}/start", "", gone, 85),
+		at("start", "a start of another's container", "POST", "/v1/containers/{stopped}/start", "", gone(), 85),
 		at("start-as", "a start of another's container as them", "POST", "/v1/containers/{stopped}/start?user={victimlogin}", "", denied, 85),
-		at("stop", "a stop of another's container", "POST", "/v1/containers/{victim}/stop", `{"timeout_seconds":0}`, gone, 85),
+		at("stop", "a stop of another's container", "POST", "/v1/containers/{victim}/stop", `{"timeout_seconds":0}`, gone(), 85),
 		at("stop-as", "a stop of another's container as them", "POST", "/v1/containers/{victim}/stop?user={victimlogin}", `{}`, denied, 85),
-		at("remove", "the removal of another's container", "DELETE", "/v1/containers/{victim}?force=true", "", gone, 76),
+		at("remove", "the removal of another's container", "DELETE", "/v1/containers/{victim}?force=true", "", gone(), 76),
 		at("remove-as", "the removal of another's container as them", "DELETE", "/v1/containers/{victim}?force=true&user={victimlogin}", "", denied, 76),
-		at("remove-prefix", "the removal of another's container by the beginning of its id", "DELETE", "/v1/containers/{victimprefix}?force=true", "", append([]int{409}, gone...), 76, 87),
+		at("remove-prefix", "the removal of another's container by the beginning of its id", "DELETE", "/v1/containers/{victimprefix}?force=true", "", append([]int{409}, gone()...), 76, 87),
 		at("adopt", "another's container adopted", "POST", "/v1/containers/{victim}/adopt", `{"user":"{login}"}`, denied, 62),
 		at("create-as", "a container made for another", "POST", "/v1/containers?user={victimlogin}", `{"name":"{mark}-a","gpus":0}`, denied, 61),
 		at("create-root", "the host's root as a workspace", "POST", "/v1/containers", `{"name":"{mark}-a","gpus":0,"image":"{image}","workspace":"/"}`, denied, 42),
@@ -174,14 +174,14 @@ func apiVectors() []Vector {
 		at("me-as", "another's account", "GET", "/v1/me?user={victimlogin}", "", denied, 84),
 		at("unknown", "a route that isn't there", "GET", "/v1/debug", "", denied, 25),
 		at("pprof", "the daemon's innards", "GET", "/debug/pprof/goroutine?debug=2", "", denied, 25),
-		at("docker-look", "another's container under /docker", "GET", "/docker/v1.40/containers/{victim}/json", "", gone, 73),
-		at("docker-create", "a privileged container under /docker", "POST", "/docker/v1.40/containers/create?name={mark}-x", hosted(`"Privileged":true`), refused, 26),
+		at("docker-look", "another's container under /docker", "GET", "/docker/v1.40/containers/{victim}/json", "", gone(), 73),
+		at("docker-create", "a privileged container under /docker", "POST", "/docker/v1.40/containers/create?name={mark}-x", hosted(`"Privileged":true`), refused(), 26),
 		at("docker-twice", "/docker below /docker", "GET", "/docker/docker/containers/{victim}/json", "", denied, 9, 73),
 		at("docker-climb", "a climb out of /docker", "GET", "/docker/../v1/containers?all_users=true", "", append([]int{301, 307, 308}, denied...), 9),
 		at("docker-double", "a doubled slash under /docker", "GET", "/docker//containers/{victim}/json", "", append([]int{301, 307, 308}, denied...), 9, 73),
 		at("docker-encoded", "an encoded /docker", "GET", "/%64ocker/containers/{victim}/json", "", denied, 8, 73),
 		at("docker-prefix", "a word that begins with docker", "GET", "/dockerx/containers/{victim}/json", "", denied, 9),
-		at("docker-session", "a builder's session under /docker", "POST", "/docker/session", "", refused, 21),
+		at("docker-session", "a builder's session under /docker", "POST", "/docker/session", "", refused(), 21),
 		at("method", "another method", "PUT", "/v1/containers/{victim}", `{"name":"{mark}"}`, denied, 23),
 		one("api-headers", "headers that say who one is", Step{
 			Door: API, Method: "GET", Path: "/v1/containers?all_users=true", Status: denied,

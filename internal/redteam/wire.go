@@ -111,11 +111,11 @@ func (s *Scene) exchange(ctx context.Context, who Person, socket string, step St
 
 // idOf returns the id that a create's answer names.
 func idOf(body []byte) string {
-	var doc struct{ Id, ID string } //nolint:revive // as Docker writes it
+	var doc struct{ ID string } // in either case: containers have Id
 	if json.Unmarshal(body, &doc) != nil {
 		return ""
 	}
-	return doc.Id + doc.ID
+	return doc.ID
 }
 
 // messageOf returns the message of a refusal, or the body.
