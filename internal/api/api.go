@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/safety"
 )
 
 // Accounts looks people up.
@@ -89,6 +90,7 @@ type Parts struct {
 	Members    func() (map[string]limits.File, error)
 	Limits     func(account.Account) limits.Limits
 	State      func() State
+	Facts      func(ctx context.Context) safety.Facts // of the host; nil where nobody looks
 	Log        *slog.Logger
 	Now        func() time.Time
 	Host       string

@@ -50,7 +50,9 @@ func (a *app) doctor() *cobra.Command {
 			case err != nil:
 				found.Checks = []apitype.Check{unreached(err)}
 				verdict = exitError(problem.ExitCode(err))
-			case failing(found.Checks):
+			}
+			found.Checks = append(found.Checks, a.clientChecks(ctx)...)
+			if verdict == nil && failing(found.Checks) {
 				verdict = exitError(exitFailed)
 			}
 			if asJSON {

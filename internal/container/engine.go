@@ -14,8 +14,10 @@ type EngineInfo struct {
 	CgroupVersion string // "1" or "2"
 	CPUs          quantity.CPUs
 	Memory        quantity.ByteSize
-	CDI           bool // it can inject CDI devices
-	Hook          bool // it can run NVIDIA's hook
+	CDI           bool   // it can inject CDI devices
+	Hook          bool   // it can run NVIDIA's hook
+	Runc          string // version of its runc, "1.1.5+ds1"
+	Runtime       string // its default runtime
 }
 
 // Image is what an image says about containers made of it.

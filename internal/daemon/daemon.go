@@ -166,7 +166,7 @@ func (d *daemon) api() *api.API {
 		Accounts: accounts{}, Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
 		Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
-		Limits: h.limits, State: d.state, Log: d.Log, Now: time.Now, Host: hostname(),
+		Limits: h.limits, State: d.state, Facts: d.facts, Log: d.Log, Now: time.Now, Host: hostname(),
 	})
 }
 

@@ -23,13 +23,13 @@ type floor struct {
 var floors = []floor{
 	{"0 words", []string{"problem", "quantity", "../deploy"}},
 	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype"}},
-	{"1b decide", []string{"config", "container", "limits"}},
+	{"1b decide", []string{"config", "container", "limits", "safety"}},
 	{"1c decide", []string{"admission", "lifecycle"}},
 	{"2 speak", []string{
 		"docker", "docker/scratch", "docker/dockertest",
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
-		"cgroup", "mount", "systemd", "directory", "directory/scratchuser",
+		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser",
 	}},
 	{"3 act", []string{"peer", "inventory", "allocator"}},
 	{"3b act", []string{"launcher"}},
