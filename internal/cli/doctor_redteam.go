@@ -42,7 +42,7 @@ func (a *app) redTeam(ctx context.Context, f redTeamFlags, asJSON bool) error {
 		report.Results = list(report.Results)
 		err = a.printJSON(report)
 	} else {
-		a.writeSummary(a.Out, report)
+		writeSummary(a.Out, report)
 	}
 	if err == nil && report.Effects > 0 {
 		return exitError(exitFailed)
@@ -139,7 +139,7 @@ func (a *app) writeResult(r redteam.Result) {
 	}
 }
 
-func (a *app) writeSummary(w io.Writer, r redteam.Report) {
+func writeSummary(w io.Writer, r redteam.Report) {
 	fmt.Fprintf(w, "%d vectors, %d tried, %d passed, effects = %d\n", r.Vectors, r.Tried, r.Passed, r.Effects)
 	if r.Effects > 0 {
 		fmt.Fprintln(w, "Something came of an attack: keep people off this host until it is closed, and report it.")

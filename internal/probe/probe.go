@@ -38,7 +38,7 @@ func Host(ctx context.Context, run string, own ...string) safety.Facts {
 
 // says returns what a program prints, "" where there is none.
 func says(ctx context.Context, name string, args ...string) string {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // words of this package
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // folder is one that everybody may enter: a test's own isn't.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "ds01t-probe-")
+	dir, err := os.MkdirTemp("/tmp", "ds01t-probe-") //nolint:usetesting // the test's own is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
