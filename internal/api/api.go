@@ -26,6 +26,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/safety"
 )
 
 // Accounts looks people up.
@@ -95,6 +96,7 @@ type Parts struct {
 	State      func() State
 	Recorder   *recorder.Recorder // nil: nothing is written down
 	Audit      Audit
+	Facts      func(ctx context.Context) safety.Facts // of the host; nil where nobody looks
 	Log        *slog.Logger
 	Now        func() time.Time
 	Host       string

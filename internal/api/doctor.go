@@ -10,6 +10,7 @@ import (
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/safety"
 )
 
 // doctor tells the caller what works and what is missing for them, and whom
@@ -25,8 +26,15 @@ func (c *call) doctor() error {
 		c.checkGPUs(),
 	}
 	checks = append(checks, c.checkQuota()...)
+	if c.owner.InGroup("docker") && !c.roles.Admin && state.Groups.Docker != "docker" {
+		checks = append(checks, warn("docker group", c.owner.Name+" is in the group docker, which ds01 doesn't need: wherever an engine listens for that group, it is root on the host.",
+			fmt.Sprintf("Ask your administrators to take you out: gpasswd -d %s docker.", c.owner.Name)))
+	}
 	if c.roles.Admin {
 		checks = append(checks, c.checkHost(state)...)
+	}
+	if c.roles.Admin && c.Facts != nil {
+		checks = append(checks, safety.Judge(c.Facts(c.r.Context()))...)
 	}
 	return c.answer(apitype.Doctor{Checks: checks})
 }

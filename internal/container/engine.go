@@ -16,9 +16,10 @@ type EngineInfo struct {
 	Runtime       string // what runs containers that ask for no runtime
 	CPUs          quantity.CPUs
 	Memory        quantity.ByteSize
-	CDI           bool // it can inject CDI devices
-	CDISpec       bool // and NVIDIA's specification is where it looks
-	Hook          bool // NVIDIA's hook is installed
+	CDI           bool   // it can inject CDI devices
+	CDISpec       bool   // and NVIDIA's specification is where it looks
+	Hook          bool   // NVIDIA's hook is installed
+	Runc          string // version of its runc, "1.1.5+ds1"
 }
 
 // Image is what an image says about containers made of it.

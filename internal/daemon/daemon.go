@@ -195,7 +195,7 @@ func (d *daemon) api() *api.API {
 		Accounts: accounts{}, Engine: announced{d.engine}, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
 		Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
-		Limits: h.limits, State: d.state, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
+		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
 	})
 }
 

@@ -99,6 +99,13 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 		CPUs:    quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
 		CDI: len(info.CDISpecDirs) > 0, CDISpec: hasNvidiaSpec(info.CDISpecDirs),
 	}
+	if version, err := e.api.ServerVersion(ctx); err == nil { // not known, not judged
+		for _, part := range version.Components {
+			if part.Name == "runc" {
+				out.Runc = part.Version
+			}
+		}
+	}
 	_, hookErr := exec.LookPath("nvidia-container-runtime-hook")
 	out.Hook = hookErr == nil
 	return out, readRemap(&out, info)
