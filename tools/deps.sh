@@ -20,6 +20,8 @@ need docker.io dockerd
 need containerd containerd containerd-shim-runc-v2
 need runc runc
 need tini docker-init
+need iptables iptables
+[ -d /usr/lib/python3/dist-packages/docker ] || needs+=(python3-docker)
 # ldd fails for a program that needs no library
 if [ ! -x /bin/busybox ] || ldd /bin/busybox >/dev/null 2>&1; then needs+=(busybox-static); fi
 [ ${#needs[@]} -gt 0 ] || exit 0
