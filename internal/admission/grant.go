@@ -9,6 +9,7 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/port"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -21,6 +22,12 @@ type Grant struct {
 	NodeFolder   string // host folder that holds the devices' nodes
 	Mounts       []container.Mount
 	CgroupParent string
+
+	Volumes      []VolumeGrant
+	ImageVolumes []string // paths that the image gives a volume to
+	Subpaths     bool     // the engine can mount a part of a volume
+	Networks     Networks
+	Ports        []port.Port
 }
 
 // reviewTmpfs takes tmpfs mounts in both spellings and makes them nosuid and

@@ -44,7 +44,7 @@ const (
 func Review(c Create, s Subject, g Grant) (Create, error) {
 	for _, step := range []func(*Create, Subject, Grant) error{
 		reviewRefused, reviewProcess, reviewHost, reviewMemory, reviewCPU, reviewUlimits,
-		reviewLabels, reviewStop, reviewTmpfs, grantMounts, grantDevices,
+		reviewLabels, reviewStop, reviewTmpfs, grantMounts, grantVolumes, grantDevices, grantNetworks, grantPorts,
 	} {
 		if err := step(&c, s, g); err != nil {
 			return Create{}, err
@@ -96,7 +96,6 @@ func reviewHost(c *Create, _ Subject, g Grant) error {
 		field, value string
 		allowed      []string
 	}{
-		{"HostConfig.NetworkMode", h.NetworkMode, []string{"", "default", "bridge", "none"}},
 		{"HostConfig.IpcMode", h.IpcMode, []string{"", "private", "none"}},
 		{"HostConfig.CgroupnsMode", h.CgroupnsMode, []string{"", "private"}},
 		{"HostConfig.RestartPolicy", h.RestartPolicy.Name, []string{"", "no"}},
@@ -107,12 +106,6 @@ func reviewHost(c *Create, _ Subject, g Grant) error {
 				"Leave the option away, or use one of: "+strings.Join(f.allowed[1:], ", ")+".")
 		}
 	}
-	for name, e := range c.NetworkingConfig.EndpointsConfig {
-		if !slices.Contains([]string{"default", "bridge", "none"}, name) || e.asks() {
-			return denied(notCreated, fmt.Sprintf("network %q is not served", name), "Leave --network and its options away.")
-		}
-	}
-	c.NetworkingConfig = NetworkingConfig{}
 	for _, o := range h.SecurityOpt {
 		if o != "no-new-privileges" && o != "no-new-privileges:true" && o != "no-new-privileges=true" {
 			return denied(notCreated, fmt.Sprintf("--security-opt %s loosens what keeps containers apart", o), "Leave it away.")

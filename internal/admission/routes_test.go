@@ -89,10 +89,8 @@ func TestWhatIsNoRouteIsRefused(t *testing.T) {
 		"plugins":                         {"POST", "/plugins/pull", "remote=x", problem.ErrDenied},
 		"swarm":                           {"POST", "/swarm/init", "", problem.ErrDenied},
 		"services":                        {"POST", "/services/create", "", problem.ErrDenied},
-		"volumes":                         {"POST", "/volumes/create", "", problem.ErrDenied},
-		"networks":                        {"POST", "/networks/create", "", problem.ErrDenied},
+		"a cluster's volumes":             {"PUT", "/volumes/x", "", problem.ErrDenied},
 		"pruning":                         {"POST", "/containers/prune", "", problem.ErrDenied},
-		"disk usage of everybody":         {"GET", "/system/df", "", problem.ErrDenied},
 		"a query key given twice":         {"POST", "/containers/create", "name=a&name=b", problem.ErrInvalid},
 		"a query with a semicolon":        {"POST", "/containers/create", "name=a;name=b", problem.ErrInvalid},
 		"a query that can't be unescaped": {"POST", "/containers/create", "name=%zz", problem.ErrInvalid},
@@ -101,7 +99,7 @@ func TestWhatIsNoRouteIsRefused(t *testing.T) {
 		"a key in another case":           {"POST", "/containers/create", "Name=a", problem.ErrDenied},
 		"an image from an address":        {"POST", "/images/create", "fromSrc=http://169.254.169.254/", problem.ErrDenied},
 		"an image that climbs":            {"GET", "/images/a/../../b/json", "", problem.ErrInvalid},
-		"one network that isn't there":    {"GET", "/networks/x", "", problem.ErrNotFound},
+		"one node that isn't there":       {"GET", "/nodes/x", "", problem.ErrNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := admission.NewTable().Match(c.method, c.path, c.query)

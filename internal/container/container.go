@@ -8,6 +8,8 @@ import (
 
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/port"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // A Record is ds01's own record of one container: who owns it, what it
@@ -15,12 +17,13 @@ import (
 // authority.
 type Record struct {
 	gpu.Claim
-	Login     string    // owner's login name when it was made
-	Image     string    // as the owner wrote it
-	Interface string    // label.Docker, label.Atomic, …
-	Mounts    []Mount   // the owner's directories inside it
-	Quota     QuotaRule // how long devices are kept
-	Waits     bool      // made by `container create`: ds01's own shell waits in it
+	Login     string      // owner's login name when it was made
+	Image     string      // as the owner wrote it
+	Interface string      // label.Docker, label.Atomic, …
+	Mounts    []Mount     // the owner's directories inside it
+	Quota     QuotaRule   // how long devices are kept
+	Ports     []port.Port // published at the host, fixed when it was made
+	Waits     bool        // made by `container create`: ds01's own shell waits in it
 }
 
 // A Mount is one of the owner's directories or files, made visible in the
@@ -82,6 +85,8 @@ type Observed struct {
 	Labels     map[string]string
 	AutoRemove bool      // the engine removes it when it ends: docker run --rm
 	Hints      gpu.Hints // whatever in its configuration names a GPU
+	Volumes    []volume.Mounted
+	Networks   map[string]string // ids by name of those it is connected with, also where one has gone since
 }
 
 // ClaimID returns the claim the container's label names, or "". It finds a

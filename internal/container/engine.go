@@ -16,6 +16,7 @@ type EngineInfo struct {
 	Memory        quantity.ByteSize
 	CDI           bool // it can inject CDI devices
 	Hook          bool // it can run NVIDIA's hook
+	Bridge        bool // it makes networks
 }
 
 // Image is what an image says about containers made of it.
@@ -24,11 +25,23 @@ type Image struct {
 	Names  []string // its tags and digests
 	User   string
 	Labels map[string]string
+	// Volumes are the paths that get a volume unless something else is mounted
+	// there.
+	Volumes []string
+	Exposed []string // ports it listens on, "80/tcp"
 }
 
-// An Event is a change of one container at the engine.
+// Kinds of things that change at the engine.
+const (
+	KindContainer = "container"
+	KindNetwork   = "network"
+	KindVolume    = "volume"
+)
+
+// An Event is a change of one container, network or volume at the engine.
 type Event struct {
-	ID     string // full container id
+	Kind   string // KindContainer, …
+	ID     string // full id, or the name of a volume
 	Action string // create, start, die, destroy, oom, …
 	Claim  string // the claim its label names, or ""; it grants nothing
 }

@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/registrar"
 )
 
 // Engine carries rebuilt requests and streams.
@@ -47,6 +48,7 @@ type Parts struct {
 	Engine    Engine
 	Ledger    *allocator.Allocator
 	Launcher  *launcher.Launcher
+	Registrar *registrar.Registrar
 	Observer  Observer
 	Accounts  launcher.Accounts
 	Roles     func(account.Account) account.Roles
@@ -62,38 +64,52 @@ type Gateway struct {
 	Parts
 	table *admission.Table
 	serve map[admission.Op]func(*call) error
-	lists sync.Pool // of *listing
+	lists sync.Pool     // of *listing
+	walks chan struct{} // one token: the engine measures its disk for one at a time
 }
 
 // New returns a gateway of these parts.
 func New(p Parts) *Gateway {
-	g := &Gateway{Parts: p, table: admission.NewTable()}
+	g := &Gateway{Parts: p, table: admission.NewTable(), walks: make(chan struct{}, 1)}
 	g.serve = map[admission.Op]func(*call) error{
-		admission.Ping:             (*call).ping,
-		admission.Version:          (*call).pass,
-		admission.Info:             (*call).info,
-		admission.Events:           (*call).events,
-		admission.ImagePull:        (*call).pull,
-		admission.ImageList:        (*call).imageList,
-		admission.ImageInspect:     (*call).imageInspect,
-		admission.ContainerList:    (*call).list,
-		admission.ContainerCreate:  (*call).create,
-		admission.ContainerInspect: (*call).inspect,
-		admission.ContainerTop:     (*call).top,
-		admission.ContainerLogs:    (*call).stream,
-		admission.ContainerStats:   (*call).stats,
-		admission.ContainerStart:   (*call).start,
-		admission.ContainerStop:    (*call).stop,
-		admission.ContainerRestart: (*call).restart,
-		admission.ContainerKill:    (*call).change,
-		admission.ContainerWait:    (*call).wait,
-		admission.ContainerResize:  (*call).change,
-		admission.ContainerAttach:  (*call).attach,
-		admission.ContainerRemove:  (*call).change,
-		admission.ExecCreate:       (*call).execCreate,
-		admission.ExecStart:        (*call).execStart,
-		admission.ExecResize:       (*call).execPass,
-		admission.ExecInspect:      (*call).execPass,
+		admission.Ping:              (*call).ping,
+		admission.Version:           (*call).pass,
+		admission.Info:              (*call).info,
+		admission.Events:            (*call).events,
+		admission.ImagePull:         (*call).pull,
+		admission.ImageList:         (*call).imageList,
+		admission.ImageInspect:      (*call).imageInspect,
+		admission.ContainerList:     (*call).list,
+		admission.ContainerCreate:   (*call).create,
+		admission.ContainerInspect:  (*call).inspect,
+		admission.ContainerTop:      (*call).top,
+		admission.ContainerLogs:     (*call).stream,
+		admission.ContainerStats:    (*call).stats,
+		admission.ContainerStart:    (*call).start,
+		admission.ContainerStop:     (*call).stop,
+		admission.ContainerRestart:  (*call).restart,
+		admission.ContainerKill:     (*call).change,
+		admission.ContainerWait:     (*call).wait,
+		admission.ContainerResize:   (*call).change,
+		admission.ContainerAttach:   (*call).attach,
+		admission.ContainerRemove:   (*call).change,
+		admission.ExecCreate:        (*call).execCreate,
+		admission.ExecStart:         (*call).execStart,
+		admission.ExecResize:        (*call).execPass,
+		admission.ExecInspect:       (*call).execPass,
+		admission.NetworkList:       (*call).networkList,
+		admission.NetworkInspect:    (*call).networkInspect,
+		admission.NetworkCreate:     (*call).networkCreate,
+		admission.NetworkConnect:    (*call).networkConnect,
+		admission.NetworkDisconnect: (*call).networkDisconnect,
+		admission.NetworkPrune:      (*call).networkPrune,
+		admission.NetworkRemove:     (*call).networkRemove,
+		admission.VolumeList:        (*call).volumeList,
+		admission.VolumeInspect:     (*call).volumeInspect,
+		admission.VolumeCreate:      (*call).volumeCreate,
+		admission.VolumePrune:       (*call).volumePrune,
+		admission.VolumeRemove:      (*call).volumeRemove,
+		admission.DiskUsage:         (*call).diskUsage,
 	}
 	return g
 }

@@ -22,8 +22,9 @@ type floor struct {
 // move.
 var floors = []floor{
 	{"0 words", []string{"problem", "quantity", "../deploy"}},
-	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype"}},
-	{"1b decide", []string{"config", "container", "limits"}},
+	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype", "port"}},
+	{"1b decide", []string{"config", "limits", "network", "volume"}},
+	{"1b' decide", []string{"container"}},
 	{"1c decide", []string{"admission", "lifecycle"}},
 	{"2 speak", []string{
 		"docker", "docker/scratch", "docker/dockertest",
@@ -31,7 +32,7 @@ var floors = []floor{
 		"store", "store/storetest",
 		"cgroup", "mount", "systemd", "directory", "directory/scratchuser",
 	}},
-	{"3 act", []string{"peer", "inventory", "allocator"}},
+	{"3 act", []string{"peer", "inventory", "allocator", "registrar", "registrar/registrartest"}},
 	{"3b act", []string{"launcher"}},
 	{"3c act", []string{"reconciler"}},
 	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest"}},

@@ -57,6 +57,9 @@ func (r *Reconciler) Observe(ctx context.Context, id string) error {
 	r.observed[id] = o
 	delete(r.quarantined, id)
 	r.mu.Unlock()
+	if err := r.Registrar.FoundVolumes(ctx, record.UID, o.Volumes); err != nil {
+		return err
+	}
 	return r.follow(ctx, record, o)
 }
 

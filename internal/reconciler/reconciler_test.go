@@ -22,12 +22,16 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/registrar"
+	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/store"
 )
 
 // A scene is a reconciler that runs, in a bubble of time of its own.
 type scene struct {
 	*reconciler.Reconciler
+	registrar *registrar.Registrar
+	served    bool // the engine makes networks
 	engine    *dockertest.Engine
 	ledger    *allocator.Allocator
 	launcher  *launcher.Launcher
@@ -91,13 +95,14 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
+	s.registrar = registrartest.New(t, s.engine, records, s.ledger.Lock, &s.served)
 	s.launcher = launcher.New(launcher.Parts{
-		Engine: s.engine, Ledger: s.ledger, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
+		Engine: s.engine, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() string { return "none" }, Log: log, Now: time.Now,
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
-		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
+		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Registrar: s.registrar, Devices: devices, Log: log, Now: time.Now,
 		Remove:    func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
 		Stop:      func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
 		Connected: func(context.Context) error { s.connected++; return nil },

@@ -142,6 +142,10 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	ports, err := s.ports(ctx)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.db.QueryContext(ctx, `SELECT id, uid, login, name, state, coalesce(container_id,''), held_until, created_at,
 		image, interface, waits, hold_after_stop, mounts FROM containers ORDER BY created_at, id`)
 	if err != nil {
@@ -161,7 +165,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 			return nil, fmt.Errorf("read mounts of claim %s: %w", c.ID, err)
 		}
 		c.HeldUntil, c.CreatedAt, c.Quota.HoldAfterStop = fromNanos(held), fromNanos(created), time.Duration(hold)
-		c.Devices = devices[c.ID]
+		c.Devices, c.Ports = devices[c.ID], ports[c.ID]
 		all = append(all, c)
 	}
 	return all, rows.Err()
@@ -217,6 +221,9 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		if err != nil {
 			return fmt.Errorf("save device %s of claim %s: %w", d.Slot, c.ID, conflict(err))
 		}
+	}
+	if err := savePorts(ctx, tx, c); err != nil {
+		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)

@@ -17,6 +17,7 @@ import (
 
 // Subject is what the contract is about: the engine as ds01 uses it.
 type Subject interface {
+	Belongings
 	Create(ctx context.Context, name, platform string, body []byte) (id string, warnings []string, err error)
 	Start(ctx context.Context, id string) error
 	Stop(ctx context.Context, id string, timeout time.Duration) error
@@ -42,6 +43,8 @@ func Run(t *testing.T, e Subject) {
 	t.Run("what isn't there", func(t *testing.T) { absent(t, e) })
 	t.Run("what is wrong", func(t *testing.T) { wrong(t, e) })
 	t.Run("files", func(t *testing.T) { files(t, e) })
+	t.Run("volumes", func(t *testing.T) { volumes(t, e) })
+	t.Run("networks", func(t *testing.T) { networks(t, e) })
 	t.Run("events", func(t *testing.T) { watch(t, e) })
 }
 

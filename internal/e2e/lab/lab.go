@@ -161,6 +161,14 @@ func (l *Lab) Write(name, text string) {
 	l.must(os.WriteFile(filepath.Join(l.Root, name), []byte(text), 0o644))
 }
 
+// Read returns a file below the root.
+func (l *Lab) Read(name string) string {
+	l.t.Helper()
+	data, err := os.ReadFile(filepath.Join(l.Root, name))
+	l.must(err)
+	return string(data)
+}
+
 // StartDaemon starts the daemon and waits until it answers.
 func (l *Lab) StartDaemon() {
 	l.t.Helper()
