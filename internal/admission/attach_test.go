@@ -96,6 +96,7 @@ func TestNetworksAreAskedForInEverySpelling(t *testing.T) {
 		"switched off":        {top(`"NetworkDisabled":true`), admission.NetworkAsk{None: true}},
 		"a network":           {host(`"NetworkMode":"net"`), admission.NetworkAsk{Names: []string{"net"}}},
 		"a network, and more": {top(`"HostConfig":{"NetworkMode":"net"},"NetworkingConfig":{"EndpointsConfig":{"net":{"Aliases":["db"]},"other":null}}`), admission.NetworkAsk{Names: []string{"net", "other"}, Aliases: map[string][]string{"net": {"db"}}}},
+		"as docker-py":        {top(`"HostConfig":{"NetworkMode":"net"},"NetworkingConfig":{"net":null}`), admission.NetworkAsk{Names: []string{"net"}}},
 		"a container's":       {host(`"NetworkMode":"container:web"`), admission.NetworkAsk{Container: "web"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,6 +113,16 @@ func TestNetworksAreAskedForInEverySpelling(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestNetworkingConfigIsReadStrictly(t *testing.T) {
+	for _, config := range []string{
+		`{"net":{}}`, `{"endpointsConfig":{"host":{}}}`, `{"EndpointsConfig":{"bridge":{"Unknown":1}}}`, `{"EndpointsConfig":{},"EndpointsConfig":{"host":{}}}`,
+		`{"EndpointsConfig":{"bridge":{},"bridge":{}}}`, `{"EndpointsConfig":{"bridge":{"aliases":["x"]}}}`, `[]`, `"x"`,
+	} {
+		_, err := review(t, admission.UserNS, top(`"NetworkingConfig":`+config))
+		wantProblem(t, err, problem.ErrInvalid, "")
 	}
 }
 

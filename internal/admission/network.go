@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/network"
 	"ds01.dev/ds01/internal/problem"
@@ -22,6 +25,27 @@ type NetworkAsk struct {
 }
 
 const containerMode = "container:"
+
+// UnmarshalJSON reads EndpointsConfig as strictly as everything else. Docker's
+// SDK for Python writes the network's name beside it, with null, which the
+// engine doesn't look at either.
+func (n *NetworkingConfig) UnmarshalJSON(value []byte) error {
+	var members map[string]jsontext.Value
+	if err := json.Unmarshal(value, &members); err != nil {
+		return err
+	}
+	for key, member := range members {
+		switch {
+		case key == "EndpointsConfig":
+			if err := json.Unmarshal(member, &n.EndpointsConfig, json.RejectUnknownMembers(true)); err != nil {
+				return err
+			}
+		case string(member) != "null":
+			return fmt.Errorf("unknown object member name %q", key)
+		}
+	}
+	return nil
+}
 
 // networkAsk reads NetworkMode and NetworkingConfig.
 func (c *Create) networkAsk() (NetworkAsk, error) {

@@ -93,7 +93,7 @@ func Routes() []Route {
 		{"POST", "/images/create", ImagePull, Decided, Everybody, []string{"fromImage", "tag", "platform"}, false, ""},
 		{"GET", "/images/json", ImageList, Rewritten, Everybody, []string{"all", "filters", "digests", "shared-size", "manifests"}, false, ""},
 		{"GET", "/images/{image}/json", ImageInspect, Rewritten, Everybody, []string{"manifests", "platform"}, false, ""},
-		{"GET", "/containers/json", ContainerList, Rewritten, Owner, []string{"all", "limit", "size", "filters"}, false, ""},
+		{"GET", "/containers/json", ContainerList, Rewritten, Owner, []string{"all", "limit", "size", "filters", "trunc_cmd"}, false, ""},
 		{"POST", "/containers/create", ContainerCreate, Decided, Everybody, []string{"name", "platform"}, true, ""},
 		{"GET", "/containers/{id}/json", ContainerInspect, Rewritten, Owner, []string{"size"}, false, ""},
 		{"GET", "/containers/{id}/top", ContainerTop, Passes, Owner, []string{"ps_args"}, false, ""},

@@ -8,7 +8,9 @@ import (
 )
 
 func TestReadRoutes(t *testing.T) {
-	number := func(a, b, c, d byte) string { return fmt.Sprintf("%08X", binary.NativeEndian.Uint32([]byte{a, b, c, d})) }
+	number := func(a, b, c, d byte) string {
+		return fmt.Sprintf("%08X", binary.NativeEndian.Uint32([]byte{a, b, c, d}))
+	}
 	line := func(iface, destination, mask string) string {
 		return strings.Join([]string{iface, destination, "00000000", "0001", "0", "0", "0", mask, "0", "0", "0"}, "\t") + "\n"
 	}

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/network"
@@ -237,10 +239,10 @@ func (c *call) fetchNetwork(id string) (networkView, bool, error) {
 	if err != nil {
 		return networkView{}, false, err
 	}
-	var views []networkView
-	if views, err = readNetworks(fmt.Appendf(nil, "[%s]", data)); err != nil {
-		return networkView{}, false, err
+	var view networkView
+	if err := jsonv2.Unmarshal(data, &view); err != nil {
+		return networkView{}, false, fmt.Errorf("read the engine's answer: %w", err)
 	}
-	view, shown := c.showNetwork(views[0])
+	view, shown := c.showNetwork(view)
 	return view, shown, nil
 }

@@ -26,13 +26,6 @@ type endpointView struct {
 	Rest jsontext.Value `json:",embed"`
 }
 
-func readNetworks(data []byte) (views []networkView, err error) {
-	if err := jsonv2.Unmarshal(data, &views); err != nil {
-		return nil, fmt.Errorf("read the engine's answer: %w", err)
-	}
-	return views, nil
-}
-
 // ownNetworkNames puts the caller's names of networks and containers in the
 // place of the engine's.
 func (c *call) ownNetworkNames(value []byte) []byte {
@@ -74,9 +67,9 @@ func (c *call) networks(filters filterSet) ([]networkView, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := readNetworks(data)
-	if err != nil {
-		return nil, err
+	var all []networkView
+	if err := jsonv2.Unmarshal(data, &all); err != nil {
+		return nil, fmt.Errorf("read the engine's list: %w", err)
 	}
 	shown := []networkView{}
 	for _, v := range all {

@@ -3,11 +3,9 @@ package launcher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
@@ -41,6 +39,21 @@ func (l *Launcher) reach(ctx context.Context, r Request, ask *admission.Ask, ima
 	return l.Registrar.PortPolicy(ctx, r.Account.UID)
 }
 
+// another returns a container of the person's own that a request names.
+func (l *Launcher) another(r Request, reference string) (container.Record, error) {
+	other, err := l.Ledger.Find(r.Account.UID, reference)
+	if err != nil {
+		return other, absent(err)
+	}
+	if other.ContainerID == "" {
+		return other, &problem.Error{
+			What: "Container " + r.Name + " not created", Why: problem.Because(problem.ErrConflict, other.Name+" is still being created"),
+			Next: "Try again in a moment.",
+		}
+	}
+	return other, nil
+}
+
 // absent tells of a missing network or container as of an invalid request:
 // clients take "not found" for a missing image, and go to fetch it.
 func absent(err error) error {
@@ -62,11 +75,7 @@ func (l *Launcher) unpublished(r Request) error {
 // host without networks a container that names none has none.
 func (l *Launcher) networks(r Request, ask admission.NetworkAsk) (admission.Networks, error) {
 	if ask.Container != "" {
-		other, err := l.Ledger.Find(r.Account.UID, ask.Container)
-		err = absent(err)
-		if err == nil && other.ContainerID == "" {
-			err = &problem.Error{What: "Container " + r.Name + " not created", Why: problem.Because(problem.ErrConflict, other.Name+" is still being created"), Next: "Try again in a moment."}
-		}
+		other, err := l.another(r, ask.Container)
 		return admission.Networks{Mode: "container:" + other.ContainerID}, err
 	}
 	if !l.Registrar.Served() && slices.Equal(ask.Names, []string{network.Bridge}) {
@@ -156,70 +165,4 @@ func (l *Launcher) registerUnnamed(ctx context.Context, record container.Record,
 		return err
 	}
 	return l.Registrar.FoundVolumes(ctx, record.UID, o.Volumes)
-}
-
-// spread turns VolumesFrom into mounts of what the person's own containers
-// have mounted, where the request mounts nothing itself.
-func (l *Launcher) spread(ctx context.Context, r *Request) error {
-	h := &r.Body.HostConfig
-	for _, from := range h.VolumesFrom {
-		reference, mode, _ := strings.Cut(from, ":")
-		if mode != "" && mode != "ro" && mode != "rw" {
-			return &problem.Error{What: "Container " + r.Name + " not created", Why: problem.Because(problem.ErrInvalid, fmt.Sprintf("%q is neither ro nor rw", mode)), Next: "Write --volumes-from NAME:ro."}
-		}
-		other, err := l.Ledger.Find(r.Account.UID, reference)
-		if err != nil {
-			return absent(err)
-		}
-		o, err := l.Engine.Inspect(ctx, other.ContainerID)
-		if err != nil {
-			return err
-		}
-		taken, err := targets(r.Body)
-		if err != nil {
-			return err
-		}
-		for _, m := range l.mountsOf(other, o, mode == "ro") {
-			if !taken[m.Target] {
-				h.Mounts = append(h.Mounts, m)
-			}
-		}
-	}
-	h.VolumesFrom = nil
-	return nil
-}
-
-// mountsOf returns a container's mounts in its owner's words.
-func (l *Launcher) mountsOf(record container.Record, o container.Observed, readOnly bool) []admission.MountPoint {
-	var all []admission.MountPoint
-	for _, m := range record.Mounts {
-		all = append(all, admission.MountPoint{Type: "bind", Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly || readOnly})
-	}
-	for _, m := range o.Volumes {
-		if v, ok := l.Registrar.VolumeAt(m.Name); ok && v.UID == record.UID {
-			all = append(all, admission.MountPoint{Type: "volume", Source: v.Name, Target: m.Target, ReadOnly: m.ReadOnly || readOnly})
-		}
-	}
-	return all
-}
-
-// targets returns the paths that a request mounts something at.
-func targets(body admission.Create) (map[string]bool, error) {
-	body.HostConfig.VolumesFrom = nil
-	body.Volumes = nil // what it mounts without a name gives way
-	ask, err := body.Ask()
-	if err != nil {
-		return nil, err
-	}
-	all := map[string]bool{}
-	for _, m := range ask.Mounts {
-		all[m.Target] = true
-	}
-	for _, m := range ask.Tmpfs {
-		all[m.Target] = true
-	}
-	for _, v := range ask.Volumes {
-		all[v.Target] = true
-	}
-	return all, nil
 }
