@@ -65,7 +65,9 @@ func names() string {
 	}
 	fmt.Fprintln(&b, "routes of the Docker API")
 	for _, r := range admission.Routes() {
-		fmt.Fprintf(&b, "  %s %s\n", r.Method, r.Pattern)
+		if r.Op != "" { // the others are refused
+			fmt.Fprintf(&b, "  %s %s\n", r.Method, r.Pattern)
+		}
 	}
 	return b.String()
 }

@@ -131,7 +131,7 @@ func newLab(t *testing.T) *lab {
 	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, nil)
+	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, nil)
 	for uid := range people() {
 		l.serve(t, uid, filepath.Join(dir, fmt.Sprint(uid)))
 	}

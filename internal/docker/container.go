@@ -164,7 +164,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 		out.User, out.Labels = i.Config.User, i.Config.Labels
 		out.Volumes = slices.Sorted(maps.Keys(i.Config.Volumes))
 		for exposed := range i.Config.ExposedPorts {
-			out.Exposed = append(out.Exposed, string(exposed))
+			out.Exposed = append(out.Exposed, exposed)
 		}
 		slices.Sort(out.Exposed)
 	}

@@ -141,7 +141,10 @@ func othersNetworksAreNotThere(t *testing.T, l *lab.Lab) {
 	engineName := l.EngineName("alice", "secret")
 	for _, reference := range []string{"secret", engineName, id, id[:12], l.EngineName("alice", "default")} {
 		for _, words := range [][]string{
-			{"network", "inspect", reference}, {"network", "rm", reference}, {"network", "connect", reference, "web"}, {"network", "disconnect", reference, "web"},
+			{"network", "inspect", reference},
+			{"network", "rm", reference},
+			{"network", "connect", reference, "web"},
+			{"network", "disconnect", reference, "web"},
 			{"run", "--rm", "--network", reference, "busybox", "true"},
 		} {
 			r := l.Docker("bob", words...)

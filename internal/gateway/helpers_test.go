@@ -178,7 +178,7 @@ func newLab(t *testing.T) *lab {
 	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, &l.served)
+	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, &l.served)
 	for uid := range people() {
 		l.serve(t, uid, filepath.Join(dir, fmt.Sprint(uid)))
 	}

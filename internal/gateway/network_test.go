@@ -63,7 +63,7 @@ func TestNetworksAreListedInOnesOwnNames(t *testing.T) {
 			t.Errorf("%s: %q, want %q", filter, got, want)
 		}
 	}
-	if got := names(t, l.ask(t, admin, "GET", "/v1.41/networks", "")); got != fmt.Sprintf("bridge host net._.%d net._.%d none", alice, bob) {
+	if got := names(t, l.ask(t, admin, "GET", "/v1.41/networks", "")); got != fmt.Sprint("bridge host net._.", alice, " net._.", bob, " none") {
 		t.Errorf("an administrator sees %s", got)
 	}
 	wantRefusal(t, l.ask(t, alice, "GET", "/v1.41/networks?filters=%7B%22owner%22:%5B%22x%22%5D%7D", ""), 400, "not served")

@@ -145,7 +145,7 @@ func TestPortsAreFixedWhenAContainerIsMade(t *testing.T) {
 	s.served = true
 	s.engine.AddImage(container.Image{ID: "sha256:e", Names: []string{"notebook:latest", "notebook"}, Exposed: []string{"8888/tcp"}})
 	r := s.create(t, plain("web", func(c *admission.Create) { c.Image, c.HostConfig.PublishAllPorts = "notebook", true }))
-	if got := s.engine.BodyOf(r.ContainerID).HostConfig.PortBindings["8888/tcp"]; len(got) != 1 || got[0].HostIp != "127.0.0.1" || got[0].HostPort != "20000" {
+	if got := s.engine.BodyOf(r.ContainerID).HostConfig.PortBindings["8888/tcp"]; len(got) != 1 || got[0].HostIP != "127.0.0.1" || got[0].HostPort != "20000" {
 		t.Errorf("sent %+v", got)
 	}
 	again := s.create(t, plain("more", func(c *admission.Create) {

@@ -3,6 +3,7 @@
 package network
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"time"
@@ -56,7 +57,7 @@ type Observed struct {
 	Subnets []netip.Prefix
 }
 
-// Free returns the first subnet of bits bits in the pool that overlaps none of
+// Free returns the first subnet in the pool, with a prefix of so many bits, that overlaps none of
 // taken; ok is false where there is none.
 func Free(pool netip.Prefix, bits int, taken []netip.Prefix) (subnet netip.Prefix, ok bool) {
 	pool = pool.Masked()
@@ -77,9 +78,11 @@ func Free(pool netip.Prefix, bits int, taken []netip.Prefix) (subnet netip.Prefi
 
 func number(a netip.Addr) uint32 {
 	b := a.As4()
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	return binary.BigEndian.Uint32(b[:])
 }
 
 func address(n uint32) netip.Addr {
-	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], n)
+	return netip.AddrFrom4(b)
 }

@@ -95,7 +95,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	s.registrar = registrartest.New(t, s.engine, records, s.ledger.Lock, &s.served)
+	s.registrar = registrartest.New(t, s.engine, records, s.ledger.Lock, time.Now, &s.served)
 	s.launcher = launcher.New(launcher.Parts{
 		Engine: s.engine, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,

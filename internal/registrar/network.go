@@ -105,7 +105,7 @@ func (r *Registrar) make(ctx context.Context, uid int, name string, s network.Sp
 	}
 	defer r.Lock("network " + s.Name)()
 	if n, known := r.NetworkAt(s.Name); known {
-		return r.existing(n, what)
+		return existing(n, what)
 	}
 	n := network.Record{UID: uid, Name: name, EngineName: s.Name, Default: s.Name == network.DefaultOf(uid), CreatedAt: r.Now().UTC()}
 	taken, err := r.takenAddresses(ctx)
@@ -128,7 +128,7 @@ func (r *Registrar) make(ctx context.Context, uid int, name string, s network.Sp
 
 // existing is the answer for a network that is there: somebody made it a
 // moment ago, which is what was wanted of a default one.
-func (r *Registrar) existing(n network.Record, what string) (network.Record, error) {
+func existing(n network.Record, what string) (network.Record, error) {
 	if n.Default && n.ID != "" {
 		return n, nil
 	}

@@ -1,6 +1,7 @@
 // Package store keeps ds01's own records in SQLite: containers, their claims
-// and the devices they hold. It decides nothing; the database itself refuses
-// a second owner of a device and a second container of one name and owner.
+// and the devices they hold, volumes, networks and ports. It decides nothing;
+// the database itself refuses a second owner of a device, volume, subnet or
+// port, and a second container of one name and owner.
 package store
 
 import (

@@ -56,7 +56,10 @@ type Body struct {
 		Memory       int64
 		NetworkMode  string
 		Mounts       []struct{ Type, Source, Target string }
-		PortBindings map[string][]struct{ HostIp, HostPort string } //nolint:revive // the API's spelling
+		PortBindings map[string][]struct {
+			HostIP   string `json:"HostIp"`
+			HostPort string
+		}
 	}
 	NetworkingConfig struct {
 		EndpointsConfig map[string]struct{ Aliases []string }

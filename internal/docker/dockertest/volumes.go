@@ -73,7 +73,7 @@ func (e *Engine) mountVolumes(c *state) {
 		if e.volumes[name] == nil {
 			e.volumes[name] = map[string]string{}
 		}
-		c.Observed.Volumes = append(c.Observed.Volumes, volume.Mounted{Name: name, Target: target})
+		c.Volumes = append(c.Volumes, volume.Mounted{Name: name, Target: target})
 	}
 	for _, m := range c.body.HostConfig.Mounts {
 		if targets[m.Target] = true; m.Type == "volume" {
@@ -89,7 +89,7 @@ func (e *Engine) mountVolumes(c *state) {
 
 // destroy removes a container with the volumes that nobody gave a name.
 func (e *Engine) destroy(c *state) {
-	for _, v := range c.Observed.Volumes {
+	for _, v := range c.Volumes {
 		if !slices.ContainsFunc(c.body.HostConfig.Mounts, func(m struct{ Type, Source, Target string }) bool { return m.Source == v.Name }) {
 			e.dropVolume(v.Name)
 		}
@@ -139,7 +139,7 @@ func (e *Engine) Reconnect(_ context.Context, id, name string, aliases []string)
 		}
 		for id, n := range e.networks {
 			if n.Name == name {
-				c.Observed.Networks[name] = id
+				c.Networks[name] = id
 				c.body.NetworkingConfig.EndpointsConfig[name] = struct{ Aliases []string }{aliases}
 				return nil
 			}
@@ -150,11 +150,11 @@ func (e *Engine) Reconnect(_ context.Context, id, name string, aliases []string)
 
 // connect notes which networks a new container is connected with.
 func (e *Engine) connect(c *state) {
-	c.Observed.Networks = map[string]string{}
+	c.Networks = map[string]string{}
 	for name := range c.body.NetworkingConfig.EndpointsConfig {
 		for id, n := range e.networks {
 			if n.Name == name {
-				c.Observed.Networks[name] = id
+				c.Networks[name] = id
 			}
 		}
 	}
@@ -162,7 +162,7 @@ func (e *Engine) connect(c *state) {
 
 // connected refuses to start a container that has lost a network.
 func (e *Engine) connected(c *state) error {
-	for _, id := range c.Observed.Networks {
+	for _, id := range c.Networks {
 		if _, ok := e.networks[id]; !ok {
 			return refuse(http.StatusNotFound, "network "+id+" not found")
 		}

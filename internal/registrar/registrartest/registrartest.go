@@ -14,12 +14,12 @@ import (
 // New returns a registrar with the default configuration, on a host without
 // routes. served tells whether its engine makes networks; nil means that it
 // doesn't.
-func New(t testing.TB, engine registrar.Engine, store registrar.Store, lock func(string) func(), served *bool) *registrar.Registrar {
+func New(t testing.TB, engine registrar.Engine, store registrar.Store, lock func(string) func(), now func() time.Time, served *bool) *registrar.Registrar {
 	t.Helper()
 	r, err := registrar.New(t.Context(), registrar.Parts{
 		Engine: engine, Store: store, Lock: lock, Config: config.Default,
 		Served: func() bool { return served != nil && *served },
-		Routes: func() ([]netip.Prefix, error) { return nil, nil }, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Routes: func() ([]netip.Prefix, error) { return nil, nil }, Log: slog.New(slog.DiscardHandler), Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)
