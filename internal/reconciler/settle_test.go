@@ -1,10 +1,14 @@
 package reconciler_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/network"
 )
 
@@ -31,6 +35,22 @@ func TestWhatGoesAtTheEngineIsForgotten(t *testing.T) {
 		synctest.Wait()
 		if _, err := s.registrar.Network(1001, "net"); err == nil || len(s.registrar.VolumesOf(1001)) != 0 {
 			t.Errorf("gone: %v, %v", err, s.registrar.VolumesOf(1001))
+		}
+	})
+}
+
+func TestVolumesOfACreateThatWasNotAnsweredAreItsOwners(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *scene) {
+		s.engine.Fail("Create", errors.New("connection reset"), true)
+		r := launcher.Request{Account: account.Account{UID: 1001, GID: 1001, Name: "alice"}, Name: "web", Body: admission.Create{Image: "busybox", Volumes: map[string]struct{}{"/loose": {}}}}
+		r.Body.HostConfig.Binds = []string{"data:/data"}
+		if _, _, err := s.launcher.Create(t.Context(), r); err == nil {
+			t.Fatal("it was answered")
+		}
+		synctest.Wait()
+		own := s.registrar.VolumesOf(1001)
+		if len(own) != 2 || own[0].Anonymous == own[1].Anonymous {
+			t.Errorf("alice has %+v", own)
 		}
 	})
 }

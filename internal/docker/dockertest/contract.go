@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/network"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -191,7 +193,7 @@ func watch(t *testing.T, e Subject) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var mu sync.Mutex
-	seen := map[string][]string{}
+	seen, kinds := map[string][]string{}, map[string]string{}
 	changed := make(chan struct{}, 1000)
 	ready, over := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -199,10 +201,14 @@ func watch(t *testing.T, e Subject) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[ev.ID] = append(seen[ev.ID], ev.Action)
+			kinds[ev.ID] = ev.Kind
 			changed <- struct{}{}
 		})
 	}()
 	<-ready
+	must(t, e.CreateVolume(ctx, "contract-watched", nil))
+	net, err := e.CreateNetwork(ctx, network.Spec{Name: "contract-watched", Subnet: netip.MustParsePrefix("10.192.2.0/26")})
+	must(t, err)
 	id := create(t, e, "events", true)
 	if !inspect(t, e, id).AutoRemove {
 		t.Error("it doesn't say that it is removed when it ends")
@@ -223,6 +229,13 @@ func watch(t *testing.T, e Subject) {
 			t.Fatalf("saw %v, want %v", got, want)
 		}
 	}
+	mu.Lock()
+	for made, kind := range map[string]string{"contract-watched": container.KindVolume, net: container.KindNetwork, id: container.KindContainer} {
+		if kinds[made] != kind || !slices.Contains(seen[made], "create") {
+			t.Errorf("of %s came %v, of kind %q", made, seen[made], kinds[made])
+		}
+	}
+	mu.Unlock()
 	cancel()
 	if err := <-over; !errors.Is(err, context.Canceled) {
 		t.Errorf("the stream ended with %v", err)
