@@ -416,6 +416,9 @@ func TestAdopt(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, s *scene) {
 				id := s.past(t, "old", `{"Image":"busybox"}`)
 				s.engine.Hint(id, gpu.Hints{DeviceIDs: []string{"GPU-0"}})
+				if err := s.Observe(t.Context(), id); err != nil { // it may have been looked at before
+					t.Fatal(err)
+				}
 				if run {
 					if err := s.engine.Start(t.Context(), id); err != nil {
 						t.Fatal(err)
