@@ -8,6 +8,7 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/port"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -22,6 +23,10 @@ type Ask struct {
 
 	Restart container.RestartPolicy // what is to happen when it ends by itself
 	Notes   []string                // what the caller should hear although nothing is refused
+
+	Volumes []VolumeAsk
+	Network NetworkAsk
+	Ports   []port.Ask // without those that PublishAllPorts asks for
 }
 
 // A MountAsk is one directory or file of the host wanted in the container.
@@ -46,11 +51,9 @@ func (c *Create) Ask() (Ask, error) {
 	}
 	a := Ask{GPU: want, Restart: restart, Notes: c.notes(want)}
 	for _, b := range c.HostConfig.Binds {
-		m, err := parseBind(b)
-		if err != nil {
+		if err := a.addBind(b); err != nil {
 			return Ask{}, err
 		}
-		a.Mounts = append(a.Mounts, m)
 	}
 	for _, m := range c.HostConfig.Mounts {
 		switch m.Type {
@@ -62,10 +65,23 @@ func (c *Create) Ask() (Ask, error) {
 			a.Mounts = append(a.Mounts, ask)
 		case "tmpfs":
 			a.Tmpfs = append(a.Tmpfs, m)
+		case "volume":
+			ask, err := readVolume(m)
+			if err != nil {
+				return Ask{}, err
+			}
+			a.Volumes = append(a.Volumes, ask)
 		default:
 			return Ask{}, denied(notCreated, fmt.Sprintf("mounts of type %q are not served", m.Type),
 				"Mount a directory of your home with -v $HOME/DIR:/DIR.")
 		}
+	}
+	a.addUnnamed(c.Volumes)
+	if a.Network, err = c.networkAsk(); err != nil {
+		return Ask{}, err
+	}
+	if a.Ports, err = c.portAsks(); err != nil {
+		return Ask{}, err
 	}
 	return a, a.checkTargets()
 }
@@ -77,6 +93,9 @@ func (a Ask) checkTargets() error {
 	}
 	for _, m := range a.Tmpfs {
 		seen = append(seen, path.Clean(m.Target))
+	}
+	for _, v := range a.Volumes {
+		seen = append(seen, v.Target)
 	}
 	slices.Sort(seen)
 	for i, t := range seen {
@@ -121,12 +140,24 @@ func (c *Create) gpuRequest() (*gpu.Request, error) {
 	return &gpu.Request{Count: r.Count}, nil
 }
 
-// parseBind reads one "source:target[:options]".
-func parseBind(bind string) (MountAsk, error) {
+// addBind reads one "source:target[:options]", where the source is a path or
+// the name of a volume.
+func (a *Ask) addBind(bind string) error {
 	parts := strings.Split(bind, ":")
 	if len(parts) < 2 || len(parts) > 3 {
-		return MountAsk{}, refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("%q is not source:target", bind), "Write -v /home/you/DIR:/DIR.")
+		return refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("%q is not source:target", bind), "Write -v /home/you/DIR:/DIR or -v NAME:/DIR.")
 	}
+	if !strings.HasPrefix(parts[0], "/") {
+		v, err := parseVolume(parts)
+		a.Volumes = append(a.Volumes, v)
+		return err
+	}
+	m, err := parseBind(parts)
+	a.Mounts = append(a.Mounts, m)
+	return err
+}
+
+func parseBind(parts []string) (MountAsk, error) {
 	m := MountPoint{Type: "bind", Source: parts[0], Target: parts[1], BindOptions: &BindOptions{}}
 	writable := false
 	if len(parts) == 3 {
@@ -149,8 +180,11 @@ func parseBind(bind string) (MountAsk, error) {
 
 func readMount(m MountPoint) (MountAsk, error) {
 	if !path.IsAbs(m.Source) {
-		return MountAsk{}, denied(notCreated, fmt.Sprintf("%q is a named volume, and volumes are not served", m.Source),
+		return MountAsk{}, denied(notCreated, fmt.Sprintf("%q is no full path", m.Source),
 			"Mount a directory of your home by its full path: -v $HOME/DIR:/DIR.")
+	}
+	if m.VolumeOptions.asks() {
+		return MountAsk{}, denied(notCreated, "a directory has no options of a volume", "Leave them away, or mount a volume: --mount type=volume.")
 	}
 	if o := m.BindOptions; o != nil {
 		if o.Propagation != "" && o.Propagation != "private" && o.Propagation != "rprivate" {

@@ -19,7 +19,7 @@ type Create struct {
 	Healthcheck      *Healthcheck        `json:"Healthcheck,omitzero"`
 	ArgsEscaped      Ignored             `json:"ArgsEscaped,omitzero"`
 	Image            string              `json:"Image,omitzero"`
-	Volumes          Unset               `json:"Volumes,omitzero"`
+	Volumes          map[string]struct{} `json:"Volumes,omitzero"`
 	WorkingDir       string              `json:"WorkingDir,omitzero"`
 	Entrypoint       Words               `json:"Entrypoint,omitzero"`
 	NetworkDisabled  bool                `json:"NetworkDisabled,omitzero"`
@@ -46,32 +46,35 @@ type Healthcheck struct {
 
 // HostConfig is the part of Create that touches the host.
 type HostConfig struct {
-	Binds             []string          `json:"Binds,omitzero"`
-	Mounts            []MountPoint      `json:"Mounts,omitzero"`
-	Tmpfs             map[string]string `json:"Tmpfs,omitzero"`
-	LogConfig         LogConfig         `json:"LogConfig,omitzero"`
-	NetworkMode       string            `json:"NetworkMode,omitzero"`
-	RestartPolicy     RestartPolicy     `json:"RestartPolicy,omitzero"`
-	Runtime           string            `json:"Runtime,omitzero"` // a way to ask for GPUs, never sent
-	AutoRemove        bool              `json:"AutoRemove,omitzero"`
-	CapDrop           []string          `json:"CapDrop,omitzero"`
-	GroupAdd          []string          `json:"GroupAdd,omitzero"`
-	IpcMode           string            `json:"IpcMode,omitzero"`
-	CgroupnsMode      string            `json:"CgroupnsMode,omitzero"`
-	Init              *bool             `json:"Init,omitzero"`
-	ReadonlyRootfs    bool              `json:"ReadonlyRootfs,omitzero"`
-	SecurityOpt       []string          `json:"SecurityOpt,omitzero"`
-	OomScoreAdj       int               `json:"OomScoreAdj,omitzero"`
-	ShmSize           int64             `json:"ShmSize,omitzero"`
-	Ulimits           []Ulimit          `json:"Ulimits,omitzero"`
-	Memory            int64             `json:"Memory,omitzero"`
-	MemorySwap        int64             `json:"MemorySwap,omitzero"`
-	MemoryReservation int64             `json:"MemoryReservation,omitzero"`
-	NanoCPUs          int64             `json:"NanoCpus,omitzero"`
-	CPUShares         int64             `json:"CpuShares,omitzero"`
-	CpusetCpus        string            `json:"CpusetCpus,omitzero"`
-	PidsLimit         *int64            `json:"PidsLimit,omitzero"`
-	DeviceRequests    []DeviceRequest   `json:"DeviceRequests,omitzero"`
+	Binds             []string                 `json:"Binds,omitzero"`
+	Mounts            []MountPoint             `json:"Mounts,omitzero"`
+	Tmpfs             map[string]string        `json:"Tmpfs,omitzero"`
+	LogConfig         LogConfig                `json:"LogConfig,omitzero"`
+	NetworkMode       string                   `json:"NetworkMode,omitzero"`
+	RestartPolicy     RestartPolicy            `json:"RestartPolicy,omitzero"`
+	Runtime           string                   `json:"Runtime,omitzero"` // a way to ask for GPUs, never sent
+	AutoRemove        bool                     `json:"AutoRemove,omitzero"`
+	CapDrop           []string                 `json:"CapDrop,omitzero"`
+	GroupAdd          []string                 `json:"GroupAdd,omitzero"`
+	IpcMode           string                   `json:"IpcMode,omitzero"`
+	CgroupnsMode      string                   `json:"CgroupnsMode,omitzero"`
+	Init              *bool                    `json:"Init,omitzero"`
+	ReadonlyRootfs    bool                     `json:"ReadonlyRootfs,omitzero"`
+	SecurityOpt       []string                 `json:"SecurityOpt,omitzero"`
+	OomScoreAdj       int                      `json:"OomScoreAdj,omitzero"`
+	ShmSize           int64                    `json:"ShmSize,omitzero"`
+	Ulimits           []Ulimit                 `json:"Ulimits,omitzero"`
+	Memory            int64                    `json:"Memory,omitzero"`
+	MemorySwap        int64                    `json:"MemorySwap,omitzero"`
+	MemoryReservation int64                    `json:"MemoryReservation,omitzero"`
+	NanoCPUs          int64                    `json:"NanoCpus,omitzero"`
+	CPUShares         int64                    `json:"CpuShares,omitzero"`
+	CpusetCpus        string                   `json:"CpusetCpus,omitzero"`
+	PidsLimit         *int64                   `json:"PidsLimit,omitzero"`
+	DeviceRequests    []DeviceRequest          `json:"DeviceRequests,omitzero"`
+	PublishAllPorts   bool                     `json:"PublishAllPorts,omitzero"`
+	VolumesFrom       []string                 `json:"VolumesFrom,omitzero"`
+	PortBindings      map[string][]PortBinding `json:"PortBindings,omitzero"`
 
 	// What ds01 alone writes: refused in what a client sends.
 	CgroupParent      string   `json:"CgroupParent,omitzero"`
@@ -113,15 +116,12 @@ type HostConfig struct {
 	MemorySwappiness     Unset `json:"MemorySwappiness,omitzero"`
 	OomKillDisable       Unset `json:"OomKillDisable,omitzero"`
 	PidMode              Unset `json:"PidMode,omitzero"`
-	PortBindings         Unset `json:"PortBindings,omitzero"`
 	Privileged           Unset `json:"Privileged,omitzero"`
-	PublishAllPorts      Unset `json:"PublishAllPorts,omitzero"`
 	ReadonlyPaths        Given `json:"ReadonlyPaths,omitzero"`
 	StorageOpt           Unset `json:"StorageOpt,omitzero"`
 	Sysctls              Unset `json:"Sysctls,omitzero"`
 	UTSMode              Unset `json:"UTSMode,omitzero"`
 	VolumeDriver         Unset `json:"VolumeDriver,omitzero"`
-	VolumesFrom          Unset `json:"VolumesFrom,omitzero"`
 	Umask                Unset `json:"Umask,omitzero"`
 }
 
@@ -142,7 +142,6 @@ func (c *Create) refused() []refusal {
 	h := &c.HostConfig
 	all := []refusal{
 		{"Domainname", c.Domainname, "a domain name can pose as another host"},
-		{"Volumes", c.Volumes, "volumes are not served; use a directory in your home"},
 		{"MacAddress", c.MacAddress, "addresses on the network are the engine's to give"},
 		{"OnBuild", c.OnBuild, "it belongs to builds"},
 		{"Shell", c.Shell, "it belongs to builds"},
@@ -178,15 +177,12 @@ func (c *Create) refused() []refusal {
 		{"HostConfig.MemorySwappiness", h.MemorySwappiness, "swap is set by your limits"},
 		{"HostConfig.OomKillDisable", h.OomKillDisable, "a container over its memory must end"},
 		{"HostConfig.PidMode", h.PidMode, "it shows other people's processes"},
-		{"HostConfig.PortBindings", h.PortBindings, "published ports are not served; use ssh -L to reach the container"},
 		{"HostConfig.Privileged", h.Privileged, "a privileged container is root on the host"},
-		{"HostConfig.PublishAllPorts", h.PublishAllPorts, "published ports are not served; use ssh -L to reach the container"},
 		{"HostConfig.ReadonlyPaths", h.ReadonlyPaths.Unset, "it uncovers what the engine hides of the host"},
 		{"HostConfig.StorageOpt", h.StorageOpt, "storage is set by your limits"},
 		{"HostConfig.Sysctls", h.Sysctls, "kernel settings are the host's"},
 		{"HostConfig.UTSMode", h.UTSMode, "it shares the host's name"},
-		{"HostConfig.VolumeDriver", h.VolumeDriver, "volumes are not served; use a directory in your home"},
-		{"HostConfig.VolumesFrom", h.VolumesFrom, "volumes are not served; use a directory in your home"},
+		{"HostConfig.VolumeDriver", h.VolumeDriver, "volumes are kept by the engine's own driver"},
 		{"HostConfig.Umask", h.Umask, "set it inside the container"},
 	}
 	for i := range h.Mounts {
@@ -203,31 +199,34 @@ type refusal struct {
 
 // MountPoint is one entry of HostConfig.Mounts.
 type MountPoint struct {
-	Type           string        `json:"Type,omitzero"`
-	Source         string        `json:"Source,omitzero"`
-	Target         string        `json:"Target,omitzero"`
-	ReadOnly       bool          `json:"ReadOnly,omitzero"`
-	Consistency    Ignored       `json:"Consistency,omitzero"`
-	BindOptions    *BindOptions  `json:"BindOptions,omitzero"`
-	TmpfsOptions   *TmpfsOptions `json:"TmpfsOptions,omitzero"`
-	VolumeOptions  Unset         `json:"VolumeOptions,omitzero"`
-	ImageOptions   Unset         `json:"ImageOptions,omitzero"`
-	ClusterOptions Unset         `json:"ClusterOptions,omitzero"`
+	Type           string         `json:"Type,omitzero"`
+	Source         string         `json:"Source,omitzero"`
+	Target         string         `json:"Target,omitzero"`
+	ReadOnly       bool           `json:"ReadOnly,omitzero"`
+	Consistency    Ignored        `json:"Consistency,omitzero"`
+	BindOptions    *BindOptions   `json:"BindOptions,omitzero"`
+	TmpfsOptions   *TmpfsOptions  `json:"TmpfsOptions,omitzero"`
+	VolumeOptions  *VolumeOptions `json:"VolumeOptions,omitzero"`
+	ImageOptions   Unset          `json:"ImageOptions,omitzero"`
+	ClusterOptions Unset          `json:"ClusterOptions,omitzero"`
 }
 
 // refused lists every field of a mount that nobody may set, with the reason.
 func (m *MountPoint) refused() []refusal {
-	bind, tmpfs := BindOptions{}, TmpfsOptions{}
+	bind, tmpfs, volume := BindOptions{}, TmpfsOptions{}, VolumeOptions{}
 	if m.BindOptions != nil {
 		bind = *m.BindOptions
 	}
 	if m.TmpfsOptions != nil {
 		tmpfs = *m.TmpfsOptions
 	}
+	if m.VolumeOptions != nil {
+		volume = *m.VolumeOptions
+	}
 	return []refusal{
-		{"HostConfig.Mounts.VolumeOptions", m.VolumeOptions, "volumes are not served; use a directory in your home"},
+		{"HostConfig.Mounts.VolumeOptions.DriverConfig.Options", volume.DriverConfig.Options, "options of a volume's driver mount what is the host's"},
 		{"HostConfig.Mounts.ImageOptions", m.ImageOptions, "images are not mounted"},
-		{"HostConfig.Mounts.ClusterOptions", m.ClusterOptions, "volumes are not served; use a directory in your home"},
+		{"HostConfig.Mounts.ClusterOptions", m.ClusterOptions, "there is no cluster here"},
 		{"HostConfig.Mounts.BindOptions.CreateMountpoint", bind.CreateMountpoint, "it would make directories as root; make the directory first"},
 		{"HostConfig.Mounts.BindOptions.ReadOnlyForceRecursive", bind.ReadOnlyForceRecursive, "one directory is mounted, and nothing below it"},
 		{"HostConfig.Mounts.TmpfsOptions.Options", tmpfs.Options, "size and mode are served"},
@@ -284,27 +283,27 @@ type NetworkingConfig struct {
 	EndpointsConfig map[string]*Endpoint `json:"EndpointsConfig,omitzero"`
 }
 
-// Endpoint is one attachment; nothing in it may be chosen.
+// Endpoint is one attachment; nothing in it may be chosen but names.
 type Endpoint struct {
-	IPAMConfig          Unset   `json:"IPAMConfig,omitzero"`
-	Links               Unset   `json:"Links,omitzero"`
-	Aliases             Unset   `json:"Aliases,omitzero"`
-	MacAddress          Unset   `json:"MacAddress,omitzero"`
-	DriverOpts          Unset   `json:"DriverOpts,omitzero"`
-	GwPriority          Unset   `json:"GwPriority,omitzero"`
-	NetworkID           Ignored `json:"NetworkID,omitzero"`
-	EndpointID          Ignored `json:"EndpointID,omitzero"`
-	Gateway             Ignored `json:"Gateway,omitzero"`
-	IPAddress           Ignored `json:"IPAddress,omitzero"`
-	IPPrefixLen         Ignored `json:"IPPrefixLen,omitzero"`
-	IPv6Gateway         Ignored `json:"IPv6Gateway,omitzero"`
-	GlobalIPv6Address   Ignored `json:"GlobalIPv6Address,omitzero"`
-	GlobalIPv6PrefixLen Ignored `json:"GlobalIPv6PrefixLen,omitzero"`
-	DNSNames            Ignored `json:"DNSNames,omitzero"`
+	IPAMConfig          Unset    `json:"IPAMConfig,omitzero"`
+	Links               Unset    `json:"Links,omitzero"`
+	Aliases             []string `json:"Aliases,omitzero"`
+	MacAddress          Unset    `json:"MacAddress,omitzero"`
+	DriverOpts          Unset    `json:"DriverOpts,omitzero"`
+	GwPriority          Unset    `json:"GwPriority,omitzero"`
+	NetworkID           Ignored  `json:"NetworkID,omitzero"`
+	EndpointID          Ignored  `json:"EndpointID,omitzero"`
+	Gateway             Ignored  `json:"Gateway,omitzero"`
+	IPAddress           Ignored  `json:"IPAddress,omitzero"`
+	IPPrefixLen         Ignored  `json:"IPPrefixLen,omitzero"`
+	IPv6Gateway         Ignored  `json:"IPv6Gateway,omitzero"`
+	GlobalIPv6Address   Ignored  `json:"GlobalIPv6Address,omitzero"`
+	GlobalIPv6PrefixLen Ignored  `json:"GlobalIPv6PrefixLen,omitzero"`
+	DNSNames            Ignored  `json:"DNSNames,omitzero"`
 }
 
 func (e *Endpoint) asks() bool {
-	return e != nil && (e.IPAMConfig.asked+e.Links.asked+e.Aliases.asked+e.MacAddress.asked+e.DriverOpts.asked+e.GwPriority.asked) != ""
+	return e != nil && (e.IPAMConfig.asked+e.Links.asked+e.MacAddress.asked+e.DriverOpts.asked+e.GwPriority.asked) != ""
 }
 
 // DecodeCreate reads the body of a create request. Errors are of kind

@@ -114,7 +114,7 @@ func TestExec(t *testing.T) {
 		"in /proc by another name":      {`{"Cmd":["sh"],"WorkingDir":"//proc/./self"}`, problem.ErrDenied},
 		"in /proc from somewhere else":  {`{"Cmd":["sh"],"WorkingDir":"/tmp/../proc/self/fd/8"}`, problem.ErrDenied},
 		"in proc without a slash":       {`{"Cmd":["sh"],"WorkingDir":"proc/self"}`, problem.ErrDenied},
-		"unknown key":                   {`{"Cmd":["sh"],"Container":"x"}`, problem.ErrInvalid},
+		"unknown key":                   {`{"Cmd":["sh"],"Unknown":"x"}`, problem.ErrInvalid},
 		"repeated key":                  {`{"User":"1001","User":"0"}`, problem.ErrInvalid},
 		"key in another case":           {`{"user":"0"}`, problem.ErrInvalid},
 		"as root beside host mounts":    {`{"Cmd":["sh"],"User":"0"}`, problem.ErrDenied},

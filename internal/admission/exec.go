@@ -10,6 +10,7 @@ import (
 
 // ExecBody is the body of POST /containers/{id}/exec.
 type ExecBody struct {
+	Container    Ignored  `json:"Container,omitzero"` // the SDK for Python says it once more
 	User         string   `json:"User,omitzero"`
 	Privileged   Unset    `json:"Privileged,omitzero"`
 	Tty          bool     `json:"Tty,omitzero"`

@@ -21,11 +21,14 @@ func taken() map[string]string {
 		"Healthcheck": "goes on; once a second at most", "Image": "replaced by the image's full id", "WorkingDir": "goes on; not in `/proc`",
 		"Labels": "go on; `aime.mlc*` and `ds01*` are ours", "StopTimeout": within,
 
-		"HostConfig.Binds": "read as mounts of what the limits' `mounts` allow, replaced by our own", "HostConfig.Mounts": "`bind` and `tmpfs` only, replaced by our own",
+		"HostConfig.Binds": "read as mounts of what the limits' `mounts` allow, and of one's own volumes, replaced by our own", "HostConfig.Mounts": "`bind`, `volume` and `tmpfs` only, replaced by our own",
+		"Volumes": "mounts of volumes that go with the container", "HostConfig.VolumesFrom": "read as mounts, of one's own container",
+		"HostConfig.PortBindings": "ports of one's own range, each fixed when the container is made", "HostConfig.PublishAllPorts": "becomes PortBindings",
 		"HostConfig.Tmpfs": tightened + ": nosuid, nodev, no larger than Memory", "HostConfig.LogConfig": "`json-file` (capped) or `none`",
-		"HostConfig.NetworkMode": "`default`, `bridge`, `none`", "HostConfig.RestartPolicy": "followed by ds01: `no`, `always`, `unless-stopped`, `on-failure`; the engine gets `no`",
-		"HostConfig.Runtime":    "not sent; `nvidia` with `NVIDIA_VISIBLE_DEVICES` in `Env` asks for that many GPUs",
-		"HostConfig.AutoRemove": asIs, "HostConfig.CapDrop": "goes on; MKNOD is dropped always",
+		"HostConfig.NetworkMode":   "`none`, one's own networks, `container:` with one's own; `default` and `bridge` are the person's own default network",
+		"HostConfig.RestartPolicy": "followed by ds01: `no`, `always`, `unless-stopped`, `on-failure`; the engine gets `no`",
+		"HostConfig.Runtime":       "not sent; `nvidia` with `NVIDIA_VISIBLE_DEVICES` in `Env` asks for that many GPUs",
+		"HostConfig.AutoRemove":    asIs, "HostConfig.CapDrop": "goes on; MKNOD is dropped always",
 		"HostConfig.GroupAdd": "goes on; one's own groups where the container runs as the caller", "HostConfig.IpcMode": "`private`, `none`", "HostConfig.CgroupnsMode": "`private`",
 		"HostConfig.Init": asIs, "HostConfig.ReadonlyRootfs": asIs, "HostConfig.SecurityOpt": "`no-new-privileges`", "HostConfig.OomScoreAdj": "goes on; not below 0",
 		"HostConfig.ShmSize": within, "HostConfig.Ulimits": "core, memlock, nproc, stack go on; nofile is " + within,
@@ -33,7 +36,7 @@ func taken() map[string]string {
 		"HostConfig.NanoCpus": within, "HostConfig.CpuShares": "goes on; 1024 at most", "HostConfig.CpusetCpus": asIs, "HostConfig.PidsLimit": within,
 		"HostConfig.DeviceRequests": "a number of GPUs, replaced by the devices granted",
 		"HostConfig.CgroupParent":   "refused; ours is written", "HostConfig.UsernsMode": "refused; `host` is written where a mount's file system can't map ids", "HostConfig.DeviceCgroupRules": "refused; ours are written",
-		"NetworkingConfig": "`default`, `bridge` and `none` without options; not sent on",
+		"NetworkingConfig": "one's own networks, with aliases; replaced by our own",
 	}
 }
 
@@ -59,6 +62,9 @@ func eachField(typ reflect.Type, path string, wrap func(string) string, f func(p
 			eachField(t.Elem(), at, object, f)
 		case t == reflect.TypeFor[[]admission.MountPoint]():
 			eachField(t.Elem(), at, func(inner string) string {
+				if strings.HasPrefix(inner, `"VolumeOptions"`) {
+					return set(`[{"Type":"volume","Source":"data","Target":"/a",` + inner + `}]`)
+				}
 				return set(`[{"Type":"bind","Source":"/home/alice","Target":"/a",` + inner + `}]`)
 			}, f)
 		case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Pointer:

@@ -9,6 +9,7 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/port"
 )
 
 // A Grant is what the rest of ds01 has granted to a request.
@@ -23,6 +24,12 @@ type Grant struct {
 	Mounts       []container.Mount
 	CgroupParent string
 	Runtime      string // the engine's own default, "" for runc
+
+	Volumes      []VolumeGrant
+	ImageVolumes []string // paths that the image gives a volume to
+	Subpaths     bool     // the engine can mount a part of a volume
+	Networks     Networks
+	Ports        []port.Port
 }
 
 // grantMounts replaces what the client named by the root-owned paths that

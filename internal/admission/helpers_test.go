@@ -70,6 +70,17 @@ func grant(ask admission.Ask) admission.Grant {
 			Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, HostPath: filepath.Join("/run/ds01/mnt/c", string(rune('0'+i%10))),
 		})
 	}
+	for _, v := range ask.Volumes {
+		granted := admission.VolumeGrant{VolumeAsk: v}
+		if v.Name != "" {
+			granted.EngineName = v.Name + "._.1001"
+		}
+		g.Volumes = append(g.Volumes, granted)
+	}
+	for _, name := range ask.Network.Names {
+		g.Networks.Mode = "default._.1001"
+		g.Networks.Endpoints = map[string][]string{"default._.1001": append(ask.Network.Aliases[name], "web")}
+	}
 	return g
 }
 

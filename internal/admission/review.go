@@ -37,7 +37,7 @@ type Subject struct {
 func Review(c Create, s Subject, g Grant) (Create, error) {
 	for _, step := range []func(*Create, Subject, Grant) error{
 		reviewRefused, reviewProcess, reviewEnv, reviewHost, reviewMemory, reviewCPU, reviewUlimits,
-		reviewLabels, reviewStop, reviewTmpfs, grantMounts, grantDevices,
+		reviewLabels, reviewStop, reviewTmpfs, grantMounts, grantVolumes, grantDevices, grantNetworks, grantPorts,
 	} {
 		if err := step(&c, s, g); err != nil {
 			return Create{}, err
@@ -92,7 +92,6 @@ func checkHost(c *Create) error {
 		field, value string
 		allowed      []string
 	}{
-		{"HostConfig.NetworkMode", h.NetworkMode, []string{"", "default", "bridge", "none"}},
 		{"HostConfig.IpcMode", h.IpcMode, []string{"", "private", "none"}},
 		{"HostConfig.CgroupnsMode", h.CgroupnsMode, []string{"", "private"}},
 		{"HostConfig.LogConfig", h.LogConfig.Type, []string{"", "json-file", "none"}},
@@ -100,11 +99,6 @@ func checkHost(c *Create) error {
 		if !slices.Contains(f.allowed, f.value) {
 			return denied(notCreated, fmt.Sprintf("%s: %q is not served", f.field, f.value),
 				"Leave the option away, or use one of: "+strings.Join(f.allowed[1:], ", ")+".")
-		}
-	}
-	for name, e := range c.NetworkingConfig.EndpointsConfig {
-		if !slices.Contains([]string{"default", "bridge", "none"}, name) || e.asks() {
-			return denied(notCreated, fmt.Sprintf("network %q is not served", name), "Leave --network and its options away.")
 		}
 	}
 	for _, o := range h.SecurityOpt {

@@ -11,7 +11,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
-func ask(t *testing.T, body string) (admission.Ask, error) {
+func asked(t *testing.T, body string) (admission.Ask, error) {
 	t.Helper()
 	c, err := admission.DecodeCreate([]byte(body))
 	if err != nil {
@@ -49,7 +49,7 @@ func TestTheNvidiaRuntimeAsksForGPUs(t *testing.T) {
 		"a variable without the other": {withRuntime("", `"NVIDIA_VISIBLE_DEVICES=all"`, gpus), &gpu.Request{Count: 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := ask(t, c.body)
+			got, err := asked(t, c.body)
 			if err != nil || (got.GPU == nil) != (c.want == nil) || got.GPU != nil && *got.GPU != *c.want {
 				t.Fatalf("got %+v, %v", got.GPU, err)
 			}
@@ -72,7 +72,7 @@ func TestTheNvidiaRuntimeAsksForGPUs(t *testing.T) {
 		"blanks around a comma": withRuntime("nvidia", `"NVIDIA_VISIBLE_DEVICES=0, 1"`, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := ask(t, body)
+			_, err := asked(t, body)
 			wantProblem(t, err, problem.ErrInvalid, "")
 		})
 	}
@@ -162,7 +162,7 @@ func TestRestartPolicies(t *testing.T) {
 		`{"Name":"on-failure","MaximumRetryCount":3}`: {Name: "on-failure", MaxRetries: 3},
 	} {
 		body := host(`"RestartPolicy":` + text)
-		if got, err := ask(t, body); err != nil || got.Restart != want {
+		if got, err := asked(t, body); err != nil || got.Restart != want {
 			t.Errorf("%s: %+v, %v", text, got.Restart, err)
 		}
 		if got := mustReview(t, admission.UserNS, body).HostConfig.RestartPolicy; got != (admission.RestartPolicy{Name: "no"}) {
@@ -176,11 +176,11 @@ func TestRestartPolicies(t *testing.T) {
 		"removed, and started again": `"AutoRemove":true,"RestartPolicy":{"Name":"always"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := ask(t, host(fields))
+			_, err := asked(t, host(fields))
 			wantProblem(t, err, problem.ErrInvalid, "")
 		})
 	}
-	if _, err := ask(t, host(`"AutoRemove":true,"RestartPolicy":{"Name":"no"}`)); err != nil {
+	if _, err := asked(t, host(`"AutoRemove":true,"RestartPolicy":{"Name":"no"}`)); err != nil {
 		t.Error(err)
 	}
 }

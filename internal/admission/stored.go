@@ -14,8 +14,9 @@ const notStarted = "Container not started"
 // Stored is what the engine has stored of a container's configuration. It may
 // be older than the limits, and may have been changed past ds01.
 type Stored struct {
-	user string
-	host HostConfig
+	user     string
+	networks []string // that it is connected with
+	host     HostConfig
 	rest map[string]jsontext.Value // what ds01 doesn't know
 }
 
@@ -29,11 +30,17 @@ func DecodeStored(inspection []byte) (Stored, error) {
 			HostConfig
 			Rest map[string]jsontext.Value `json:",embed"`
 		} `json:"HostConfig"`
+		NetworkSettings struct {
+			Networks map[string]jsontext.Value `json:"Networks"`
+		} `json:"NetworkSettings"`
 	}
 	if err := json.Unmarshal(inspection, &doc); err != nil {
 		return Stored{}, fmt.Errorf("read the engine's answer: %w", err)
 	}
-	return Stored{user: doc.Config.User, host: doc.HostConfig.HostConfig, rest: doc.HostConfig.Rest}, nil
+	return Stored{
+		user: doc.Config.User, networks: slices.Sorted(maps.Keys(doc.NetworkSettings.Networks)),
+		host: doc.HostConfig.HostConfig, rest: doc.HostConfig.Rest,
+	}, nil
 }
 
 // exceeds is the refusal of a configuration that goes beyond what is allowed.
@@ -48,7 +55,7 @@ func exceeds(field, why string) error {
 // can.
 func (st Stored) Check(s Subject, g Grant) (Update, error) {
 	for _, step := range []func(Stored, Subject, Grant) error{
-		checkReach, checkWritten, checkLasting, checkDevices, checkMounts,
+		checkReach, checkWritten, checkLasting, checkDevices, checkMounts, checkNetworks, checkPorts,
 	} {
 		if err := step(st, s, g); err != nil {
 			return Update{}, err
@@ -60,7 +67,7 @@ func (st Stored) Check(s Subject, g Grant) (Update, error) {
 // CheckAdopted reviews the configuration of a container that was made past ds01:
 // it keeps what it was made with, unless that reaches beyond the container.
 func (st Stored) CheckAdopted(s Subject, g Grant) (Update, error) {
-	for _, step := range []func(Stored, Subject, Grant) error{checkReach, checkForeignMounts} {
+	for _, step := range []func(Stored, Subject, Grant) error{checkReach, checkForeignMounts, checkSharedNetworks, checkPorts} {
 		if err := step(st, s, g); err != nil {
 			return Update{}, err
 		}

@@ -107,6 +107,7 @@ func TestWhatNobodyMayHaveIsNotStarted(t *testing.T) {
 			[]any{map[string]any{"Driver": "cdi", "DeviceIDs": []string{"nvidia.com/gpu=all"}}},
 		},
 		"ShmSize": {2 << 30}, "Ulimits": {nil, []any{map[string]any{"Name": "nofile", "Soft": 5000, "Hard": 5000}}, []any{map[string]any{"Name": "rtprio", "Soft": 9, "Hard": 9}}},
+		"PortBindings": {map[string]any{"80/tcp": []any{map[string]any{"HostIp": "0.0.0.0", "HostPort": "22"}}}}, "PublishAllPorts": {true},
 		"Future": {"host", true, 1},
 	} {
 		for _, value := range values {
@@ -207,7 +208,7 @@ func TestWhatIsAboveALimitIsBroughtWithinIt(t *testing.T) {
 			for who, check := range map[string]func(admission.Stored) (admission.Update, error){
 				"ours": func(st admission.Stored) (admission.Update, error) { return st.Check(subject(t, admission.UserNS), g) },
 				"adopted": func(st admission.Stored) (admission.Update, error) {
-					return st.CheckAdopted(subject(t, admission.UserNS), admission.Grant{})
+					return st.CheckAdopted(subject(t, admission.UserNS), admission.Grant{Networks: g.Networks})
 				},
 			} {
 				st := storedAs(t, made, c.changes)
@@ -242,6 +243,9 @@ func TestAnAdoptedContainerKeepsWhatItWasMadeWith(t *testing.T) {
 		"the host's network":   {"NetworkMode": "host"},
 		"a bind of the host":   {"Binds": []string{"/raid:/raid"}},
 		"a mount of the host":  {"Mounts": []any{map[string]any{"Type": "bind", "Source": "/", "Target": "/host"}}},
+		"somebody's network":   {"NetworkMode": "net._.1002"},
+		"somebody's container": {"NetworkMode": "container:x"},
+		"a port of the host":   {"PortBindings": map[string]any{"80/tcp": []any{map[string]any{"HostIp": "", "HostPort": "80"}}}},
 		"what nobody knows of": {"Future": "x"},
 	} {
 		if err := check(changes); problem.ExitCode(err) != 5 {

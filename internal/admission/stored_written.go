@@ -115,6 +115,10 @@ func checkMounts(st Stored, _ Subject, g Grant) error {
 		allowed.Mounts = append(allowed.Mounts, bind(m.HostPath, m.Target, m.ReadOnly))
 	}
 	for _, m := range st.host.Mounts {
+		own := func(v VolumeGrant) bool { return v.EngineName == m.Source }
+		if m.Type == "volume" && (m.Source == "" || slices.ContainsFunc(g.Volumes, own)) {
+			continue
+		}
 		if !slices.ContainsFunc(allowed.Mounts, func(a MountPoint) bool { return sameMount(a, m) }) {
 			return exceeds("Mounts", fmt.Sprintf("%s at %s is not mounted by ds01", path.Clean(m.Source), m.Target))
 		}

@@ -5,41 +5,54 @@ type Op string
 
 // Operations of the Docker API that are served.
 const (
-	Ping             Op = "ping"
-	Version          Op = "version"
-	Info             Op = "info"
-	ImagePull        Op = "image pull"
-	ImageList        Op = "image list"
-	ImageInspect     Op = "image inspect"
-	ContainerList    Op = "container list"
-	ContainerCreate  Op = "container create"
-	ContainerInspect Op = "container inspect"
-	ContainerTop     Op = "container top"
-	ContainerLogs    Op = "container logs"
-	ContainerStats   Op = "container stats"
-	ContainerStart   Op = "container start"
-	ContainerStop    Op = "container stop"
-	ContainerRestart Op = "container restart"
-	ContainerUpdate  Op = "container update"
-	ContainerKill    Op = "container kill"
-	ContainerWait    Op = "container wait"
-	ContainerResize  Op = "container resize"
-	ContainerAttach  Op = "container attach"
-	ContainerRemove  Op = "container remove"
-	ArchiveStat      Op = "archive stat"
-	ArchiveGet       Op = "archive get"
-	ArchivePut       Op = "archive put"
-	ContainerExport  Op = "container export"
-	ContainerChanges Op = "container changes"
-	ContainerRename  Op = "container rename"
-	ContainerPause   Op = "container pause"
-	ContainerUnpause Op = "container unpause"
-	ContainerPrune   Op = "container prune"
-	ExecCreate       Op = "exec create"
-	ExecStart        Op = "exec start"
-	ExecResize       Op = "exec resize"
-	ExecInspect      Op = "exec inspect"
-	Events           Op = "events"
+	Ping              Op = "ping"
+	Version           Op = "version"
+	Info              Op = "info"
+	ImagePull         Op = "image pull"
+	ImageList         Op = "image list"
+	ImageInspect      Op = "image inspect"
+	ContainerList     Op = "container list"
+	ContainerCreate   Op = "container create"
+	ContainerInspect  Op = "container inspect"
+	ContainerTop      Op = "container top"
+	ContainerLogs     Op = "container logs"
+	ContainerStats    Op = "container stats"
+	ContainerStart    Op = "container start"
+	ContainerStop     Op = "container stop"
+	ContainerRestart  Op = "container restart"
+	ContainerUpdate   Op = "container update"
+	ContainerKill     Op = "container kill"
+	ContainerWait     Op = "container wait"
+	ContainerResize   Op = "container resize"
+	ContainerAttach   Op = "container attach"
+	ContainerRemove   Op = "container remove"
+	ArchiveStat       Op = "archive stat"
+	ArchiveGet        Op = "archive get"
+	ArchivePut        Op = "archive put"
+	ContainerExport   Op = "container export"
+	ContainerChanges  Op = "container changes"
+	ContainerRename   Op = "container rename"
+	ContainerPause    Op = "container pause"
+	ContainerUnpause  Op = "container unpause"
+	ContainerPrune    Op = "container prune"
+	ExecCreate        Op = "exec create"
+	ExecStart         Op = "exec start"
+	ExecResize        Op = "exec resize"
+	ExecInspect       Op = "exec inspect"
+	Events            Op = "events"
+	NetworkList       Op = "network list"
+	NetworkInspect    Op = "network inspect"
+	NetworkCreate     Op = "network create"
+	NetworkConnect    Op = "network connect"
+	NetworkDisconnect Op = "network disconnect"
+	NetworkPrune      Op = "network prune"
+	NetworkRemove     Op = "network remove"
+	VolumeList        Op = "volume list"
+	VolumeInspect     Op = "volume inspect"
+	VolumeCreate      Op = "volume create"
+	VolumePrune       Op = "volume prune"
+	VolumeRemove      Op = "volume remove"
+	DiskUsage         Op = "disk usage"
 )
 
 // How says how an answer comes about.
@@ -118,6 +131,19 @@ func Routes() []Route {
 		{"POST", "/exec/{id}/start", ExecStart, Decided, Owner, nil, true, ""},
 		{"POST", "/exec/{id}/resize", ExecResize, Passes, Owner, []string{"h", "w"}, false, ""},
 		{"GET", "/exec/{id}/json", ExecInspect, Passes, Owner, nil, false, ""},
+		{"GET", "/networks", NetworkList, Rewritten, Owner, []string{"filters"}, false, ""},
+		{"GET", "/networks/{id}", NetworkInspect, Rewritten, Owner, []string{"verbose", "scope"}, false, ""},
+		{"POST", "/networks/create", NetworkCreate, Decided, Everybody, nil, true, ""},
+		{"POST", "/networks/{id}/connect", NetworkConnect, Decided, Owner, nil, true, ""},
+		{"POST", "/networks/{id}/disconnect", NetworkDisconnect, Decided, Owner, nil, true, ""},
+		{"POST", "/networks/prune", NetworkPrune, Synthesised, Owner, []string{"filters"}, false, ""},
+		{"DELETE", "/networks/{id}", NetworkRemove, Passes, Owner, []string{"force"}, false, ""},
+		{"GET", "/volumes", VolumeList, Rewritten, Owner, []string{"filters"}, false, ""},
+		{"GET", "/volumes/{id}", VolumeInspect, Rewritten, Owner, nil, false, ""},
+		{"POST", "/volumes/create", VolumeCreate, Decided, Everybody, nil, true, ""},
+		{"POST", "/volumes/prune", VolumePrune, Synthesised, Owner, []string{"filters"}, false, ""},
+		{"DELETE", "/volumes/{id}", VolumeRemove, Passes, Owner, []string{"force"}, false, ""},
+		{"GET", "/system/df", DiskUsage, Synthesised, Owner, []string{"type", "verbose"}, false, ""},
 	}
 	return append(append(served, refused()...), absent()...)
 }
@@ -157,18 +183,7 @@ func refused() []Route {
 		{"POST", "/build/cancel", unserved},
 		{"POST", "/session", session},
 		{"POST", "/grpc", session},
-		{"GET", "/system/df", unserved},
-		{"GET", "/networks", unserved},
-		{"POST", "/networks/create", unserved},
-		{"POST", "/networks/{id}/connect", unserved},
-		{"POST", "/networks/{id}/disconnect", unserved},
-		{"POST", "/networks/prune", unserved},
-		{"DELETE", "/networks/{id}", unserved},
-		{"GET", "/volumes", unserved},
-		{"POST", "/volumes/create", unserved},
-		{"POST", "/volumes/prune", unserved},
 		{"PUT", "/volumes/{id}", "only cluster volumes are updated, and there are none"},
-		{"DELETE", "/volumes/{id}", unserved},
 		{"GET", "/plugins", plugin},
 		{"GET", "/plugins/privileges", plugin},
 		{"DELETE", "/plugins/{id}", plugin},
@@ -220,8 +235,6 @@ func refused() []Route {
 func absent() []Route {
 	var rows []Route
 	for _, r := range []struct{ pattern, kind string }{
-		{"/networks/{id}", "networks"},
-		{"/volumes/{id}", "volumes"},
 		{"/services/{id}", "services"},
 		{"/tasks/{id}", "tasks"},
 		{"/nodes/{id}", "nodes"},

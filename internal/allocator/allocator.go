@@ -18,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/port"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -86,6 +87,8 @@ type Order struct {
 	Waits     bool
 	Restart   container.RestartPolicy
 	Mounts    func(claim string) []container.Mount // the mounts of the claim with this id; nil: none
+	Ports     []port.Ask                           // to publish at the host
+	Policy    port.Policy                          // within which; only read where there are Ports
 }
 
 // Claim grants an order: it checks the name and the counts, chooses devices
@@ -119,6 +122,10 @@ func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu
 	}
 	if o.Mounts != nil {
 		r.Mounts = o.Mounts(r.ID)
+	}
+	var err error
+	if r.Ports, err = a.assignPorts(o); err != nil {
+		return container.Record{}, nil, err
 	}
 	if err := a.save(ctx, r); err != nil {
 		return container.Record{}, nil, err

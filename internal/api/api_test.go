@@ -30,6 +30,8 @@ import (
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/registrar"
+	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -104,6 +106,7 @@ func (s *simulator) Simulate(uuid string, _ apitype.SimReading) error {
 
 // A lab is an API for each person, on one ledger and one engine.
 type lab struct {
+	registrar  *registrar.Registrar
 	engine     *dockertest.Engine
 	ledger     *allocator.Allocator
 	reconciler *reconciler.Reconciler
@@ -136,6 +139,7 @@ func newLab(t *testing.T) *lab {
 	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
+	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, nil)
 	for uid := range people() {
 		l.serve(t, uid, filepath.Join(dir, fmt.Sprint(uid)))
 	}
@@ -153,13 +157,13 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	starter := launcher.New(launcher.Parts{
-		Engine: l.engine, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
+		Engine: l.engine, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: l.limits, Devices: devices, Isolation: func() admission.Isolation { return admission.UserNS },
 		Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 	})
 	if l.reconciler == nil {
 		l.reconciler = reconciler.New(reconciler.Parts{
-			Engine: l.engine, Ledger: l.ledger, Launcher: starter, Devices: devices, Log: log, Now: time.Now,
+			Engine: l.engine, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Devices: devices, Log: log, Now: time.Now,
 			Limits: func(uid int) (limits.Limits, error) { return l.limits(people()[uid]), nil },
 		})
 	}

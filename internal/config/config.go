@@ -21,16 +21,19 @@ import (
 // Config is the whole of ds01.yaml. Paths and sockets are as written; Paths
 // puts them under the daemon's root.
 type Config struct {
-	Version int     `yaml:"version"` // 1
-	Engine  Engine  `yaml:"engine"`
-	Gateway Gateway `yaml:"gateway"`
-	GPU     GPU     `yaml:"gpu"`
-	Cgroup  Cgroup  `yaml:"cgroup"`
-	Images  Images  `yaml:"images"`
-	Web     Listen  `yaml:"web"`
-	Metrics Listen  `yaml:"metrics"`
-	Groups  Groups  `yaml:"groups"`
-	Audit   Audit   `yaml:"audit"`
+	Version  int      `yaml:"version"` // 1
+	Engine   Engine   `yaml:"engine"`
+	Gateway  Gateway  `yaml:"gateway"`
+	GPU      GPU      `yaml:"gpu"`
+	Cgroup   Cgroup   `yaml:"cgroup"`
+	Images   Images   `yaml:"images"`
+	Networks Networks `yaml:"networks"`
+	Ports    Ports    `yaml:"ports"`
+	Volumes  Volumes  `yaml:"volumes"`
+	Web      Listen   `yaml:"web"`
+	Metrics  Listen   `yaml:"metrics"`
+	Groups   Groups   `yaml:"groups"`
+	Audit    Audit    `yaml:"audit"`
 }
 
 // Engine says where dockerd listens, for root only.
@@ -104,15 +107,18 @@ func (g Groups) Roles() account.RoleGroups {
 // Default returns what applies where the file says nothing.
 func Default() Config {
 	return Config{
-		Version: 1,
-		Engine:  Engine{Host: "unix:///run/ds01/engine.sock"},
-		Gateway: Gateway{Listen: "unix:///run/docker.sock"},
-		GPU:     GPU{Provider: NVML, Libraries: LibrariesAuto},
-		Cgroup:  Cgroup{Parent: Auto},
-		Web:     Listen{Listen: "127.0.0.1:8801"},
-		Metrics: Listen{Listen: "127.0.0.1:9101"},
-		Groups:  Groups{Docker: "docker-users", GPU: "gpu-users", Priority: "gpu-priority", Admin: "ds-admin"},
-		Audit:   defaultAudit(),
+		Version:  1,
+		Engine:   Engine{Host: "unix:///run/ds01/engine.sock"},
+		Gateway:  Gateway{Listen: "unix:///run/docker.sock"},
+		GPU:      GPU{Provider: NVML, Libraries: LibrariesAuto},
+		Cgroup:   Cgroup{Parent: Auto},
+		Networks: Networks{Pool: "10.192.0.0/12", Size: 26, PerPerson: 8},
+		Ports:    Ports{Range: "20000-59999", PerPerson: 100, Addresses: []string{"127.0.0.1"}},
+		Volumes:  Volumes{PerPerson: 64},
+		Web:      Listen{Listen: "127.0.0.1:8801"},
+		Metrics:  Listen{Listen: "127.0.0.1:9101"},
+		Groups:   Groups{Docker: "docker-users", GPU: "gpu-users", Priority: "gpu-priority", Admin: "ds-admin"},
+		Audit:    defaultAudit(),
 	}
 }
 
@@ -166,6 +172,9 @@ func (c Config) validate() error {
 	}
 	if c.GPU.Provider == Sim && len(c.GPU.Sim.GPUs) == 0 {
 		return fault("gpu.sim.gpus", "name at least one model, such as a100-80gb")
+	}
+	if err := c.validateReach(); err != nil {
+		return err
 	}
 	for _, l := range []struct{ key, value string }{{"web.listen", c.Web.Listen}, {"metrics.listen", c.Metrics.Listen}} {
 		if _, err := netip.ParseAddrPort(l.value); l.value != "" && err != nil {

@@ -24,6 +24,9 @@ gpu:
     mig: {1: [3g.40gb, 2g.20gb, 1g.10gb, 1g.10gb]}   # fits only with 3g at 4: place by table, not greedily
 cgroup:  {parent: auto}     # /ds01 or ds01.slice
 images:  {default: ""}        # what deploy uses when nothing is named
+networks: {pool: "10.192.0.0/12", size: 26, per_person: 8}
+ports:   {range: "20000-59999", per_person: 100, addresses: ["127.0.0.1"]}
+volumes: {per_person: 64}
 web:     {listen: "127.0.0.1:8801"}
 metrics: {listen: "127.0.0.1:9101"}
 groups:  {docker: docker-users, gpu: gpu-users, priority: gpu-priority, admin: ds-admin}
@@ -74,6 +77,17 @@ func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
 		"an engine by TCP":             {"version: 1\nengine:\n  host: tcp://10.0.0.1:2375\n", `line 3: engine.host: "tcp://10.0.0.1:2375" is not unix:///path`},
 		"a socket without a slash":     {"version: 1\ngateway: {listen: \"unix://run/docker.sock\"}\n", "line 2: gateway.listen:"},
 		"one socket for both":          {"version: 1\ngateway: {listen: \"unix:///run/ds01/engine.sock\"}\n", "line 2: gateway.listen: it is the same socket as engine.host"},
+		"a pool of version 6":          {"version: 1\nnetworks:\n  pool: fd00::/8\n", `line 3: networks.pool: "fd00::/8" is no subnet of version 4`},
+		"a pool that is an address":    {"version: 1\nnetworks: {pool: 10.0.0.1}\n", "line 2: networks.pool:"},
+		"networks larger than a pool":  {"version: 1\nnetworks: {pool: 10.0.0.0/24, size: 20}\n", "line 2: networks.size: a network of /20 doesn't fit into 10.0.0.0/24"},
+		"networks without room":        {"version: 1\nnetworks: {size: 31}\n", "line 2: networks.size: 31 isn't between 16 and 29"},
+		"less than no networks":        {"version: 1\nnetworks: {per_person: -1}\n", "line 2: networks.per_person:"},
+		"less than no volumes":         {"version: 1\nvolumes: {per_person: -1}\n", "line 2: volumes.per_person:"},
+		"ports of the system":          {"version: 1\nports: {range: \"80-20000\"}\n", `line 2: ports.range: "80-20000" is no range of ports within 1024-65535`},
+		"more ports than there are":    {"version: 1\nports: {range: \"20000-20050\"}\n", "ports.per_person: 100 ports don't fit into 20000-20050"},
+		"no ports for anybody":         {"version: 1\nports: {per_person: 0}\n", "line 2: ports.per_person:"},
+		"no address":                   {"version: 1\nports: {addresses: []}\n", "line 2: ports.addresses: name at least one"},
+		"a name for an address":        {"version: 1\nports: {addresses: [localhost]}\n", `line 2: ports.addresses: "localhost" is no address`},
 		"another provider":             {"version: 1\ngpu:\n  provider: amd\n", `line 3: gpu.provider: "amd" is neither nvml nor sim`},
 		"other libraries":              {"version: 1\ngpu:\n  libraries: docker\n", `line 3: gpu.libraries: "docker" is not one of`},
 		"a simulation of nothing":      {"version: 1\ngpu: {provider: sim}\n", "gpu.sim.gpus: name at least one model"},

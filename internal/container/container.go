@@ -8,6 +8,8 @@ import (
 
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/port"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // A Record is ds01's own record of one container: who owns it, what it
@@ -15,13 +17,14 @@ import (
 // authority.
 type Record struct {
 	gpu.Claim
-	Login     string    // owner's login name when it was made
-	Image     string    // as the owner wrote it
-	Interface string    // label.Docker, label.Atomic, …
-	Mounts    []Mount   // the owner's directories inside it
-	Quota     QuotaRule // how long devices are kept
-	Waits     bool      // made by `container create`: ds01's own shell waits in it
-	Restart   Restart   // when it is started again, and how often it was
+	Login     string      // owner's login name when it was made
+	Image     string      // as the owner wrote it
+	Interface string      // label.Docker, label.Atomic, …
+	Mounts    []Mount     // the owner's directories inside it
+	Quota     QuotaRule   // how long devices are kept
+	Waits     bool        // made by `container create`: ds01's own shell waits in it
+	Restart   Restart     // when it is started again, and how often it was
+	Ports     []port.Port // published at the host, fixed when it was made
 }
 
 // A Mount is one of the owner's directories or files, made visible in the
@@ -104,6 +107,8 @@ type Observed struct {
 	Restart    RestartPolicy // the engine's own; no for what ds01 made
 	Hints      gpu.Hints     // whatever in its configuration names a GPU
 	Mounts     []Mounted     // what of the host, or of a volume, is in it
+	Volumes    []volume.Mounted
+	Networks   map[string]string // ids by name of those it is connected with, also where one has gone since
 }
 
 // A Mounted is one mount of a container as the engine shows it.

@@ -20,6 +20,7 @@ type EngineInfo struct {
 	CDISpec       bool   // and NVIDIA's specification is where it looks
 	Hook          bool   // NVIDIA's hook is installed
 	Runc          string // version of its runc, "1.1.5+ds1"
+	Bridge        bool   // it makes networks
 }
 
 // Image is what an image says about containers made of it.
@@ -30,11 +31,23 @@ type Image struct {
 	Env    []string // "NAME=value"
 	Labels map[string]string
 	Makes  []string // paths that the engine makes in each container: its working directory and volumes
+	// Volumes are the paths that get a volume unless something else is mounted
+	// there.
+	Volumes []string
+	Exposed []string // ports it listens on, "80/tcp"
 }
 
-// An Event is a change of one container at the engine.
+// Kinds of things that change at the engine.
+const (
+	KindContainer = "container"
+	KindNetwork   = "network"
+	KindVolume    = "volume"
+)
+
+// An Event is a change of one container, network or volume at the engine.
 type Event struct {
-	ID     string // full container id
+	Kind   string // KindContainer, …
+	ID     string // full id, or the name of a volume
 	Action string // create, start, die, destroy, oom, …
 	Claim  string // the claim its label names, or ""; it grants nothing
 }

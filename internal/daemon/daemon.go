@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -70,6 +71,7 @@ type daemon struct {
 	recorder   *recorder.Recorder
 	inventory  *inventory.Inventory
 	ledger     *allocator.Allocator
+	registrar  *registrar.Registrar
 	launcher   *launcher.Launcher
 	reconciler *reconciler.Reconciler
 	servers    []*server
@@ -135,20 +137,24 @@ func (d *daemon) openLedger(ctx context.Context) error {
 		return err
 	}
 	d.ledger.SetBlind(true) // until the reconciler has looked
-	return nil
+	d.registrar, err = registrar.New(ctx, registrar.Parts{
+		Engine: d.engine, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
+		Routes: routes, Log: d.Log, Now: time.Now,
+	})
+	return err
 }
 
 // wire hands each part the others it works with.
 func (d *daemon) wire(context.Context) error {
 	h := d.host
 	d.launcher = launcher.New(launcher.Parts{
-		Engine: announced{d.engine}, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Engine: announced{d.engine}, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
-		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
+		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
 		Remove: d.removeNow,
 		Stop:   d.stopNow, // somebody else owns its device
 		Disarm: func(ctx context.Context, id string) error {
@@ -183,7 +189,7 @@ func (d *daemon) endCopies(id string) {
 func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
-		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
+		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
 		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})

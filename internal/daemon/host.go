@@ -70,6 +70,12 @@ func (h *host) info() (container.EngineInfo, bool) {
 	return container.EngineInfo{}, false
 }
 
+// bridged reports whether the engine makes networks.
+func (h *host) bridged() bool {
+	info, _ := h.info()
+	return info.Bridge
+}
+
 func (h *host) apiVersion() string {
 	info, _ := h.info()
 	return info.API

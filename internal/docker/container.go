@@ -17,10 +17,12 @@ import (
 	dcontainer "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // List returns the ids of all containers with their labels, whatever their
@@ -87,6 +89,15 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 	o.Hints = hints(c)
 	for _, m := range c.Mounts {
 		o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Destination})
+		if m.Type == mount.TypeVolume {
+			o.Volumes = append(o.Volumes, volume.Mounted{Name: m.Name, Target: m.Destination, ReadOnly: !m.RW})
+		}
+	}
+	if c.NetworkSettings != nil {
+		o.Networks = map[string]string{}
+		for name, endpoint := range c.NetworkSettings.Networks {
+			o.Networks[name] = endpoint.NetworkID
+		}
 	}
 	return o
 }
@@ -169,6 +180,11 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 	if i.Config != nil {
 		out.User, out.Env, out.Labels = i.Config.User, i.Config.Env, i.Config.Labels
 		out.Makes = slices.AppendSeq([]string{i.Config.WorkingDir}, maps.Keys(i.Config.Volumes))
+		out.Volumes = slices.Sorted(maps.Keys(i.Config.Volumes))
+		for exposed := range i.Config.ExposedPorts {
+			out.Exposed = append(out.Exposed, exposed)
+		}
+		slices.Sort(out.Exposed)
 	}
 	return out, nil
 }
@@ -242,17 +258,19 @@ func (e *Engine) WriteFiles(ctx context.Context, id string, files []container.Fi
 	return nil
 }
 
-// Events calls changed for every event of a container until ctx ends or the
+// Events calls changed for every event of a container, network or volume until ctx ends or the
 // engine hangs up; the error then says which. ready is called once the engine
 // has begun to tell: what changed before must be looked up.
 func (e *Engine) Events(ctx context.Context, ready func(), changed func(container.Event)) error {
-	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(filters.Arg("type", "container"))})
+	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("type", container.KindContainer), filters.Arg("type", container.KindNetwork), filters.Arg("type", container.KindVolume),
+	)})
 	ready()
 	for {
 		select {
 		case m := <-messages:
 			action, _, _ := strings.Cut(string(m.Action), ":") // "exec_start: sh" carries the command
-			changed(container.Event{ID: m.Actor.ID, Action: action, Claim: m.Actor.Attributes[label.Claim]})
+			changed(container.Event{Kind: string(m.Type), ID: m.Actor.ID, Action: action, Claim: m.Actor.Attributes[label.Claim]})
 		case err := <-errs:
 			return explain("follow events", err)
 		}

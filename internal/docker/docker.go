@@ -108,6 +108,9 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 	}
 	_, hookErr := exec.LookPath("nvidia-container-runtime-hook")
 	out.Hook = hookErr == nil
+	if out.Bridge, err = e.bridged(ctx); err != nil {
+		return container.EngineInfo{}, err
+	}
 	return out, readRemap(&out, info)
 }
 

@@ -43,7 +43,7 @@ func (c *call) create() error {
 	c.noteCreate(name, body)
 	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
 		Account: c.who, Roles: c.roles, Name: name, Interface: label.InterfaceOf(body.Labels),
-		Platform: c.match.Query.Get("platform"), Body: body,
+		Platform: c.match.Query.Get("platform"), Body: body, Subpaths: minor(c.API()) >= 45,
 	})
 	if err != nil {
 		return err

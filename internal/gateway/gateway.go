@@ -26,6 +26,7 @@ import (
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/registrar"
 )
 
 // Engine carries rebuilt requests and streams.
@@ -48,6 +49,7 @@ type Parts struct {
 	Engine    Engine
 	Ledger    *allocator.Allocator
 	Launcher  *launcher.Launcher
+	Registrar *registrar.Registrar
 	Observer  Observer
 	Accounts  launcher.Accounts
 	Roles     func(account.Account) account.Roles
@@ -67,48 +69,62 @@ type Gateway struct {
 	serve map[admission.Op]func(*call) error
 	lists sync.Pool // of *listing
 	execs *execs
+	walks chan struct{} // one token: the engine measures its disk for one at a time
 }
 
 // New returns a gateway of these parts.
 func New(p Parts) *Gateway {
 	p.Engine = announced{p.Engine}
-	g := &Gateway{Parts: p, table: admission.NewTable(), execs: newExecs()}
+	g := &Gateway{Parts: p, table: admission.NewTable(), execs: newExecs(), walks: make(chan struct{}, 1)}
 	g.serve = map[admission.Op]func(*call) error{
-		admission.Ping:             (*call).ping,
-		admission.Version:          (*call).pass,
-		admission.Info:             (*call).info,
-		admission.Events:           (*call).events,
-		admission.ImagePull:        (*call).pull,
-		admission.ImageList:        (*call).imageList,
-		admission.ImageInspect:     (*call).imageInspect,
-		admission.ContainerList:    (*call).list,
-		admission.ContainerCreate:  (*call).create,
-		admission.ContainerInspect: (*call).inspect,
-		admission.ContainerTop:     (*call).top,
-		admission.ContainerLogs:    (*call).stream,
-		admission.ContainerStats:   (*call).stats,
-		admission.ContainerStart:   (*call).start,
-		admission.ContainerStop:    (*call).stop,
-		admission.ContainerRestart: (*call).restart,
-		admission.ContainerUpdate:  (*call).update,
-		admission.ContainerKill:    (*call).kill,
-		admission.ContainerWait:    (*call).wait,
-		admission.ContainerResize:  (*call).change,
-		admission.ContainerAttach:  (*call).attach,
-		admission.ContainerRemove:  (*call).remove,
-		admission.ArchiveStat:      (*call).archive,
-		admission.ArchiveGet:       (*call).archive,
-		admission.ArchivePut:       (*call).extract,
-		admission.ContainerExport:  (*call).stream,
-		admission.ContainerChanges: (*call).changes,
-		admission.ContainerRename:  (*call).rename,
-		admission.ContainerPause:   (*call).pause,
-		admission.ContainerUnpause: (*call).unpause,
-		admission.ContainerPrune:   (*call).prune,
-		admission.ExecCreate:       (*call).execCreate,
-		admission.ExecStart:        (*call).execStart,
-		admission.ExecResize:       (*call).execPass,
-		admission.ExecInspect:      (*call).execPass,
+		admission.Ping:              (*call).ping,
+		admission.Version:           (*call).pass,
+		admission.Info:              (*call).info,
+		admission.Events:            (*call).events,
+		admission.ImagePull:         (*call).pull,
+		admission.ImageList:         (*call).imageList,
+		admission.ImageInspect:      (*call).imageInspect,
+		admission.ContainerList:     (*call).list,
+		admission.ContainerCreate:   (*call).create,
+		admission.ContainerInspect:  (*call).inspect,
+		admission.ContainerTop:      (*call).top,
+		admission.ContainerLogs:     (*call).stream,
+		admission.ContainerStats:    (*call).stats,
+		admission.ContainerStart:    (*call).start,
+		admission.ContainerStop:     (*call).stop,
+		admission.ContainerRestart:  (*call).restart,
+		admission.ContainerUpdate:   (*call).update,
+		admission.ContainerKill:     (*call).kill,
+		admission.ContainerWait:     (*call).wait,
+		admission.ContainerResize:   (*call).change,
+		admission.ContainerAttach:   (*call).attach,
+		admission.ContainerRemove:   (*call).remove,
+		admission.ArchiveStat:       (*call).archive,
+		admission.ArchiveGet:        (*call).archive,
+		admission.ArchivePut:        (*call).extract,
+		admission.ContainerExport:   (*call).stream,
+		admission.ContainerChanges:  (*call).changes,
+		admission.ContainerRename:   (*call).rename,
+		admission.ContainerPause:    (*call).pause,
+		admission.ContainerUnpause:  (*call).unpause,
+		admission.ContainerPrune:    (*call).prune,
+		admission.ExecCreate:        (*call).execCreate,
+		admission.ExecStart:         (*call).execStart,
+		admission.ExecResize:        (*call).execPass,
+		admission.ExecInspect:       (*call).execPass,
+		admission.NetworkList:       (*call).networkList,
+		admission.NetworkInspect:    (*call).networkInspect,
+		admission.NetworkCreate:     (*call).networkCreate,
+		admission.NetworkConnect:    (*call).networkConnect,
+		admission.NetworkDisconnect: (*call).networkDisconnect,
+		admission.NetworkPrune:      (*call).networkPrune,
+		admission.NetworkRemove:     (*call).networkRemove,
+		admission.VolumeList:        (*call).volumeList,
+		admission.VolumeInspect:     (*call).volumeInspect,
+		admission.VolumeCreate:      (*call).volumeCreate,
+		admission.VolumePrune:       (*call).volumePrune,
+		admission.VolumeRemove:      (*call).volumeRemove,
+		admission.DiskUsage:         (*call).diskUsage,
 	}
 	return g
 }

@@ -31,6 +31,8 @@ import (
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/registrar"
+	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -115,6 +117,9 @@ type lab struct {
 	closing chan struct{}
 	down    bool
 	log     auditLog
+
+	registrar *registrar.Registrar
+	served    bool // the engine makes networks
 }
 
 func (l *lab) Up() bool { return !l.down }
@@ -179,6 +184,7 @@ func newLab(t *testing.T) *lab {
 	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
+	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, &l.served)
 	for uid := range people() {
 		l.serve(t, uid, filepath.Join(dir, fmt.Sprint(uid)))
 	}
@@ -191,12 +197,12 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	log := slog.New(slog.DiscardHandler)
 	isolation := func() admission.Isolation { return admission.UserNS }
 	starter := launcher.New(launcher.Parts{
-		Engine: l.engine, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
+		Engine: l.engine, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
 		Isolation: isolation, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
 	})
 	g := gateway.New(gateway.Parts{
-		Engine: l.engine, Ledger: l.ledger, Launcher: starter, Observer: l, Accounts: directory{uid},
+		Engine: l.engine, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Observer: l, Accounts: directory{uid},
 		Roles: func(a account.Account) account.Roles {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},

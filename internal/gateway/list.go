@@ -80,6 +80,7 @@ func (f filterSet) encode() string {
 }
 
 type mountView struct {
+	Name        string         `json:"Name,omitempty"`
 	Source      string         `json:"Source"`
 	Destination string         `json:"Destination"`
 	Rest        jsontext.Value `json:",embed"`
@@ -148,6 +149,16 @@ func (c *call) listQuery() (url.Values, []*regexp.Regexp, error) {
 		names = append(names, re)
 	}
 	delete(filters, "name")
+	for i, name := range filters["network"] {
+		if n, err := c.findNetwork(name); err == nil {
+			filters["network"][i] = n.ID
+		}
+	}
+	for i, name := range filters["volume"] {
+		if v, ok := c.Registrar.Volume(c.who.UID, name); ok {
+			filters["volume"][i] = v.EngineName
+		}
+	}
 	for _, key := range []string{"before", "since"} {
 		for i, reference := range filters[key] {
 			record, err := c.find(reference)
@@ -213,9 +224,8 @@ func (c *call) show(out, row []byte, names []*regexp.Regexp) ([]byte, error) {
 	}
 	keys := []string{"Image"}
 	if own {
-		keys = append(keys, "Names")
-	}
-	if len(record.Mounts) > 0 {
+		keys = append(keys, "Names", "HostConfig", "NetworkSettings", "Mounts")
+	} else if len(record.Mounts) > 0 {
 		keys = append(keys, "Mounts")
 	}
 	return editObject(out, row, keys, func(out []byte, key string, value []byte) ([]byte, error) {
@@ -225,6 +235,11 @@ func (c *call) show(out, row []byte, names []*regexp.Regexp) ([]byte, error) {
 		case "Names":
 			out, err := jsontext.AppendQuote(append(out, '['), "/"+record.Name)
 			return append(out, ']'), err
+		case "HostConfig", "NetworkSettings":
+			return append(out, c.ownNetworkNames(value)...), nil
+		}
+		if own {
+			value = c.ownNames(value)
 		}
 		return editArray(out, value, func(out, m []byte) ([]byte, error) { return showMount(out, m, record) })
 	})
@@ -290,9 +305,14 @@ func (c *call) inspect() error {
 	doc.Config.Image = record.Image
 	for i := range doc.Mounts {
 		doc.Mounts[i].Source = ownerPath(record, doc.Mounts[i].Source)
+		doc.Mounts[i].Name = c.volumeName(doc.Mounts[i].Name)
 	}
 	for i := range doc.HostConfig.Mounts {
-		doc.HostConfig.Mounts[i].Source = ownerPath(record, doc.HostConfig.Mounts[i].Source)
+		doc.HostConfig.Mounts[i].Source = c.volumeName(ownerPath(record, doc.HostConfig.Mounts[i].Source))
+	}
+	if record.UID == c.who.UID {
+		doc.HostConfig.NetworkMode = c.ownNetworkNames(doc.HostConfig.NetworkMode)
+		doc.NetworkSettings = c.ownNetworkNames(doc.NetworkSettings)
 	}
 	doc.showRestart(record)
 	out, err := jsonv2.Marshal(doc)
@@ -314,11 +334,13 @@ type inspection struct {
 	HostConfig struct {
 		Mounts        []hostMount    `json:"Mounts,omitempty"`
 		RestartPolicy restartPolicy  `json:"RestartPolicy"`
+		NetworkMode   jsontext.Value `json:"NetworkMode,omitzero"`
 		Rest          jsontext.Value `json:",embed"`
 	} `json:"HostConfig"`
-	RestartCount int            `json:"RestartCount"`
-	State        inspectedState `json:"State"`
-	Rest         jsontext.Value `json:",embed"`
+	RestartCount    int            `json:"RestartCount"`
+	State           inspectedState `json:"State"`
+	NetworkSettings jsontext.Value `json:"NetworkSettings,omitzero"`
+	Rest            jsontext.Value `json:",embed"`
 }
 
 type hostMount struct {

@@ -9,6 +9,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/network"
 )
 
 // A footing is what a start stands on: the owner with today's limits, and what
@@ -63,6 +64,7 @@ func (l *Launcher) check(ctx context.Context, record container.Record, seen cont
 	g := admission.Grant{
 		CgroupParent: parent, NodeFolder: l.NodeFolder, Mounts: record.Mounts, Devices: l.devicesOf(record), Runtime: l.runtime(),
 	}
+	l.attached(record, config, &g)
 	if seen.ClaimID() == record.ID {
 		return config.Check(s, g)
 	}
@@ -72,6 +74,28 @@ func (l *Launcher) check(ctx context.Context, record container.Record, seen cont
 		return admission.Update{}, nil
 	}
 	return excess, err
+}
+
+// attached grants what of a stored configuration's networks, volumes and ports
+// is the owner's. Their default network is, also where it is missing: a start
+// makes it again.
+func (l *Launcher) attached(record container.Record, stored admission.Stored, g *admission.Grant) {
+	networks, volumes, other := stored.Named()
+	g.Ports = record.Ports
+	g.Networks.Endpoints = map[string][]string{network.DefaultOf(record.UID): nil}
+	for _, name := range networks {
+		if n, ok := l.Registrar.NetworkAt(name); ok && n.UID == record.UID {
+			g.Networks.Endpoints[name] = nil
+		}
+	}
+	if host, ok := l.Ledger.ByContainer(other); ok && host.UID == record.UID {
+		g.Networks.Mode = "container:" + other
+	}
+	for _, name := range volumes {
+		if v, ok := l.Registrar.VolumeAt(name); ok && v.UID == record.UID {
+			g.Volumes = append(g.Volumes, admission.VolumeGrant{EngineName: name})
+		}
+	}
 }
 
 func (l *Launcher) runtime() string {

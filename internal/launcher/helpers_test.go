@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/gpu"
@@ -21,6 +23,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -38,6 +41,10 @@ type scene struct {
 	bound   limits.Limits
 
 	librariesErr error // why libraries don't come
+
+	registrar *registrar.Registrar
+	config    config.Config
+	served    bool // the engine makes networks
 }
 
 // A disk is a store whose disk may refuse to take what was written.
@@ -141,7 +148,7 @@ func bound() limits.Limits {
 
 func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	t.Helper()
-	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, now: noon, who: accounts{1001: alice()}, bound: bound()}
+	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, now: noon, who: accounts{1001: alice()}, bound: bound(), config: config.Default()}
 	clock := func() time.Time { return s.now }
 	s.engine = dockertest.New(clock)
 	records, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "ds01.db"))
@@ -157,8 +164,15 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.registrar, err = registrar.New(t.Context(), registrar.Parts{
+		Engine: s.engine, Store: records, Lock: ledger.Lock, Config: func() config.Config { return s.config }, Served: func() bool { return s.served },
+		Routes: func() ([]netip.Prefix, error) { return nil, nil }, Log: slog.New(slog.DiscardHandler), Now: clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Launcher = launcher.New(launcher.Parts{
-		Engine: s.engine, Ledger: ledger, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: s.who,
+		Engine: s.engine, Ledger: ledger, Registrar: s.registrar, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: s.who,
 		Limits: func(account.Account) limits.Limits { return s.bound }, Roots: admission.MountRoots, Mappable: s.mounter.mappable, Devices: devices,
 		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return admission.LibrariesNone, s.librariesErr },
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",

@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/registrar"
 )
 
 // Engine makes and runs containers.
@@ -43,6 +44,7 @@ type Engine interface {
 	Pause(ctx context.Context, id string) error
 	Unpause(ctx context.Context, id string) error
 	Rename(ctx context.Context, id, name string) error
+	Reconnect(ctx context.Context, id, network string, aliases []string) error
 }
 
 // Mounter opens people's directories with their own rights.
@@ -79,6 +81,7 @@ type Accounts interface {
 type Parts struct {
 	Engine    Engine
 	Ledger    *allocator.Allocator
+	Registrar *registrar.Registrar
 	Mounter   Mounter
 	Cgroups   Cgroups
 	Accounts  Accounts
@@ -125,6 +128,7 @@ type Request struct {
 	Interface string // label.Docker, …
 	Platform  string
 	Body      admission.Create
+	Subpaths  bool // the engine mounts parts of volumes
 	Person    bool // run as the owner, with a passwd entry and a home: `container create`
 }
 
@@ -142,6 +146,9 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []string, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
+	if err := l.spread(ctx, &r); err != nil {
+		return container.Record{}, nil, err
+	}
 	ask, err := r.Body.Ask()
 	if err != nil {
 		return container.Record{}, nil, err
@@ -172,9 +179,19 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	wanted := r.Body.Image
 	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
 	user := effectiveUser(r, image, mounts.asOwner)
+	grant := admission.Grant{
+		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes,
+		Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
+	}
+	policy, err := l.reach(ctx, r, &ask, image, &grant)
+	if err != nil {
+		return container.Record{}, nil, err
+	}
+	defer l.lockVolumes(grant)()
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
 		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user), Restart: ask.Restart,
+		Ports: ask.Ports, Policy: policy,
 	}
 	record, devices, err := l.Ledger.Claim(ctx, order)
 	if err != nil {
@@ -184,10 +201,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	recorder.Note(ctx, func(e *event.Event) { e.Claim, e.Devices = record.ID, record.Slots() })
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
-	grant := admission.Grant{
-		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, Devices: devices,
-		Libraries: libraries, NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
-	}
+	grant.Labels, grant.Devices, grant.Mounts, grant.Ports = labelsOf(r, record, devices), devices, record.Mounts, record.Ports
 	record, warnings, err := l.create(ctx, r, record, mounts, subject, grant)
 	unwritten := disk.Wait()
 	if err != nil {
@@ -196,7 +210,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	if unwritten != nil {
 		return container.Record{}, nil, l.undo(ctx, record, unwritten)
 	}
-	if err := l.complete(ctx, r, &record, user); err != nil {
+	if err := l.complete(ctx, r, &record, user, grant); err != nil {
 		return container.Record{}, nil, l.undo(ctx, record, err)
 	}
 	if err := l.bind(ctx, &record); err != nil {
@@ -239,7 +253,10 @@ func (l *Launcher) ground(ctx context.Context, r Request, bound limits.Limits) (
 
 // complete does what can only be done once the container is there: until then
 // its claim is pending, and a daemon that starts again removes it.
-func (l *Launcher) complete(ctx context.Context, r Request, record *container.Record, user containerUser) error {
+func (l *Launcher) complete(ctx context.Context, r Request, record *container.Record, user containerUser, g admission.Grant) error {
+	if err := l.registerUnnamed(ctx, *record, g); err != nil {
+		return err
+	}
 	if len(record.Mounts) > 0 && user.name != "" {
 		if err := l.resolveUser(ctx, record, user.name); err != nil {
 			return err
@@ -283,6 +300,9 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 		return record, nil, refusedBeforeCall(err)
 	}
 	if err := recorder.Before(ctx); err != nil {
+		return record, nil, refusedBeforeCall(err)
+	}
+	if err := l.lay(ctx, r, g); err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}
 	id, warnings, err := l.Engine.Create(ctx, account.EngineName(record.Name, record.UID), r.Platform, encoded)

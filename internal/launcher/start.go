@@ -3,11 +3,13 @@ package launcher
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/network"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -134,6 +136,9 @@ func (l *Launcher) bringUp(ctx context.Context, record container.Record, f footi
 			return err
 		}
 	}
+	if err := l.checkPorts(ctx, record); err != nil {
+		return err
+	}
 	if err := l.Ledger.Acquire(ctx, record.ID, f.subject.Limits); err != nil {
 		return err
 	}
@@ -154,7 +159,51 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	if err := l.mountAll(f.subject, record); err != nil {
 		return err
 	}
-	return l.Engine.Start(ctx, record.ContainerID)
+	err := l.Engine.Start(ctx, record.ContainerID)
+	if errors.Is(err, problem.ErrNotFound) && l.reconnect(ctx, record, err) {
+		return l.Engine.Start(ctx, record.ContainerID)
+	}
+	return err
+}
+
+// reconnect puts the owner's default network back where a start failed for
+// want of it: whoever tidies the engine up takes networks along in which
+// nothing runs.
+func (l *Launcher) reconnect(ctx context.Context, record container.Record, missing error) bool {
+	name := network.DefaultOf(record.UID)
+	o, err := l.Engine.Inspect(ctx, record.ContainerID)
+	if err != nil || o.Networks[name] == "" || !strings.Contains(missing.Error(), o.Networks[name]) {
+		return false
+	}
+	err = l.Registrar.SettleNetwork(ctx, name) // its end may not be known yet
+	if err == nil {
+		_, err = l.Registrar.DefaultNetwork(ctx, record.UID, OwnLabels(record.UID))
+	}
+	if err == nil {
+		err = l.Engine.Reconnect(ctx, record.ContainerID, name, []string{record.Name})
+	}
+	if err != nil {
+		l.Log.WarnContext(ctx, "default network not put back", "container", record.ContainerID, "error", err)
+	}
+	return err == nil
+}
+
+// checkPorts refuses a start with ports that aren't the owner's any more:
+// ds01.yaml has changed since.
+func (l *Launcher) checkPorts(ctx context.Context, record container.Record) error {
+	if len(record.Ports) == 0 {
+		return nil
+	}
+	policy, err := l.Registrar.PortPolicy(ctx, record.UID)
+	if err != nil {
+		return err
+	}
+	for _, p := range record.Ports {
+		if err := policy.Check("Container "+record.Name+" not started", p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // putBack puts the claim back to what it was when the container certainly

@@ -22,8 +22,9 @@ type floor struct {
 // move.
 var floors = []floor{
 	{"0 words", []string{"problem", "quantity", "../deploy"}},
-	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype"}},
-	{"1b decide", []string{"config", "container", "limits", "safety"}},
+	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype", "port"}},
+	{"1b decide", []string{"config", "limits", "network", "volume", "safety"}},
+	{"1b' decide", []string{"container"}},
 	{"1c decide", []string{"admission", "lifecycle"}},
 	{"2 speak", []string{
 		"docker", "docker/scratch", "docker/dockertest",
@@ -32,7 +33,7 @@ var floors = []floor{
 		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser",
 		"audit", // the audit log's files: who appends holds a chain and a file, which only one may
 	}},
-	{"3 act", []string{"peer", "inventory", "allocator", "recorder"}},
+	{"3 act", []string{"peer", "inventory", "allocator", "recorder", "registrar", "registrar/registrartest"}},
 	{"3b act", []string{"launcher"}},
 	{"3c act", []string{"reconciler"}},
 	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest", "redteam"}},

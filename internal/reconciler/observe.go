@@ -89,6 +89,9 @@ func (r *Reconciler) observe(ctx context.Context, id string, began func()) error
 	if err := r.Launcher.Align(ctx, record, o); err != nil {
 		r.Log.WarnContext(ctx, "container has another name at the engine", "container", id, "name", o.Name, "error", err)
 	}
+	if err := r.Registrar.FoundVolumes(ctx, record.UID, o.Volumes); err != nil {
+		return err
+	}
 	return r.follow(ctx, record, o)
 }
 

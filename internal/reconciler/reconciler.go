@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/registrar"
 )
 
 // Engine shows containers.
@@ -38,6 +39,7 @@ type Parts struct {
 	Connected func(ctx context.Context) error            // called each time the engine begins to tell
 	Ledger    *allocator.Allocator
 	Launcher  *launcher.Launcher
+	Registrar *registrar.Registrar
 	Limits    func(uid int) (limits.Limits, error)
 	Devices   func() []gpu.Device
 	Recorder  *recorder.Recorder // nil: nothing is written down
@@ -132,11 +134,18 @@ func (r *Reconciler) connected(ctx context.Context) {
 		r.setUp(ctx, false, err)
 		return
 	}
+	if err := r.Registrar.Settle(ctx); err != nil {
+		r.Log.WarnContext(ctx, "volumes and networks not looked up", "error", err)
+	}
 	r.sweep(ctx)
 }
 
 // handle looks where an event points.
 func (r *Reconciler) handle(ctx context.Context, e container.Event) {
+	if e.Kind != container.KindContainer {
+		r.settle(ctx, e)
+		return
+	}
 	var err error
 	switch e.Action {
 	case "create":

@@ -26,6 +26,8 @@ import (
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/registrar"
+	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -33,6 +35,8 @@ import (
 type scene struct {
 	*reconciler.Reconciler
 	mu        sync.Mutex
+	registrar *registrar.Registrar
+	served    bool // the engine makes networks
 	engine    *dockertest.Engine
 	ledger    *allocator.Allocator
 	launcher  *launcher.Launcher
@@ -121,14 +125,15 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
+	s.registrar = registrartest.New(t, s.engine, records, s.ledger.Lock, time.Now, &s.served)
 	s.launcher = launcher.New(launcher.Parts{
-		Engine: s.engine, Ledger: s.ledger, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
+		Engine: s.engine, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 		NodeFolder: "/run/ds01/dev",
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
-		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
+		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Registrar: s.registrar, Devices: devices, Log: log, Now: time.Now,
 		Recorder: recorder.New(s, time.Now, log),
 		Remove:   func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
 		Stop:     func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
@@ -507,6 +512,9 @@ func TestAdopt(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, s *scene) {
 				id := s.past(t, "old", `{"Image":"busybox"}`)
 				s.engine.Hint(id, gpu.Hints{DeviceIDs: []string{"GPU-0"}})
+				if err := s.Observe(t.Context(), id); err != nil { // it may have been looked at before
+					t.Fatal(err)
+				}
 				if run {
 					if err := s.engine.Start(t.Context(), id); err != nil {
 						t.Fatal(err)

@@ -37,8 +37,38 @@ CREATE TABLE devices (
 ) STRICT;
 CREATE UNIQUE INDEX one_owner ON devices (uuid) WHERE held = 1;`,
 		// JSON, container.Restart
-		`ALTER TABLE containers ADD COLUMN restart TEXT NOT NULL DEFAULT '{}'`,
-	}
+		`ALTER TABLE containers ADD COLUMN restart TEXT NOT NULL DEFAULT '{}'`, `
+CREATE TABLE ports (
+	claim     TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+	position  INTEGER NOT NULL,
+	address   TEXT NOT NULL,
+	protocol  TEXT NOT NULL,
+	host      INTEGER NOT NULL,
+	container INTEGER NOT NULL,
+	PRIMARY KEY (claim, position),
+	UNIQUE (protocol, host)
+) STRICT;
+CREATE TABLE port_slots (
+	uid  INTEGER PRIMARY KEY,
+	slot INTEGER NOT NULL UNIQUE                  -- place of the person's range in ports.range
+) STRICT;
+CREATE TABLE volumes (
+	engine_name TEXT PRIMARY KEY,
+	uid         INTEGER NOT NULL,
+	name        TEXT NOT NULL,
+	anonymous   INTEGER NOT NULL,
+	created_at  INTEGER NOT NULL,                 -- unix nanoseconds
+	UNIQUE (uid, name)
+) STRICT;
+CREATE TABLE networks (
+	engine_name TEXT PRIMARY KEY,
+	uid         INTEGER NOT NULL,
+	name        TEXT NOT NULL,
+	engine_id   TEXT UNIQUE,                      -- NULL while it is being made
+	subnet      TEXT NOT NULL UNIQUE,
+	created_at  INTEGER NOT NULL,                 -- unix nanoseconds
+	UNIQUE (uid, name)
+) STRICT;`}
 }
 
 // migrate brings the schema forward, never back.

@@ -1,6 +1,7 @@
 // Package store keeps ds01's own records in SQLite: containers, their claims
-// and the devices they hold. It decides nothing; the database itself refuses
-// a second owner of a device and a second container of one name and owner.
+// and the devices they hold, volumes, networks and ports. It decides nothing;
+// the database itself refuses a second owner of a device, volume, subnet or
+// port, and a second container of one name and owner.
 package store
 
 import (
@@ -142,6 +143,10 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	ports, err := s.ports(ctx)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.db.QueryContext(ctx, `SELECT id, uid, login, name, state, coalesce(container_id,''), held_until, created_at,
 		image, interface, waits, hold_after_stop, mounts, restart FROM containers ORDER BY created_at, id`)
 	if err != nil {
@@ -164,7 +169,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 			return nil, fmt.Errorf("read restarts of claim %s: %w", c.ID, err)
 		}
 		c.HeldUntil, c.CreatedAt, c.Quota.HoldAfterStop = fromNanos(held), fromNanos(created), time.Duration(hold)
-		c.Devices = devices[c.ID]
+		c.Devices, c.Ports = devices[c.ID], ports[c.ID]
 		all = append(all, c)
 	}
 	return all, rows.Err()
@@ -224,6 +229,9 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		if err != nil {
 			return fmt.Errorf("save device %s of claim %s: %w", d.Slot, c.ID, conflict(err))
 		}
+	}
+	if err := savePorts(ctx, tx, c); err != nil {
+		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -12,11 +13,13 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/network"
 	"ds01.dev/ds01/internal/problem"
 )
 
 // Subject is what the contract is about: the engine as ds01 uses it.
 type Subject interface {
+	Belongings
 	Create(ctx context.Context, name, platform string, body []byte) (id string, warnings []string, err error)
 	Start(ctx context.Context, id string) error
 	Stop(ctx context.Context, id string, timeout time.Duration) error
@@ -50,6 +53,8 @@ func Run(t *testing.T, e Subject) {
 	t.Run("pauses", func(t *testing.T) { pauses(t, e) })
 	t.Run("names", func(t *testing.T) { names(t, e) })
 	t.Run("files", func(t *testing.T) { files(t, e) })
+	t.Run("volumes", func(t *testing.T) { volumes(t, e) })
+	t.Run("networks", func(t *testing.T) { networks(t, e) })
 	t.Run("events", func(t *testing.T) { watch(t, e) })
 }
 
@@ -200,7 +205,7 @@ func watch(t *testing.T, e Subject) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var mu sync.Mutex
-	seen := map[string][]string{}
+	seen, kinds := map[string][]string{}, map[string]string{}
 	changed := make(chan struct{}, 1000)
 	ready, over := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -208,10 +213,14 @@ func watch(t *testing.T, e Subject) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[ev.ID] = append(seen[ev.ID], ev.Action)
+			kinds[ev.ID] = ev.Kind
 			changed <- struct{}{}
 		})
 	}()
 	<-ready
+	must(t, e.CreateVolume(ctx, "contract-watched", nil))
+	net, err := e.CreateNetwork(ctx, network.Spec{Name: "contract-watched", Subnet: netip.MustParsePrefix("10.192.2.0/26")})
+	must(t, err)
 	id := create(t, e, "events", true)
 	if !inspect(t, e, id).AutoRemove {
 		t.Error("it doesn't say that it is removed when it ends")
@@ -232,6 +241,13 @@ func watch(t *testing.T, e Subject) {
 			t.Fatalf("saw %v, want %v", got, want)
 		}
 	}
+	mu.Lock()
+	for made, kind := range map[string]string{"contract-watched": container.KindVolume, net: container.KindNetwork, id: container.KindContainer} {
+		if kinds[made] != kind || !slices.Contains(seen[made], "create") {
+			t.Errorf("of %s came %v, of kind %q", made, seen[made], kinds[made])
+		}
+	}
+	mu.Unlock()
 	cancel()
 	if err := <-over; !errors.Is(err, context.Canceled) {
 		t.Errorf("the stream ended with %v", err)

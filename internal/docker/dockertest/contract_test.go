@@ -28,7 +28,7 @@ func TestTheRealEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := scratch.Start(t.Context(), scratch.Options{Dir: dir})
+	engine, err := scratch.Start(t.Context(), scratch.Options{Dir: dir, NetNS: true})
 	if err != nil {
 		t.Fatal(err)
 	}

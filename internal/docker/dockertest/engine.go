@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/network"
 )
 
 // Engine is one engine in memory. It is safe for concurrent use.
@@ -33,6 +34,8 @@ type Engine struct {
 	faults     map[string]fault         // by method name
 	delays     map[string]time.Duration // by container id
 	calls      []string
+	volumes    map[string]map[string]string // labels by name
+	networks   map[string]network.Observed  // by id
 	down       bool
 }
 
@@ -48,19 +51,31 @@ type Body struct {
 	Image      string
 	User       string
 	Labels     map[string]string
+	Volumes    map[string]struct{}
 	HostConfig struct {
 		AutoRemove    bool
 		RestartPolicy struct {
 			Name              string
 			MaximumRetryCount int
 		}
-		Memory     int64
-		UsernsMode string
-		Mounts     []struct {
-			Source, Target string
-			ReadOnly       bool
+		Memory       int64
+		UsernsMode   string
+		NetworkMode  string
+		Mounts       []BodyMount
+		PortBindings map[string][]struct {
+			HostIP   string `json:"HostIp"`
+			HostPort string
 		}
 	}
+	NetworkingConfig struct {
+		EndpointsConfig map[string]struct{ Aliases []string }
+	}
+}
+
+// A BodyMount is one mount of a create request.
+type BodyMount struct {
+	Type, Source, Target string
+	ReadOnly             bool
 }
 
 type fault struct {
@@ -73,6 +88,7 @@ func New(now func() time.Time) *Engine {
 	e := &Engine{
 		now: now, images: map[string]container.Image{}, containers: map[string]*state{},
 		watchers: map[chan container.Event]bool{}, faults: map[string]fault{}, delays: map[string]time.Duration{},
+		volumes: map[string]map[string]string{}, networks: map[string]network.Observed{},
 	}
 	e.AddImage(container.Image{ID: "sha256:" + strings.Repeat("b", 64), Names: []string{"busybox:latest", "busybox"}})
 	return e
@@ -185,10 +201,14 @@ func (e *Engine) find(id string) (*state, error) {
 }
 
 func (e *Engine) tell(id, action string) {
-	event := container.Event{ID: id, Action: action}
+	event := container.Event{Kind: container.KindContainer, ID: id, Action: action}
 	if c := e.containers[id]; c != nil {
 		event.Claim = c.ClaimID()
 	}
+	e.send(event)
+}
+
+func (e *Engine) send(event container.Event) {
 	for w := range e.watchers {
 		w <- event
 	}
@@ -241,6 +261,8 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 			"/bin/sh":     {}, "/etc": {Dir: true}, "/": {Dir: true},
 		},
 	}
+	e.mountVolumes(e.containers[id])
+	e.connect(e.containers[id])
 	e.tell(id, "create")
 	return id, nil
 }
@@ -250,6 +272,9 @@ func (e *Engine) Start(_ context.Context, id string) error {
 	return e.call("Start", id, func() error {
 		c, err := e.find(id)
 		if err != nil || c.Running() {
+			return err
+		}
+		if err := e.connected(c); err != nil {
 			return err
 		}
 		c.State, c.StartedAt = "running", e.now().UTC()
@@ -274,8 +299,7 @@ func (e *Engine) exit(c *state, code int) {
 	c.State, c.ExitCode, c.FinishedAt = "exited", code, e.now().UTC()
 	e.tell(c.ID, "die")
 	if c.body.HostConfig.AutoRemove {
-		delete(e.containers, c.ID)
-		e.tell(c.ID, "destroy")
+		e.destroy(c)
 	}
 }
 
@@ -292,8 +316,7 @@ func (e *Engine) Remove(_ context.Context, id string, force bool) error {
 		if c.Running() {
 			e.exit(c, 137)
 		}
-		delete(e.containers, c.ID)
-		e.tell(c.ID, "destroy")
+		e.destroy(c)
 		return nil
 	})
 }

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -66,7 +68,7 @@ func (g *guard) dismiss(ctx context.Context, word string) error {
 	if _, err := io.WriteString(g.input, word); err != nil {
 		return fmt.Errorf("write to the guard: %w", err)
 	}
-	if err := g.input.Close(); err != nil {
+	if err := g.input.Close(); err != nil && !errors.Is(err, os.ErrClosed) { // it may have ended at the word
 		return fmt.Errorf("dismiss the guard: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, dismissTimeout)

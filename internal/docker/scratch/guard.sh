@@ -62,7 +62,7 @@ sweep() {
 		sleep 0.05
 	done
 	rm -rf "$dir/data" "$dir/exec" "$dir"/exec.* "$dir/root" "$dir/state"
-	rm -f "$dir/containerd.sock" "$dir/containerd.sock.ttrpc" "$dir/engine.sock" "$dir/engine.pid" "$dir/key.json"
+	rm -f "$dir/containerd.sock" "$dir/containerd.sock.ttrpc" "$dir/engine.sock" "$dir/engine.pid" "$dir/key.json" "$dir/net"
 }
 
 # hold makes the user with its ids, if need be, and counts this guard among

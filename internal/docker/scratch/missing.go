@@ -22,6 +22,9 @@ func Missing() []string {
 		{"docker-init", "tini"},
 		{"useradd", "passwd"},
 		{"flock", "util-linux"},
+		{"unshare", "util-linux"},
+		{"nsenter", "util-linux"},
+		{"iptables", "iptables"},
 	} {
 		if lookUp(need.program) == need.program {
 			missing = append(missing, need.program+" (package "+need.debian+")")

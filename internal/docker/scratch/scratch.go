@@ -4,7 +4,7 @@
 // An engine here is a dockerd with a containerd of its own; all they have
 // (configuration, data, state, sockets, logs) lies in one folder, their
 // containers stay under one cgroup, and there is no bridge and no firewall
-// rule. Without its own containerd, dockerd would attach to the one of an
+// rule, or both are in a network namespace of the engine's own. Without its own containerd, dockerd would attach to the one of an
 // engine that is already running. Engines with different folders don't notice
 // one another or any other engine of the host.
 //
@@ -61,6 +61,10 @@ type Options struct {
 	// Path is a folder of programs that dockerd finds before the machine's own,
 	// such as a stand-in for NVIDIA's hook. "" is none.
 	Path string
+	// NetNS gives the engine a network namespace of its own, with a bridge and
+	// firewall rules in it: networks and published ports work there, and the
+	// host's are left alone. Without it containers have no network.
+	NetNS bool
 }
 
 // Engine is a running scratch engine. Its methods may not be called
@@ -86,7 +90,13 @@ func Start(ctx context.Context, opts Options) (*Engine, error) {
 		return nil, fmt.Errorf("start a scratch engine: %w", err)
 	}
 	e := &Engine{opts: opts, guard: g}
-	if err := e.start(ctx); err != nil {
+	if opts.NetNS {
+		err = e.makeNetNS(ctx)
+	}
+	if err == nil {
+		err = e.start(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start a scratch engine: %w", err), e.Stop(ctx))
 	}
 	return e, nil
@@ -180,13 +190,17 @@ func (e *Engine) startDockerd(ctx context.Context) error {
 		return fmt.Errorf("remove a killed engine's pid file: %w", err)
 	}
 	// each path an argument of its own: the guard knows dockerd by them
-	args := []string{
+	program, args := "dockerd", []string{
 		"--host", e.Host(), "--group", "root", "--config-file", in("dockerd.json"),
 		"--containerd", in("containerd.sock"), "--data-root", in("data"),
 		"--exec-root", in("exec"), "--pidfile", in("engine.pid"),
 		"--cgroup-parent", e.CgroupParent(), "--exec-opt", "native.cgroupdriver=cgroupfs",
-		"--storage-driver", "overlay2", "--bridge", "none",
-		"--iptables=false", "--ip6tables=false", "--ip-forward=false",
+		"--storage-driver", "overlay2",
+	}
+	if e.opts.NetNS {
+		program, args = "nsenter", append([]string{"--net=" + e.NetNS(), "--", lookUp("dockerd")}, args...)
+	} else {
+		args = append(args, "--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
 	}
 	if e.opts.Remap {
 		args = append(args, "--userns-remap", remapUser)
@@ -198,7 +212,7 @@ func (e *Engine) startDockerd(ctx context.Context) error {
 	if e.opts.Path != "" {
 		path = e.opts.Path + ":" + path
 	}
-	p, err := launch(ctx, in("dockerd.log"), path, "dockerd", args...)
+	p, err := launch(ctx, in("dockerd.log"), path, program, args...)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	Wrap    []string // words before the daemon's command line, for prlimit and its like
 	NoStart bool     // leave the daemon stopped
 	Proxy   bool     // put a Proxy between the daemon and the engine
+	NetNS   bool     // an engine with networks, in a network namespace of its own
+	Config  string   // more of ds01.yaml
 }
 
 // A Lab is one running system.
@@ -128,7 +130,7 @@ func (l *Lab) startEngine(dir string) {
 		socket = "" // its own place
 	}
 	engine, err := scratch.Start(context.Background(), scratch.Options{
-		Dir: filepath.Join(dir, "e"), Socket: socket, Remap: !l.opts.Plain, LiveRestore: true,
+		Dir: filepath.Join(dir, "e"), Socket: socket, Remap: !l.opts.Plain, LiveRestore: true, NetNS: l.opts.NetNS,
 	})
 	l.must(err)
 	l.Engine = engine
@@ -149,13 +151,22 @@ gpu: %s
 cgroup: {parent: %s/people}
 images: {default: busybox}
 groups: {docker: %[3]sd, gpu: %[3]sg, priority: %[3]sp, admin: %[3]sa}
-`, l.opts.GPU, l.Engine.CgroupParent(), l.groups)
+%[4]s
+`, l.opts.GPU, l.Engine.CgroupParent(), l.groups, l.opts.Config)
 }
 
 // Write writes a file below the root.
 func (l *Lab) Write(name, text string) {
 	l.t.Helper()
 	l.must(os.WriteFile(filepath.Join(l.Root, name), []byte(text), 0o644))
+}
+
+// Read returns a file below the root.
+func (l *Lab) Read(name string) string {
+	l.t.Helper()
+	data, err := os.ReadFile(filepath.Join(l.Root, name))
+	l.must(err)
+	return string(data)
 }
 
 // StartDaemon starts the daemon and waits until it answers.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/directory/scratchuser"
 	"ds01.dev/ds01/internal/redteam"
 )
@@ -92,6 +93,9 @@ func (l *Lab) Login(name string) string { return l.people[name].login }
 
 // UID returns the uid behind a name of the lab.
 func (l *Lab) UID(name string) int { return l.people[name].uid }
+
+// EngineName returns what the engine calls what a name of the lab calls name.
+func (l *Lab) EngineName(who, name string) string { return account.EngineName(name, l.UID(who)) }
 
 // Home returns the home of a name of the lab.
 func (l *Lab) Home(name string) string { return l.people[name].home }

@@ -1,0 +1,67 @@
+package docker
+
+import (
+	"context"
+	"net/netip"
+
+	cerrdefs "github.com/containerd/errdefs"
+	dnetwork "github.com/docker/docker/api/types/network"
+
+	"ds01.dev/ds01/internal/network"
+)
+
+// Networks returns all networks.
+func (e *Engine) Networks(ctx context.Context) ([]network.Observed, error) {
+	list, err := e.api.NetworkList(ctx, dnetwork.ListOptions{})
+	if err != nil {
+		return nil, explain("list networks", err)
+	}
+	all := make([]network.Observed, len(list))
+	for i, n := range list {
+		all[i] = network.Observed{ID: n.ID, Name: n.Name}
+		for _, c := range n.IPAM.Config {
+			if subnet, err := netip.ParsePrefix(c.Subnet); err == nil { // one that isn't written as a subnet overlaps nothing
+				all[i].Subnets = append(all[i].Subnets, subnet)
+			}
+		}
+	}
+	return all, nil
+}
+
+// CreateNetwork makes a bridge on this host. A name that is taken is of kind
+// problem.ErrConflict.
+func (e *Engine) CreateNetwork(ctx context.Context, s network.Spec) (id string, err error) {
+	made, err := e.api.NetworkCreate(ctx, s.Name, dnetwork.CreateOptions{
+		Driver: "bridge", Internal: s.Internal, Options: s.Options, Labels: s.Labels,
+		IPAM: &dnetwork.IPAM{Driver: "default", Config: []dnetwork.IPAMConfig{{Subnet: s.Subnet.String()}}},
+	})
+	if err != nil {
+		return "", explain("make network "+s.Name, err)
+	}
+	return made.ID, nil
+}
+
+// Reconnect connects a container that doesn't run with the network that now
+// has the name of one it was connected with.
+func (e *Engine) Reconnect(ctx context.Context, id, name string, aliases []string) error {
+	if err := e.api.NetworkDisconnect(ctx, name, id, true); err != nil {
+		return explain("disconnect container "+short(id), err)
+	}
+	if err := e.api.NetworkConnect(ctx, name, id, &dnetwork.EndpointSettings{Aliases: aliases}); err != nil {
+		return explain("connect container "+short(id), err)
+	}
+	return nil
+}
+
+// bridged reports whether the engine makes networks: one that was started
+// with --bridge=none is meant to have none.
+func (e *Engine) bridged(ctx context.Context) (bool, error) {
+	_, err := e.api.NetworkInspect(ctx, network.Bridge, dnetwork.InspectOptions{})
+	if cerrdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, explain("look for the engine's bridge", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,168 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/network"
+	"ds01.dev/ds01/internal/port"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// reach finds what a request names beside the container: volumes, networks and
+// ports of the person's own. It grants them and makes nothing yet.
+func (l *Launcher) reach(ctx context.Context, r Request, ask *admission.Ask, image container.Image, g *admission.Grant) (port.Policy, error) {
+	for _, v := range ask.Volumes {
+		granted := admission.VolumeGrant{VolumeAsk: v}
+		if v.Name != "" {
+			granted.EngineName = l.Registrar.VolumeName(r.Account.UID, v.Name)
+		}
+		g.Volumes = append(g.Volumes, granted)
+	}
+	g.Subpaths = r.Subpaths
+	var err error
+	if g.Networks, err = l.networks(r, ask.Network); err != nil {
+		return port.Policy{}, err
+	}
+	if ask.Ports, err = r.Body.PublishAll(ask.Ports, image.Exposed); err != nil || len(ask.Ports) == 0 {
+		return port.Policy{}, err
+	}
+	if len(g.Networks.Endpoints) == 0 {
+		return port.Policy{}, l.unpublished(r)
+	}
+	return l.Registrar.PortPolicy(ctx, r.Account.UID)
+}
+
+// another returns a container of the person's own that a request names.
+func (l *Launcher) another(r Request, reference string) (container.Record, error) {
+	other, err := l.Ledger.Find(r.Account.UID, reference)
+	if err != nil {
+		return other, absent(err)
+	}
+	if other.ContainerID == "" {
+		return other, &problem.Error{
+			What: "Container " + r.Name + " not created", Why: problem.Because(problem.ErrConflict, other.Name+" is still being created"),
+			Next: "Try again in a moment.",
+		}
+	}
+	return other, nil
+}
+
+// absent tells of a missing network or container as of an invalid request:
+// clients take "not found" for a missing image, and go to fetch it.
+func absent(err error) error {
+	if p, ok := errors.AsType[*problem.Error](err); ok && errors.Is(err, problem.ErrNotFound) {
+		return &problem.Error{What: p.What, Why: problem.Because(problem.ErrInvalid, p.Why.Error()), Next: p.Next}
+	}
+	return err
+}
+
+func (l *Launcher) unpublished(r Request) error {
+	why, next := "a container without a network of its own publishes no ports", "Leave --network or -p away."
+	if !l.Registrar.Served() {
+		why, next = "this host's engine runs without networks, so that no port can be published", "Leave -p away; ask your administrators to start the engine with a bridge."
+	}
+	return &problem.Error{What: "Container " + r.Name + " not created", Why: problem.Because(problem.ErrDenied, why), Next: next}
+}
+
+// networks returns the engine's names of the networks that are asked for. On a
+// host without networks a container that names none has none.
+func (l *Launcher) networks(r Request, ask admission.NetworkAsk) (admission.Networks, error) {
+	if ask.Container != "" {
+		other, err := l.another(r, ask.Container)
+		return admission.Networks{Mode: "container:" + other.ContainerID}, err
+	}
+	if !l.Registrar.Served() && slices.Equal(ask.Names, []string{network.Bridge}) {
+		return admission.Networks{}, nil
+	}
+	granted := admission.Networks{Endpoints: map[string][]string{}}
+	for i, name := range ask.Names {
+		engineName := network.DefaultOf(r.Account.UID) // made where it is missing
+		if name != network.Bridge {
+			n, err := l.Registrar.Network(r.Account.UID, name)
+			if err != nil {
+				return granted, absent(err)
+			}
+			engineName = n.EngineName
+		}
+		if i == 0 {
+			granted.Mode = engineName
+		}
+		granted.Endpoints[engineName] = WithName(ask.Aliases[name], r.Name)
+	}
+	return granted, nil
+}
+
+// WithName adds the bare name of a container to its aliases on a network: what
+// its owner calls it is what the others there find it by.
+func WithName(aliases []string, name string) []string {
+	if slices.Contains(aliases, name) {
+		return aliases
+	}
+	return append(slices.Clone(aliases), name)
+}
+
+// lockVolumes keeps the volumes of a request from going away until its
+// container has them.
+func (l *Launcher) lockVolumes(g admission.Grant) (unlock func()) {
+	var names []string
+	for _, v := range g.Volumes {
+		if v.EngineName != "" {
+			names = append(names, v.EngineName)
+		}
+	}
+	return l.Registrar.LockVolumes(names...)
+}
+
+// lay makes what the request needs and isn't there yet: what the engine would
+// make by itself would be nobody's.
+func (l *Launcher) lay(ctx context.Context, r Request, g admission.Grant) error {
+	unnamed := map[string]bool{}
+	for _, target := range g.ImageVolumes {
+		unnamed[target] = true
+	}
+	for _, v := range g.Volumes {
+		delete(unnamed, v.Target)
+		if v.Name == "" {
+			unnamed[v.Target] = true
+			continue
+		}
+		labels := OwnLabels(r.Account.UID)
+		maps.Copy(labels, v.Labels) // reviewed: none is ours
+		if _, err := l.Registrar.EnsureVolume(ctx, r.Account.UID, v.Name, false, labels); err != nil {
+			return err
+		}
+	}
+	if err := l.Registrar.RoomForVolumes(r.Account.UID, len(unnamed)); err != nil {
+		return err
+	}
+	if _, wanted := g.Networks.Endpoints[network.DefaultOf(r.Account.UID)]; wanted {
+		_, err := l.Registrar.DefaultNetwork(ctx, r.Account.UID, OwnLabels(r.Account.UID))
+		return err
+	}
+	return nil
+}
+
+// OwnLabels returns the labels that ds01 writes on volumes and networks.
+func OwnLabels(uid int) map[string]string {
+	return map[string]string{label.Managed: "true", label.UID: strconv.Itoa(uid)}
+}
+
+// registerUnnamed makes the volumes their owner's that the engine has named
+// itself.
+func (l *Launcher) registerUnnamed(ctx context.Context, record container.Record, g admission.Grant) error {
+	if len(g.ImageVolumes) == 0 && !slices.ContainsFunc(g.Volumes, func(v admission.VolumeGrant) bool { return v.Name == "" }) {
+		return nil
+	}
+	o, err := l.Engine.Inspect(ctx, record.ContainerID)
+	if err != nil {
+		return err
+	}
+	return l.Registrar.FoundVolumes(ctx, record.UID, o.Volumes)
+}
