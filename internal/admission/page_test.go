@@ -25,7 +25,7 @@ func does() map[admission.Op]string {
 		admission.Version:          "Passes.",
 		admission.Info:             "Rewritten: counts are the caller's own; labels, swarm, plugins, registries and proxies are left out. Administrators see it whole.",
 		admission.Events:           "Rewritten: only events of one's own containers, in one's own names. Administrators see all.",
-		admission.ImagePull:        "Passes with the client's registry login. Import (`fromSrc`) and names in somebody's own repository (`ds01-<uid>/`) are refused.",
+		admission.ImagePull:        "Passes with the client's registry login; what is pulled is everybody's. Import (`fromSrc`) and names in somebody's own repository (`ds01-<uid>/`) are refused.",
 		admission.ImageList:        "Rewritten: shared images and one's own.",
 		admission.ImageInspect:     "Passes for shared images and one's own; the names of others' are left out.",
 		admission.ContainerList:    "Rewritten: one's own containers, in one's own names, with one's own paths. Administrators see all.",

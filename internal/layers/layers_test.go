@@ -64,6 +64,8 @@ var owners = map[string]string{
 	"modernc.org/sqlite":                    "store",
 	"database/sql":                          "store",
 	"github.com/coreos/go-systemd/v22/dbus": "systemd",
+
+	"github.com/google/go-containerregistry": "e2e/lab",
 }
 
 func TestPackagesImportLowerFloorsOnly(t *testing.T) {
