@@ -1,6 +1,10 @@
 package container
 
-import "ds01.dev/ds01/internal/quantity"
+import (
+	"time"
+
+	"ds01.dev/ds01/internal/quantity"
+)
 
 // EngineInfo is what the engine tells about itself and its host.
 type EngineInfo struct {
@@ -20,10 +24,14 @@ type EngineInfo struct {
 
 // Image is what an image says about containers made of it.
 type Image struct {
-	ID     string   // "sha256:…"
-	Names  []string // its tags and digests
-	User   string
-	Labels map[string]string
+	ID         string   // "sha256:…"
+	Names      []string // its tags and digests
+	Parent     string   // id of the image it was made from, "" where the engine doesn't know
+	CreatedAt  time.Time
+	Size       int64 // bytes, with its parents'
+	User       string
+	WorkingDir string
+	Labels     map[string]string
 }
 
 // An Event is a change of one container at the engine.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +22,8 @@ import (
 )
 
 // List returns the ids of all containers with their labels, whatever their
-// state. Only ID, Name, Image, State and Labels are filled.
+// state. Only ID, Name, Image, ImageID, State, CreatedAt
+// and Labels are filled.
 func (e *Engine) List(ctx context.Context) ([]container.Observed, error) {
 	list, err := e.api.ContainerList(ctx, dcontainer.ListOptions{All: true})
 	if err != nil {
@@ -31,7 +31,7 @@ func (e *Engine) List(ctx context.Context) ([]container.Observed, error) {
 	}
 	all := make([]container.Observed, len(list))
 	for i, c := range list {
-		all[i] = container.Observed{ID: c.ID, Image: c.Image, State: c.State, Labels: c.Labels, CreatedAt: time.Unix(c.Created, 0).UTC()}
+		all[i] = container.Observed{ID: c.ID, Image: c.Image, ImageID: c.ImageID, State: c.State, Labels: c.Labels, CreatedAt: time.Unix(c.Created, 0).UTC()}
 		if len(c.Names) > 0 {
 			all[i].Name = strings.TrimPrefix(c.Names[0], "/")
 		}
@@ -58,7 +58,7 @@ func (e *Engine) Inspect(ctx context.Context, id string) (container.Observed, er
 	if err != nil {
 		return container.Observed{}, explain("inspect container "+short(id), err)
 	}
-	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, CreatedAt: parseTime(c.Created)}
+	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, ImageID: c.Image, CreatedAt: parseTime(c.Created)}
 	if s := c.State; s != nil {
 		o.State, o.ExitCode = s.Status, s.ExitCode
 		o.StartedAt, o.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
@@ -137,19 +137,6 @@ func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
 		return explain("remove container "+short(id), err)
 	}
 	return nil
-}
-
-// Image returns what is known of a local image.
-func (e *Engine) Image(ctx context.Context, reference string) (container.Image, error) {
-	i, err := e.api.ImageInspect(ctx, reference)
-	if err != nil {
-		return container.Image{}, explain("find image "+reference, err)
-	}
-	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
-	if i.Config != nil {
-		out.User, out.Labels = i.Config.User, i.Config.Labels
-	}
-	return out, nil
 }
 
 // maxFile is the largest file that ReadFile reads, in bytes.

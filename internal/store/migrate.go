@@ -34,7 +34,9 @@ CREATE TABLE devices (
 	held     INTEGER NOT NULL,
 	PRIMARY KEY (claim, position)
 ) STRICT;
-CREATE UNIQUE INDEX one_owner ON devices (uuid) WHERE held = 1;`}
+CREATE UNIQUE INDEX one_owner ON devices (uuid) WHERE held = 1;`,
+		imageTables,
+	}
 }
 
 // migrate brings the schema forward, never back.

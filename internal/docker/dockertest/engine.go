@@ -27,7 +27,7 @@ type Engine struct {
 
 	mu         sync.Mutex
 	made       int
-	images     map[string]container.Image // by every name and id
+	images     map[string]container.Image // by id
 	containers map[string]*state          // by id
 	watchers   map[chan container.Event]bool
 	faults     map[string]fault // by method name
@@ -65,17 +65,8 @@ func New(now func() time.Time) *Engine {
 		now: now, images: map[string]container.Image{}, containers: map[string]*state{},
 		watchers: map[chan container.Event]bool{}, faults: map[string]fault{}, delays: map[string]time.Duration{},
 	}
-	e.AddImage(container.Image{ID: "sha256:" + strings.Repeat("b", 64), Names: []string{"busybox:latest", "busybox"}})
+	e.AddImage(container.Image{ID: "sha256:" + strings.Repeat("b", 64), Names: []string{"busybox:latest"}})
 	return e
-}
-
-// AddImage makes an image known by its id and names.
-func (e *Engine) AddImage(i container.Image) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, name := range append(i.Names, i.ID) {
-		e.images[name] = i
-	}
 }
 
 // Fail makes the next call of a method fail with err. With done the engine
@@ -210,8 +201,9 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 	if err := json.Unmarshal(body, &b); err != nil {
 		return "", refuse(http.StatusInternalServerError, err.Error())
 	}
-	if _, ok := e.images[b.Image]; !ok {
-		return "", refuse(http.StatusNotFound, "No such image: "+b.Image)
+	image, err := e.findImage(b.Image)
+	if err != nil {
+		return "", err
 	}
 	if b.HostConfig.Memory > 0 && b.HostConfig.Memory < 6<<20 {
 		return "", refuse(http.StatusBadRequest, "Minimum memory limit allowed is 6MB")
@@ -224,7 +216,7 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 	e.made++
 	id := fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, e.made))) // ids differ from their first letters on
 	e.containers[id] = &state{
-		Observed: container.Observed{ID: id, Name: name, Image: b.Image, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels},
+		Observed: container.Observed{ID: id, Name: name, Image: b.Image, ImageID: image.ID, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels},
 		body:     b,
 		files: map[string]container.File{
 			"/etc/passwd": {Data: []byte("root:x:0:0:root:/root:/bin/sh\n")},
@@ -307,7 +299,7 @@ func (e *Engine) List(context.Context) (all []container.Observed, err error) {
 	err = e.call("List", "", func() error {
 		for _, id := range slices.Sorted(maps.Keys(e.containers)) {
 			c := e.containers[id]
-			all = append(all, container.Observed{ID: c.ID, Name: c.Name, Image: c.Image, State: c.State, Labels: c.Labels, CreatedAt: c.CreatedAt})
+			all = append(all, container.Observed{ID: c.ID, Name: c.Name, Image: c.Image, ImageID: c.ImageID, State: c.State, Labels: c.Labels, CreatedAt: c.CreatedAt})
 		}
 		return nil
 	})
@@ -326,17 +318,4 @@ func (e *Engine) ByClaim(_ context.Context, claim string) (o container.Observed,
 		return refuse(http.StatusNotFound, "claim "+claim+" has no container")
 	})
 	return o, err
-}
-
-// Image returns a local image by name or id.
-func (e *Engine) Image(_ context.Context, reference string) (i container.Image, err error) {
-	err = e.call("Image", reference, func() error {
-		found, ok := e.images[reference]
-		if !ok {
-			return refuse(http.StatusNotFound, "No such image: "+reference)
-		}
-		i = found
-		return nil
-	})
-	return i, err
 }
