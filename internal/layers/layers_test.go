@@ -31,7 +31,7 @@ var floors = []floor{
 		"store", "store/storetest",
 		"cgroup", "mount", "systemd", "directory", "directory/scratchuser",
 	}},
-	{"3 act", []string{"peer", "inventory", "allocator"}},
+	{"3 act", []string{"peer", "inventory", "allocator", "curator"}},
 	{"3b act", []string{"launcher"}},
 	{"3c act", []string{"reconciler"}},
 	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest"}},

@@ -22,7 +22,9 @@ func (e *Engine) AddImage(i container.Image) {
 
 // whole returns a name as the engine writes it.
 func whole(name string) string {
-	name = strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
+	for _, prefix := range []string{"index.", "docker.io/", "library/"} {
+		name = strings.TrimPrefix(name, prefix)
+	}
 	if !strings.Contains(name[strings.LastIndex(name, "/")+1:], ":") {
 		name += ":latest"
 	}
