@@ -16,6 +16,7 @@ import (
 type Grant struct {
 	Labels       map[string]string // every label that ds01 writes
 	ImageLabels  map[string]string // labels baked into the image
+	ImageDir     string            // where the image begins to work
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes

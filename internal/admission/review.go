@@ -66,8 +66,12 @@ func reviewRefused(c *Create, _ Subject, _ Grant) error {
 	return nil
 }
 
-func reviewProcess(c *Create, s Subject, _ Grant) error {
-	if err := checkWorkingDir(notCreated, c.WorkingDir); err != nil {
+func reviewProcess(c *Create, s Subject, g Grant) error {
+	dir := c.WorkingDir
+	if dir == "" {
+		dir = g.ImageDir // an image can be made for the same trick
+	}
+	if err := checkWorkingDir(notCreated, dir); err != nil {
 		return err
 	}
 	if h := c.Healthcheck; h != nil {

@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
@@ -78,6 +79,7 @@ type State struct {
 type Parts struct {
 	Accounts   Accounts
 	Engine     Engine
+	Images     *curator.Curator
 	Ledger     *allocator.Allocator
 	Launcher   *launcher.Launcher
 	Reconciler *reconciler.Reconciler

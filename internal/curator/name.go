@@ -127,3 +127,13 @@ func (c *Curator) personal(ctx context.Context, p Person, reference, verb string
 	}
 	return found, nil
 }
+
+// Adorn gives an image a name that OwnName returned.
+func (c *Curator) Adorn(ctx context.Context, image, name string) error {
+	c.naming.Lock()
+	defer c.naming.Unlock()
+	if err := c.engine.TagImage(ctx, image, name); err != nil {
+		return err
+	}
+	return c.Named(ctx, name, image)
+}

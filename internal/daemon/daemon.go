@@ -17,6 +17,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/inventory"
@@ -66,6 +67,7 @@ type daemon struct {
 
 	inventory  *inventory.Inventory
 	ledger     *allocator.Allocator
+	images     *curator.Curator
 	launcher   *launcher.Launcher
 	reconciler *reconciler.Reconciler
 	servers    []*server
@@ -130,6 +132,9 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {
 		return err
 	}
+	if d.images, err = curator.New(ctx, records, d.engine, d.ledger, time.Now); err != nil {
+		return err
+	}
 	d.ledger.SetBlind(true) // until the reconciler has looked
 	return nil
 }
@@ -138,12 +143,12 @@ func (d *daemon) openLedger(ctx context.Context) error {
 func (d *daemon) wire(context.Context) error {
 	h := d.host
 	d.launcher = launcher.New(launcher.Parts{
-		Engine: d.engine, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Engine: d.engine, Images: d.images, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
 		Limits: h.limits, Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
-		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
+		Engine: d.engine, Connected: d.connected, Ledger: d.ledger, Launcher: d.launcher,
 		Remove:  func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
 		Stop:    func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
 		Limits:  h.limitsOfUID,
@@ -152,10 +157,22 @@ func (d *daemon) wire(context.Context) error {
 	return nil
 }
 
+// connected asks the engine who it is and ends what a push left behind.
+func (d *daemon) connected(ctx context.Context) error {
+	if err := d.host.connected(ctx); err != nil {
+		return err
+	}
+	if err := d.images.Recover(ctx); err != nil { // such names stay hidden
+		d.Log.WarnContext(ctx, "names lent to pushes not taken back", "error", err)
+	}
+	return nil
+}
+
 func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
-		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
+		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
+		Registries: func() []string { return d.settings.config().Images.Registries },
 		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing, Log: d.Log,
 	})
 }
@@ -163,7 +180,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: accounts{}, Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
+		Accounts: accounts{}, Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
 		Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Log: d.Log, Now: time.Now, Host: hostname(),

@@ -140,7 +140,7 @@ func (c *call) relayError(body io.Reader) {
 		return
 	}
 	suffix := account.EngineName("", c.who.UID)
-	_, _ = c.w.Write(bytes.ReplaceAll(data, []byte(suffix), nil)) // a client that went needs no answer
+	_, _ = c.w.Write(c.ownImages(bytes.ReplaceAll(data, []byte(suffix), nil))) // a client that went needs no answer
 }
 
 // head copies the status and the headers that clients read.

@@ -23,6 +23,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/gpu"
@@ -109,6 +110,8 @@ func (e *engine) last() string {
 type lab struct {
 	engine  *engine
 	ledger  *allocator.Allocator
+	images  *curator.Curator
+	hosts   []string // registries that may be used
 	sockets map[int]string
 	observe []string
 	closing chan struct{}
@@ -173,6 +176,9 @@ func newLab(t *testing.T) *lab {
 	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
+	if l.images, err = curator.New(t.Context(), records, l.engine, l.ledger, time.Now); err != nil {
+		t.Fatal(err)
+	}
 	for uid := range people() {
 		l.serve(t, uid, filepath.Join(dir, fmt.Sprint(uid)))
 	}
@@ -185,12 +191,12 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	log := slog.New(slog.DiscardHandler)
 	isolation := func() admission.Isolation { return admission.UserNS }
 	starter := launcher.New(launcher.Parts{
-		Engine: l.engine, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
+		Engine: l.engine, Images: l.images, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
 		Isolation: isolation, Libraries: func() string { return "none" }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
 	})
 	g := gateway.New(gateway.Parts{
-		Engine: l.engine, Ledger: l.ledger, Launcher: starter, Observer: l, Accounts: directory{uid},
+		Engine: l.engine, Images: l.images, Registries: func() []string { return l.hosts }, Ledger: l.ledger, Launcher: starter, Observer: l, Accounts: directory{uid},
 		Roles: func(a account.Account) account.Roles {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},

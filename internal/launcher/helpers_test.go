@@ -15,6 +15,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
@@ -120,8 +121,12 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
+	images, err := curator.New(t.Context(), records, s.engine, ledger, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Launcher = launcher.New(launcher.Parts{
-		Engine: s.engine, Ledger: ledger, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: accounts{1001: alice()},
+		Engine: s.engine, Images: images, Ledger: ledger, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: accounts{1001: alice()},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return isolation }, Libraries: func() string { return admission.LibrariesNone },
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",

@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/lifecycle"
@@ -33,7 +34,6 @@ type Engine interface {
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Remove(ctx context.Context, id string, force bool) error
 	Inspect(ctx context.Context, id string) (container.Observed, error)
-	Image(ctx context.Context, reference string) (container.Image, error)
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
 	WriteFiles(ctx context.Context, id string, files []container.File) error
@@ -65,6 +65,7 @@ type Accounts interface {
 // Parts are what a launcher works with.
 type Parts struct {
 	Engine    Engine
+	Images    *curator.Curator
 	Ledger    *allocator.Allocator
 	Mounter   Mounter
 	Cgroups   Cgroups
@@ -148,7 +149,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	grant := admission.Grant{
-		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, Devices: devices,
+		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageDir: image.WorkingDir, Devices: devices,
 		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	}
 	record, warnings, err := l.create(ctx, r, record, subject, grant)
@@ -173,15 +174,14 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 func (l *Launcher) ground(ctx context.Context, r Request, bound limits.Limits) (image container.Image, parent string, err error) {
 	var look errgroup.Group
 	look.Go(func() (err error) {
-		image, err = l.Engine.Image(ctx, r.Body.Image)
+		found, err := l.Images.Find(ctx, curator.Person{UID: r.Account.UID, Admin: r.Roles.Admin}, r.Body.Image)
+		image = found.Image
 		return err
 	})
 	parent, unready := l.Cgroups.Ensure(ctx, r.Account.UID, bound)
 	switch err := look.Wait(); {
 	case err != nil:
-		return image, "", missingImage(r.Body.Image, err)
-	case !r.Roles.Admin && !account.ImageVisible(image.Names, r.Account.UID):
-		return image, "", missingImage(r.Body.Image, problem.ErrNotFound)
+		return image, "", err
 	case unready != nil:
 		return image, "", fmt.Errorf("your resource group: %w", unready)
 	}
@@ -281,17 +281,6 @@ func (l *Launcher) undo(ctx context.Context, record container.Record, err error)
 		return err // the reconciler finds it
 	}
 	return l.abandon(ctx, record, refusedBeforeCall(err))
-}
-
-func missingImage(image string, err error) error {
-	if !errors.Is(err, problem.ErrNotFound) {
-		return err
-	}
-	return &problem.Error{
-		What: "No such image: " + image,
-		Why:  problem.Because(problem.ErrNotFound, "it isn't on this host"),
-		Next: "Fetch it with 'docker pull " + image + "', or see 'docker images' for what is here.",
-	}
 }
 
 // layMounts returns where the mounts of a claim will lie.

@@ -1,0 +1,267 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// askRegistry sends a request of ours that the engine answers with a
+// registry's help, with the client's login for it.
+func (c *call) askRegistry(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
+	return c.send(ctx, method, path, query, nil, map[string]string{"X-Registry-Auth": c.r.Header.Get("X-Registry-Auth")})
+}
+
+// send is ask with a stream for a body and headers of ours.
+func (c *call) send(ctx context.Context, method, path string, query url.Values, body io.Reader, headers map[string]string) (*http.Response, error) {
+	target := path
+	if c.version != "" {
+		target = "/v" + c.version + path
+	}
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	for key, value := range headers {
+		if value != "" {
+			req.Header.Set(key, value)
+		}
+	}
+	return c.Engine.RoundTrip(req)
+}
+
+// only returns the parameters of these names that have a value.
+func (c *call) only(keys ...string) url.Values {
+	query := url.Values{}
+	for _, key := range keys {
+		for _, value := range c.match.Query[key] {
+			if value != "" {
+				query.Add(key, value)
+			}
+		}
+	}
+	return query
+}
+
+// imageCreate pulls an image, or imports one.
+func (c *call) imageCreate() error {
+	from, source := c.match.Query.Get("fromImage"), c.match.Query.Get("fromSrc")
+	switch {
+	case from != "" && source == "":
+		return c.pull(from)
+	case from == "" && source == "-":
+		return c.imageImport()
+	}
+	return &problem.Error{
+		What: "Image not imported", Why: problem.Because(problem.ErrDenied, "ds01 fetches nothing from addresses: an import reads what the client sends"),
+		Next: "Fetch it yourself: curl URL | docker import - NAME.",
+	}
+}
+
+// pull fetches an image for everybody. A name in somebody's own repository is
+// nobody's to fetch.
+func (c *call) pull(from string) error {
+	what := "Image " + from + " not pulled"
+	if _, personal := account.ImageOwner(from); personal {
+		return &problem.Error{
+			What: what, Why: problem.Because(problem.ErrDenied, "names that begin with ds01-<uid>/ are people's own images"),
+			Next: "Pull an image by its name at a registry.",
+		}
+	}
+	if err := c.checkRegistry(what, from); err != nil {
+		return err
+	}
+	if err := c.Images.CheckLent(withTag(from, c.match.Query.Get("tag"))); err != nil {
+		return err
+	}
+	resp, err := c.askRegistry(c.r.Context(), http.MethodPost, "/images/create", c.only("fromImage", "tag", "platform"))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // relay reads it
+	return c.relay(resp)
+}
+
+// imagePush sends the caller's images of one repository to its registry: the
+// one of the tag, or all.
+func (c *call) imagePush() error {
+	names, err := c.pushed()
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		err := c.pushOne(name, i == 0)
+		if err != nil && i > 0 {
+			return c.late(err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errAnswered
+}
+
+// pushed returns the references that a push means.
+func (c *call) pushed() ([]string, error) {
+	repository, tag := c.match.Param, c.match.Query.Get("tag")
+	what := "Image " + withTag(repository, tag) + " not pushed"
+	if err := c.checkRegistry(what, repository); err != nil {
+		return nil, err
+	}
+	if _, personal := account.ImageOwner(repository); personal || !strings.Contains(repository, "/") {
+		return nil, &problem.Error{
+			What: what, Why: problem.Because(problem.ErrInvalid, "the name says no registry"),
+			Next: fmt.Sprintf("Name it for one: docker tag %s HOST[:PORT]/NAME:TAG, then push that name.", withTag(repository, tag)),
+		}
+	}
+	if _, whole, err := account.ImageRepositoryOf(repository); tag != "" || err == nil && whole {
+		return []string{withTag(repository, tag)}, err
+	}
+	v, err := c.Images.View(c.r.Context(), c.person())
+	if err != nil {
+		return nil, err
+	}
+	names, err := inRepository(v, repository)
+	if err == nil && len(names) == 0 {
+		err = &problem.Error{What: what, Why: problem.Because(problem.ErrNotFound, "you have no image of that name"), Next: "'docker images' shows yours."}
+	}
+	return names, err
+}
+
+// inRepository returns the names with a tag that the viewer sees in one
+// repository.
+func inRepository(v *curator.View, repository string) (names []string, err error) {
+	wanted, _, err := account.ImageRepositoryOf(repository)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range v.Images() {
+		for _, name := range v.Names(i.ID, i.Names) {
+			if r, _, err := account.ImageRepositoryOf(name); err == nil && r == wanted && !strings.Contains(name, "@") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, nil
+}
+
+// pushOne pushes one image under its registry's name, which the engine knows
+// it by only for as long.
+func (c *call) pushOne(name string, first bool) (err error) {
+	found, err := c.Images.Find(c.r.Context(), c.person(), name)
+	if err != nil {
+		return err
+	}
+	full, err := account.ImageName(name)
+	if err != nil {
+		return err
+	}
+	giveBack, err := c.Images.Lend(c.r.Context(), c.person(), found.ID, full)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := giveBack(context.WithoutCancel(c.r.Context())); err != nil { // it stays hidden
+			c.Log.WarnContext(c.r.Context(), "name lent to a push not taken back", "name", full, "error", err)
+		}
+	}()
+	repository, tag := splitTag(full)
+	query := c.only("platform")
+	query.Set("tag", tag)
+	resp, err := c.askRegistry(c.r.Context(), http.MethodPost, "/images/"+repository+"/push", query)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read below
+	if first {
+		c.follow(resp, func(doc []byte) []byte { return c.ownImages(doc) })
+		return nil
+	}
+	_, err = io.Copy(c.w, resp.Body)
+	return err
+}
+
+// imageSearch asks a registry what it has.
+func (c *call) imageSearch() error {
+	term := c.match.Query.Get("term")
+	host, _, some := strings.Cut(term, "/")
+	if !some || !strings.ContainsAny(host, ".:") && host != "localhost" {
+		host = "docker.io"
+	}
+	if err := c.checkHost("Nothing searched", host); err != nil {
+		return err
+	}
+	return c.passRegistry("/images/search")
+}
+
+// distribution asks a registry about one image.
+func (c *call) distribution() error {
+	what := "No such image: " + c.match.Param
+	if _, personal := account.ImageOwner(c.match.Param); personal {
+		return &problem.Error{What: what, Why: problem.Because(problem.ErrNotFound, "names that begin with ds01-<uid>/ are at no registry")}
+	}
+	if err := c.checkRegistry(what, c.match.Param); err != nil {
+		return err
+	}
+	return c.passRegistry("/distribution/" + c.match.Param + "/json")
+}
+
+func (c *call) passRegistry(path string) error {
+	resp, err := c.askRegistry(c.r.Context(), c.match.Method, path, c.match.Query)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // relay reads it
+	return c.relay(resp)
+}
+
+// auth checks a login at a registry, through the engine. Nothing of it is kept
+// or logged.
+func (c *call) auth() error {
+	data, err := c.body()
+	if err != nil {
+		return err
+	}
+	login, err := admission.ReviewAuth(data)
+	if err != nil {
+		return err
+	}
+	if err := c.checkHost("Not logged in", registryHost(login.ServerAddress)); err != nil {
+		return err
+	}
+	encoded, err := admission.Encode(login)
+	if err != nil {
+		return err
+	}
+	resp, err := c.send(c.r.Context(), http.MethodPost, "/auth", nil, bytes.NewReader(encoded), map[string]string{"Content-Type": "application/json"})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // relay reads it
+	return c.relay(resp)
+}
+
+// registryHost returns the host of the address that a login is for.
+func registryHost(address string) string {
+	_, rest, schemed := strings.Cut(address, "://")
+	if !schemed {
+		rest = address
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	if host == "" || host == "index.docker.io" || host == "registry-1.docker.io" {
+		return "docker.io"
+	}
+	return host
+}
