@@ -171,8 +171,12 @@ func TestEventsOfImagesReachTheirOwners(t *testing.T) {
 		image, name string
 		alice, bob  bool
 	}{
-		{hers, "ds01-1001/x:1", true, false}, {hers, hers, true, false}, {"busybox:latest", "busybox:latest", true, true},
-		{id("b"), "busybox:latest", true, true}, {id("c"), id("c"), false, false}, {id("c"), "ds01-1002/x:1", false, true},
+		{hers, "ds01-1001/x:1", true, false},
+		{hers, hers, true, false},
+		{"busybox:latest", "busybox:latest", true, true},
+		{id("b"), "busybox:latest", true, true},
+		{id("c"), id("c"), false, false},
+		{id("c"), "ds01-1002/x:1", false, true},
 	} {
 		if s.Hears(alice, c.image, c.name) != c.alice || s.Hears(bob, c.image, c.name) != c.bob || !s.Hears(ada, c.image, c.name) {
 			t.Errorf("%+v", c)

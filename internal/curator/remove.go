@@ -29,7 +29,7 @@ func (c *Curator) Remove(ctx context.Context, p Person, reference string, force 
 		return c.untag(ctx, p, found.Image, found.Name, force)
 	case found.Name != "":
 		return nil, notYours(reference)
-	case len(c.ownNames(p, found.Image)) == 0 && !c.Owns(found.ID, p.UID) && !p.Admin:
+	case len(ownNames(p, found.Image)) == 0 && !c.Owns(found.ID, p.UID) && !p.Admin:
 		return nil, notYours(reference)
 	}
 	return c.removeByID(ctx, p, found.Image, force)
@@ -44,7 +44,7 @@ func notYours(reference string) error {
 }
 
 // ownNames returns the names of an image that are p's.
-func (c *Curator) ownNames(p Person, i container.Image) []string {
+func ownNames(p Person, i container.Image) []string {
 	return slices.DeleteFunc(slices.Clone(i.Names), func(name string) bool { return account.OwnImage(name, p.UID) == name })
 }
 
@@ -84,7 +84,7 @@ func (c *Curator) untag(ctx context.Context, p Person, i container.Image, name s
 		return nil, err
 	}
 	err = c.forget(ctx, name)
-	mine := slices.DeleteFunc(c.ownNames(p, i), func(n string) bool { return n == name })
+	mine := slices.DeleteFunc(ownNames(p, i), func(n string) bool { return n == name })
 	if len(mine) == 0 && (!last || len(others) > 0) {
 		err = errors.Join(err, c.disown(ctx, i.ID, p.UID))
 	}
@@ -101,7 +101,7 @@ func digestBeside(reference, name string) bool {
 // removeByID removes what p has of an image: all their names, or their part in
 // one without a name.
 func (c *Curator) removeByID(ctx context.Context, p Person, i container.Image, force bool) ([]container.Removed, error) {
-	mine := c.ownNames(p, i)
+	mine := ownNames(p, i)
 	others, err := c.needers(ctx, p, i.ID)
 	if err != nil {
 		return nil, err

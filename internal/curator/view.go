@@ -2,6 +2,7 @@ package curator
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"ds01.dev/ds01/internal/account"
@@ -117,12 +118,7 @@ func (c *Curator) visible(p Person, i container.Image) bool {
 }
 
 func uses(users map[string][]int, image string, uid int) bool {
-	for _, user := range users[image] {
-		if user == uid {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(users[image], uid)
 }
 
 // Hears reports whether p hears of an event of an image: one of their own, or

@@ -66,8 +66,8 @@ func commits(t *testing.T, l *lab.Lab, docker, who, note string, words ...string
 }
 
 // shown is what a person's list of images says.
-func shown(l *lab.Lab, docker, who string, words ...string) string {
-	return l.OK(who, append([]string{docker, "images", "--format", "{{.Repository}}:{{.Tag}}"}, words...)...)
+func shown(l *lab.Lab, docker, who string) string {
+	return l.OK(who, docker, "images", "--format", "{{.Repository}}:{{.Tag}}")
 }
 
 func twoPeopleFollowOneTutorial(t *testing.T, l *lab.Lab, docker string) {
@@ -125,8 +125,13 @@ func anotherPersonsImageIsNotThere(t *testing.T, l *lab.Lab, docker string) {
 		"id":                       id, "id without its kind": id[7:], "short id": id[7:19], "prefix": id[7:14],
 	} {
 		for _, words := range [][]string{
-			{"image", "inspect"}, {"history"}, {"tag", "REF", "stolen:1"}, {"rmi"}, {"save", "-o", filepath.Join(l.Home("bob"), "x.tar")},
-			{"run", "--rm", "--pull", "never"}, {"create", "--pull", "never"},
+			{"image", "inspect"},
+			{"history"},
+			{"tag", "REF", "stolen:1"},
+			{"rmi"},
+			{"save", "-o", filepath.Join(l.Home("bob"), "x.tar")},
+			{"run", "--rm", "--pull", "never"},
+			{"create", "--pull", "never"},
 		} {
 			line := append([]string{docker}, words...)
 			if len(words) == 3 && words[1] == "REF" {
@@ -293,11 +298,9 @@ func eventsOfImagesReachTheirOwners(t *testing.T, l *lab.Lab, docker string) {
 	since := l.OK("root", "date", "+%s.%N")
 	id := commits(t, l, docker, "alice", "hers")
 	l.OK("alice", docker, "tag", "app:1", "app:2")
-	l.OK("root", "sleep", "0.1")
-	until := l.OK("root", "date", "+%s.%N")
 	const format = "{{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}} {{.Actor.Attributes.image}}"
 	l.OK("alice", docker, "run", "-d", "--name", "web", "app:2", "sleep", "1000")
-	until = l.OK("root", "date", "+%s.%N")
+	until := l.OK("root", "date", "+%s.%N")
 	hers := l.OK("alice", docker, "events", "--since", since, "--until", until, "--format", format)
 	contains(t, hers, "image tag "+id+" app:1", "image tag "+id+" app:2", "web app:2")
 	lacks(t, hers, "ds01-")

@@ -61,6 +61,7 @@ type engine struct {
 	mu       sync.Mutex
 	answers  map[string]string // by "METHOD /path", without version
 	requests []string          // "METHOD /path?query"
+	during   func(path string) // called while a request is answered
 	headers  []http.Header
 	bodies   []string
 }
@@ -74,6 +75,9 @@ func (e *engine) RoundTrip(r *http.Request) (*http.Response, error) {
 		if body, err = io.ReadAll(r.Body); err != nil {
 			return nil, err
 		}
+	}
+	if e.during != nil {
+		e.during(r.URL.Path)
 	}
 	e.requests, e.headers, e.bodies = append(e.requests, r.Method+" "+r.URL.RequestURI()), append(e.headers, r.Header), append(e.bodies, string(body))
 	w := httptest.NewRecorder()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -77,10 +78,7 @@ func (c *call) imageList() error {
 // imageQuery returns the query for the engine: names and what has none are
 // ours to tell.
 func (c *call) imageQuery(filters filterSet) (url.Values, error) {
-	query := url.Values{}
-	for key, values := range c.match.Query {
-		query[key] = values
-	}
+	query := maps.Clone(c.match.Query)
 	passed := filterSet{}
 	for key, values := range filters {
 		if key != "reference" && key != "dangling" {
@@ -109,7 +107,7 @@ const none = "<none>"
 // showImage puts the caller's names into a row of the list, and reports
 // whether they may see it and want to.
 func (c *call) showImage(v *curator.View, row imageRow, filters filterSet) (bool, error) {
-	tags, digests, err := c.rename(v, row)
+	tags, digests, err := rename(v, row)
 	if err != nil || tags == nil {
 		return false, err
 	}
@@ -144,7 +142,7 @@ func (c *call) minor() int { return minor(c.version) }
 
 // rename puts the caller's names into what the engine says of an image. tags
 // is nil where they may not see it.
-func (c *call) rename(v *curator.View, row imageRow) (tags, digests []string, err error) {
+func rename(v *curator.View, row imageRow) (tags, digests []string, err error) {
 	id, err := field[string](row, "Id")
 	if err != nil {
 		return nil, nil, err
@@ -197,7 +195,7 @@ func (c *call) imageInspect() error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.rename(v, doc); err != nil {
+	if _, _, err := rename(v, doc); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, doc)

@@ -72,8 +72,7 @@ func (l *loading) pump(to *io.PipeWriter, from io.Reader) {
 	if err == nil {
 		err = l.editor().edit(to, plain)
 	}
-	var said *problem.Error
-	if errors.As(err, &said) {
+	if _, said := errors.AsType[*problem.Error](err); said {
 		l.err = err
 	}
 	_ = to.CloseWithError(err) // it returns nil

@@ -16,7 +16,7 @@ import (
 // What somebody makes comes without a name, is theirs, and only then gets the
 // name it shall have: no other name is ever moved on the way.
 
-// own notes that the caller made an image, and gives it its name, "" none.
+// keep notes that the caller made an image, and gives it its name, "" none.
 func (c *call) keep(ctx context.Context, image, name, how string) error {
 	if err := c.Images.Own(ctx, image, c.who.UID, how); err != nil || name == "" {
 		return err

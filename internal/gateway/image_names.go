@@ -20,15 +20,12 @@ func (c *call) ownImages(text []byte) []byte {
 	})
 }
 
-// noSuch is the id of no image.
-var noSuch = "sha256:" + strings.Repeat("0", 64)
-
 // ancestor returns the id of an image by which containers are filtered; one
 // that isn't there for the caller has none.
 func (c *call) ancestor(reference string) (string, error) {
 	found, err := c.Images.Find(c.r.Context(), c.person(), reference)
 	if errors.Is(err, problem.ErrNotFound) {
-		return noSuch, nil
+		return "sha256:" + strings.Repeat("0", 64), nil // no image has this id
 	}
 	return found.ID, err
 }

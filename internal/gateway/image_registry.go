@@ -115,9 +115,13 @@ func (c *call) imagePush() error {
 
 // pushed returns the references that a push means.
 func (c *call) pushed() ([]string, error) {
-	repository, tag := c.match.Param, c.match.Query.Get("tag")
-	what := "Image " + withTag(repository, tag) + " not pushed"
-	if err := c.checkRegistry(what, repository); err != nil {
+	tag := c.match.Query.Get("tag")
+	what := "Image " + withTag(c.match.Param, tag) + " not pushed"
+	if err := c.checkRegistry(what, c.match.Param); err != nil {
+		return nil, err
+	}
+	repository, whole, err := account.ImageRepositoryOf(c.match.Param)
+	if err != nil {
 		return nil, err
 	}
 	if _, personal := account.ImageOwner(repository); personal || !strings.Contains(repository, "/") {
@@ -126,8 +130,8 @@ func (c *call) pushed() ([]string, error) {
 			Next: fmt.Sprintf("Name it for one: docker tag %s HOST[:PORT]/NAME:TAG, then push that name.", withTag(repository, tag)),
 		}
 	}
-	if _, whole, err := account.ImageRepositoryOf(repository); tag != "" || err == nil && whole {
-		return []string{withTag(repository, tag)}, err
+	if tag != "" || whole {
+		return []string{withTag(c.match.Param, tag)}, nil
 	}
 	v, err := c.Images.View(c.r.Context(), c.person())
 	if err != nil {

@@ -38,12 +38,12 @@ func (c *call) imagePrune() error {
 		}
 		all = !dangling
 	}
-	before, err := until(filters["until"], time.Now())
+	before, err := until(filters["until"])
 	if err != nil {
 		return err
 	}
-	want := func(i container.Image) bool {
-		return (before.IsZero() || i.CreatedAt.Before(before)) && hasLabels(i.Labels, filters["label"], true) && hasLabels(i.Labels, filters["label!"], false)
+	want := func(i container.Image, now time.Time) bool {
+		return i.CreatedAt.Before(before(now)) && hasLabels(i.Labels, filters["label"], true) && hasLabels(i.Labels, filters["label!"], false)
 	}
 	steps, bytes, err := c.Images.Prune(context.WithoutCancel(c.r.Context()), c.person(), all, want)
 	if err != nil {
@@ -62,15 +62,20 @@ func hasLabels(labels map[string]string, wanted []string, each bool) bool {
 	})
 }
 
-// until reads the filter of that name: a moment, or how long ago it was.
-func until(values []string, now time.Time) (time.Time, error) {
+// until reads the filter of that name: a moment, or how long ago it was. Without
+// one nothing is too young.
+func until(values []string) (func(now time.Time) time.Time, error) {
 	if len(values) == 0 {
-		return time.Time{}, nil
+		return func(time.Time) time.Time { return time.Unix(1<<40, 0) }, nil
 	}
-	text := values[0]
-	if ago, err := time.ParseDuration(text); err == nil {
-		return now.Add(-ago), nil
+	if ago, err := time.ParseDuration(values[0]); err == nil {
+		return func(now time.Time) time.Time { return now.Add(-ago) }, nil
 	}
+	at, err := moment(values[0])
+	return func(time.Time) time.Time { return at }, err
+}
+
+func moment(text string) (time.Time, error) {
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
 		return time.Unix(int64(seconds), 0), nil
 	}

@@ -8,7 +8,8 @@ import (
 // migrations are applied in order and never changed once released: the next
 // schema is a new entry at the end. The number applied is in user_version.
 func migrations() []string {
-	return []string{`
+	return []string{
+		`
 CREATE TABLE containers (
 	id              TEXT PRIMARY KEY,             -- claim id, in the container's label
 	uid             INTEGER NOT NULL,
