@@ -123,7 +123,7 @@ func TestEveryCommandHasAStory(t *testing.T) {
 	}
 	for _, command := range []string{
 		"container deploy", "container create", "container open", "container run", "container exec", "container start", "container stop", "container logs",
-		"container list", "container stats", "container remove", "container retire", "container adopt", "gpu list", "gpu sim set", "user limits",
+		"container list", "container stats", "container remove", "container retire", "container adopt", "image list", "image delete", "image share", "image unshare", "image save", "image load", "gpu list", "gpu sim set", "user limits",
 		"limits check", "limits diff", "limits show", "dashboard", "doctor", "version",
 	} {
 		contains(t, all.String(), "ds01 "+command)

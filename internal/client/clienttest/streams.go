@@ -31,6 +31,8 @@ type Process struct {
 func (f *Fake) streams(mux *http.ServeMux) {
 	const root = "/docker/v1.41"
 	mux.HandleFunc("GET "+root+"/containers/{id}/json", f.inspect)
+	mux.HandleFunc("GET "+root+"/images/get", f.saveImages)
+	mux.HandleFunc("POST "+root+"/images/load", f.loadImages)
 	mux.HandleFunc("GET "+root+"/containers/{id}/logs", f.logs)
 	mux.HandleFunc("POST "+root+"/containers/{id}/exec", f.createExec)
 	mux.HandleFunc("POST "+root+"/exec/{id}/start", f.startExec)
