@@ -62,7 +62,8 @@ func tagged(text string) (reference.NamedTagged, error) {
 		return nil, fmt.Errorf("%q is no name of an image: %w", text, problem.ErrInvalid)
 	}
 	full, ok := reference.TagNameOnly(named).(reference.NamedTagged)
-	if _, digested := named.(reference.Digested); !ok || digested {
+	_, digested := named.(reference.Digested)
+	if digest := familiarName(reference.TrimNamed(named)) == "sha256"; !ok || digested || digest {
 		return nil, fmt.Errorf("%q has no tag: %w", text, problem.ErrInvalid)
 	}
 	return full, nil

@@ -47,6 +47,7 @@ func TestWhatIsNoNameOfOnesOwn(t *testing.T) {
 		"docker.io/localhost/x":            problem.ErrInvalid,
 		"[::1]:5000/x":                     problem.ErrInvalid,
 		"Mine":                             problem.ErrInvalid,
+		"sha256:e3b0c44298fc":              problem.ErrInvalid,
 		"":                                 problem.ErrInvalid,
 		"mine@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855": problem.ErrInvalid,
 		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855":             problem.ErrInvalid,

@@ -73,7 +73,7 @@ func (c *call) removeImage() error {
 	if query.Get("name") == "" {
 		return nameless("removed")
 	}
-	steps, err := c.Images.Remove(context.WithoutCancel(c.r.Context()), c.person(), query.Get("name"), query.Get("force") == "true")
+	steps, err := c.Images.Remove(context.WithoutCancel(c.r.Context()), c.person(), query.Get("name"), curator.Removal{Force: query.Get("force") == "true"})
 	if err != nil {
 		return err
 	}

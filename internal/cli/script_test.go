@@ -145,8 +145,8 @@ func world(home string) *clienttest.Fake {
 			},
 		},
 		Archive: "the archive",
-		Logs: map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
-		Run:  program,
+		Logs:    map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
+		Run:     program,
 	}
 	f.Add(apitype.Container{
 		ID: "id-train", Name: "train", EngineName: "train._.1000", User: "alice", UID: 1000, Image: "pytorch",

@@ -57,13 +57,14 @@ type Curator struct {
 	mu     sync.Mutex
 	owners map[string][]container.ImageOwner // by image
 	names  map[string]container.ImageName    // by name: shared and lent ones
+	former map[string][]int                  // by image: who owned it, for events that are yet to come
 }
 
 // New loads what the store knows.
 func New(ctx context.Context, store Store, engine Engine, ledger Ledger, now func() time.Time) (*Curator, error) {
 	c := &Curator{
 		engine: engine, store: store, ledger: ledger, now: now,
-		owners: map[string][]container.ImageOwner{}, names: map[string]container.ImageName{},
+		owners: map[string][]container.ImageOwner{}, names: map[string]container.ImageName{}, former: map[string][]int{},
 	}
 	owners, err := store.Images(ctx)
 	if err != nil {
@@ -97,6 +98,17 @@ func (c *Curator) Own(ctx context.Context, image string, uid int, how string) er
 	return nil
 }
 
+// maxFormer bounds what is remembered of images that are gone; their events
+// come within a moment.
+const maxFormer = 1000
+
+// wasOwned reports whether an image was somebody's a moment ago.
+func (c *Curator) wasOwned(image string, uid int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Contains(c.former[image], uid)
+}
+
 // disown forgets that an image is somebody's.
 func (c *Curator) disown(ctx context.Context, image string, uid int) error {
 	if err := c.store.DisownImage(ctx, image, uid); err != nil {
@@ -104,6 +116,10 @@ func (c *Curator) disown(ctx context.Context, image string, uid int) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.former) > maxFormer {
+		clear(c.former)
+	}
+	c.former[image] = append(c.former[image], uid)
 	c.owners[image] = slices.DeleteFunc(slices.Clone(c.owners[image]), func(o container.ImageOwner) bool { return o.UID == uid })
 	if len(c.owners[image]) == 0 {
 		delete(c.owners, image)

@@ -8,6 +8,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -37,7 +38,7 @@ func TestWhatIsAnothersIsNotThere(t *testing.T) {
 		named, named[7:], named[7:19], named[7:10], dangling, dangling[7:19], "ds01-1001/mine:1",
 	} {
 		s.wantFind(bob, reference, "")
-		_, err := s.Remove(t.Context(), bob, reference, true)
+		_, err := s.Remove(t.Context(), bob, reference, curator.Removal{Force: true})
 		wantKind(t, err, problem.ErrNotFound)
 		wantKind(t, s.Tag(t.Context(), bob, reference, "stolen"), problem.ErrNotFound)
 	}
@@ -106,7 +107,7 @@ func TestAnImageIsSharedAsItIs(t *testing.T) {
 	s.restart()
 	s.wantFind(bob, full, one)
 	s.wantFind(bob, "app:1", "")
-	_, err = s.Remove(ctx, bob, full, true)
+	_, err = s.Remove(ctx, bob, full, curator.Removal{Force: true})
 	wantKind(t, err, problem.ErrDenied)
 	for _, reference := range []string{"busybox", two} {
 		_, err = s.Share(ctx, alice, reference)
@@ -158,7 +159,7 @@ func TestANameLentToAPushIsHidden(t *testing.T) {
 
 	giveBack, err = s.Lend(ctx, alice, hers, "reg:5000/x:1")
 	s.must(err)
-	_, err = s.Remove(ctx, alice, "ds01-1001/reg__5000/x:1", false)
+	_, err = s.Remove(ctx, alice, "ds01-1001/reg__5000/x:1", curator.Removal{})
 	s.must(err)
 	s.must(giveBack(ctx))
 	s.wantNames(hers, account.KeptImage(hers, alice.UID))
@@ -181,6 +182,16 @@ func TestEventsOfImagesReachTheirOwners(t *testing.T) {
 		if s.Hears(alice, c.image, c.name) != c.alice || s.Hears(bob, c.image, c.name) != c.bob || !s.Hears(ada, c.image, c.name) {
 			t.Errorf("%+v", c)
 		}
+	}
+}
+
+func TestOwnersHearThatAnImageIsGone(t *testing.T) {
+	s := newScene(t)
+	hers := s.image("1", []string{"ds01-1001/a:1"}, alice)
+	_, err := s.Remove(t.Context(), alice, "a:1", curator.Removal{})
+	s.must(err)
+	if !s.Hears(alice, hers, hers) || s.Hears(bob, hers, hers) {
+		t.Error("who made it doesn't hear of its end, or who didn't does")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
@@ -22,14 +23,15 @@ type Found struct {
 // else the shared one, else one they may use by its id or the beginning of it.
 // What they may not see is of kind problem.ErrNotFound, as what isn't there.
 func (c *Curator) Find(ctx context.Context, p Person, reference string) (Found, error) {
-	own, err := account.EngineImage(reference, p.UID)
-	if err == nil {
-		image, err := c.engine.Image(ctx, own)
-		if err == nil || !errors.Is(err, problem.ErrNotFound) {
-			return Found{image, own}, err
-		}
-	}
+	var mine Found
+	var asMine error
+	var look sync.WaitGroup // side by side: most people mean the shared one
+	look.Go(func() { mine, asMine = c.findOwn(ctx, p, reference) })
 	image, err := c.engine.Image(ctx, reference)
+	look.Wait()
+	if asMine == nil || !errors.Is(asMine, problem.ErrNotFound) {
+		return mine, asMine
+	}
 	if errors.Is(err, problem.ErrNotFound) || errors.Is(err, problem.ErrInvalid) {
 		return c.findByPrefix(ctx, p, reference)
 	}
@@ -46,6 +48,16 @@ func (c *Curator) Find(ctx context.Context, p Person, reference string) (Found, 
 		return Found{}, errors.Join(err, missing(reference))
 	}
 	return Found{Image: image}, nil
+}
+
+// findOwn finds an image by a name of p's own.
+func (c *Curator) findOwn(ctx context.Context, p Person, reference string) (Found, error) {
+	name, err := account.EngineImage(reference, p.UID)
+	if err != nil {
+		return Found{}, missing(reference)
+	}
+	image, err := c.engine.Image(ctx, name)
+	return Found{image, name}, err
 }
 
 func missing(reference string) error {

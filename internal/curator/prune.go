@@ -35,7 +35,7 @@ func (c *Curator) Prune(ctx context.Context, p Person, all bool, want func(i con
 			continue
 		}
 		size := c.ownSize(ctx, i)
-		steps, err := c.removeByID(ctx, p, i, len(i.Names) > 0)
+		steps, err := c.removeByID(ctx, p, i, Removal{Force: len(i.Names) > 0})
 		if err != nil && !errors.Is(err, problem.ErrConflict) && !errors.Is(err, problem.ErrNotFound) {
 			return removed, bytes, err
 		}

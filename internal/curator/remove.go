@@ -11,11 +11,16 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
+// A Removal is how an image is removed.
+type Removal struct {
+	Force       bool // one with several names by its id, and one that p's stopped containers use
+	KeepParents bool // leave the images it was made from, however unused
+}
+
 // Remove takes away the name that reference is, or all of p's names where it
 // is an id, and the image once nobody else needs it: no other name, owner or
-// container. What is removed is told in the engine's names. Force removes an
-// image with several names by its id, and one that p's stopped containers use.
-func (c *Curator) Remove(ctx context.Context, p Person, reference string, force bool) ([]container.Removed, error) {
+// container. What is removed is told in the engine's names.
+func (c *Curator) Remove(ctx context.Context, p Person, reference string, how Removal) ([]container.Removed, error) {
 	c.naming.Lock()
 	defer c.naming.Unlock()
 	found, err := c.Find(ctx, p, reference)
@@ -26,13 +31,13 @@ func (c *Curator) Remove(ctx context.Context, p Person, reference string, force 
 	mine := personal && owner == p.UID
 	switch {
 	case found.Name != "" && (mine || p.Admin):
-		return c.untag(ctx, p, found.Image, found.Name, force)
+		return c.untag(ctx, p, found.Image, found.Name, how)
 	case found.Name != "":
 		return nil, notYours(reference)
 	case len(ownNames(p, found.Image)) == 0 && !c.Owns(found.ID, p.UID) && !p.Admin:
 		return nil, notYours(reference)
 	}
-	return c.removeByID(ctx, p, found.Image, force)
+	return c.removeByID(ctx, p, found.Image, how)
 }
 
 func notYours(reference string) error {
@@ -65,13 +70,13 @@ func (c *Curator) needers(ctx context.Context, p Person, image string) ([]int, e
 
 // untag takes one name away. An image that would go with it, and that somebody
 // else needs, gets a name of theirs first.
-func (c *Curator) untag(ctx context.Context, p Person, i container.Image, name string, force bool) ([]container.Removed, error) {
+func (c *Curator) untag(ctx context.Context, p Person, i container.Image, name string, how Removal) ([]container.Removed, error) {
 	others, err := c.needers(ctx, p, i.ID)
 	if err != nil {
 		return nil, err
 	}
 	last := !slices.ContainsFunc(i.Names, func(n string) bool { return n != name && !digestBeside(n, name) })
-	if p.Admin && force {
+	if p.Admin && how.Force {
 		others = nil // taken from them knowingly
 	}
 	if last && len(others) > 0 {
@@ -79,7 +84,7 @@ func (c *Curator) untag(ctx context.Context, p Person, i container.Image, name s
 			return nil, err
 		}
 	}
-	removed, err := c.engine.RemoveImage(ctx, name, force)
+	removed, err := c.engine.RemoveImage(ctx, name, how.Force)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +93,7 @@ func (c *Curator) untag(ctx context.Context, p Person, i container.Image, name s
 	if len(mine) == 0 && (!last || len(others) > 0) {
 		err = errors.Join(err, c.disown(ctx, i.ID, p.UID))
 	}
-	return c.aftermath(ctx, p, i, removed, err)
+	return c.aftermath(ctx, p, i, how, removed, err)
 }
 
 // digestBeside reports whether a reference is a digest in the repository of a
@@ -100,28 +105,28 @@ func digestBeside(reference, name string) bool {
 
 // removeByID removes what p has of an image: all their names, or their part in
 // one without a name.
-func (c *Curator) removeByID(ctx context.Context, p Person, i container.Image, force bool) ([]container.Removed, error) {
+func (c *Curator) removeByID(ctx context.Context, p Person, i container.Image, how Removal) ([]container.Removed, error) {
 	mine := ownNames(p, i)
 	others, err := c.needers(ctx, p, i.ID)
 	if err != nil {
 		return nil, err
 	}
 	if p.Admin && len(mine) == 0 {
-		return c.removeAny(ctx, p, i, others, force)
+		return c.removeAny(ctx, p, i, others, how)
 	}
-	if len(mine) > 1 && !force {
+	if len(mine) > 1 && !how.Force {
 		return nil, several(i, mine, p.UID)
 	}
 	if len(mine) == 0 && (len(i.Names) > 0 || len(others) > 0) { // others go on using it
 		return []container.Removed{{Untagged: i.ID}}, c.disown(ctx, i.ID, p.UID)
 	}
 	if len(mine) == 0 {
-		removed, err := c.engine.RemoveImage(ctx, i.ID, force)
-		return c.aftermath(ctx, p, i, removed, err)
+		removed, err := c.engine.RemoveImage(ctx, i.ID, how.Force)
+		return c.aftermath(ctx, p, i, how, removed, err)
 	}
 	var removed []container.Removed
 	for _, name := range mine {
-		steps, err := c.untag(ctx, p, i, name, force)
+		steps, err := c.untag(ctx, p, i, name, how)
 		if err != nil {
 			return removed, err
 		}
@@ -132,18 +137,18 @@ func (c *Curator) removeByID(ctx context.Context, p Person, i container.Image, f
 }
 
 // removeAny removes an image with all its names, for an administrator.
-func (c *Curator) removeAny(ctx context.Context, p Person, i container.Image, others []int, force bool) ([]container.Removed, error) {
-	if len(others) > 0 && !force {
+func (c *Curator) removeAny(ctx context.Context, p Person, i container.Image, others []int, how Removal) ([]container.Removed, error) {
+	if len(others) > 0 && !how.Force {
 		return nil, &problem.Error{
 			What: "Image " + i.ID + " not removed", Why: problem.Because(problem.ErrConflict, "somebody else made it or has a container of it"),
 			Next: "Add --force to take it from them.",
 		}
 	}
-	removed, err := c.engine.RemoveImage(ctx, i.ID, force)
+	removed, err := c.engine.RemoveImage(ctx, i.ID, how.Force)
 	for _, r := range removed {
 		err = errors.Join(err, c.forget(ctx, r.Untagged))
 	}
-	return c.aftermath(ctx, p, i, removed, err)
+	return c.aftermath(ctx, p, i, how, removed, err)
 }
 
 func several(i container.Image, names []string, uid int) error {
@@ -158,7 +163,7 @@ func several(i container.Image, names []string, uid int) error {
 
 // aftermath forgets the owners of images that are gone, and removes the
 // parents that only p has and that nothing needs any more.
-func (c *Curator) aftermath(ctx context.Context, p Person, i container.Image, removed []container.Removed, err error) ([]container.Removed, error) {
+func (c *Curator) aftermath(ctx context.Context, p Person, i container.Image, how Removal, removed []container.Removed, err error) ([]container.Removed, error) {
 	gone := slices.ContainsFunc(removed, func(r container.Removed) bool { return r.Deleted == i.ID })
 	if err != nil || !gone {
 		return removed, err
@@ -168,7 +173,7 @@ func (c *Curator) aftermath(ctx context.Context, p Person, i container.Image, re
 			return removed, err
 		}
 	}
-	if i.Parent == "" {
+	if i.Parent == "" || how.KeepParents {
 		return removed, nil
 	}
 	parent, err := c.engine.Image(ctx, i.Parent)
@@ -179,6 +184,6 @@ func (c *Curator) aftermath(ctx context.Context, p Person, i container.Image, re
 	if err != nil {
 		return removed, nil //nolint:nilerr // a container or another image needs it
 	}
-	steps, err = c.aftermath(ctx, p, parent, steps, nil)
+	steps, err = c.aftermath(ctx, p, parent, how, steps, nil)
 	return append(removed, steps...), err
 }

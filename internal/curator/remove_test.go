@@ -7,6 +7,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -34,7 +35,7 @@ func TestAnImageGoesWithTheLastWhoNeedsIt(t *testing.T) {
 				if c.runs {
 					s.runs(bob, image)
 				}
-				removed, err := s.Remove(t.Context(), alice, reference, false)
+				removed, err := s.Remove(t.Context(), alice, reference, curator.Removal{})
 				s.must(err)
 				if removed[0].Untagged != "ds01-1001/app:1" || c.gone != slices.Contains(removed, container.Removed{Deleted: image}) {
 					t.Errorf("removed %+v", removed)
@@ -59,14 +60,14 @@ func TestAnImageGoesWithTheLastWhoNeedsIt(t *testing.T) {
 func TestSharedImagesAreRemovedByAdministrators(t *testing.T) {
 	s := newScene(t)
 	for _, reference := range []string{"busybox", id("b")} {
-		_, err := s.Remove(t.Context(), alice, reference, true)
+		_, err := s.Remove(t.Context(), alice, reference, curator.Removal{Force: true})
 		wantKind(t, err, problem.ErrDenied)
 	}
 	s.must(s.Tag(t.Context(), alice, "busybox", "mine"))
-	_, err := s.Remove(t.Context(), alice, id("b"), true)
+	_, err := s.Remove(t.Context(), alice, id("b"), curator.Removal{Force: true})
 	s.must(err)
 	s.wantNames(id("b"), "busybox:latest")
-	_, err = s.Remove(t.Context(), ada, "busybox", false)
+	_, err = s.Remove(t.Context(), ada, "busybox", curator.Removal{})
 	s.must(err)
 	if !s.gone(id("b")) {
 		t.Error("it is there still")
@@ -76,12 +77,12 @@ func TestSharedImagesAreRemovedByAdministrators(t *testing.T) {
 func TestAnAdministratorTakesAnothersImageOnlyByForce(t *testing.T) {
 	s := newScene(t)
 	image := s.image("1", []string{"ds01-1001/app:1"}, alice)
-	_, err := s.Remove(t.Context(), ada, image, false)
+	_, err := s.Remove(t.Context(), ada, image, curator.Removal{})
 	wantKind(t, err, problem.ErrConflict)
-	_, err = s.Remove(t.Context(), ada, "ds01-1001/app:1", false)
+	_, err = s.Remove(t.Context(), ada, "ds01-1001/app:1", curator.Removal{})
 	s.must(err)
 	s.wantNames(image, account.KeptImage(image, alice.UID))
-	_, err = s.Remove(t.Context(), ada, image, true)
+	_, err = s.Remove(t.Context(), ada, image, curator.Removal{Force: true})
 	s.must(err)
 	if !s.gone(image) || s.Owns(image, alice.UID) {
 		t.Error("it is there still")
@@ -91,9 +92,9 @@ func TestAnAdministratorTakesAnothersImageOnlyByForce(t *testing.T) {
 func TestByAnIDSeveralNamesGoOnlyByForce(t *testing.T) {
 	s := newScene(t)
 	image := s.image("1", []string{"ds01-1001/a:1", "ds01-1001/b:1"}, alice)
-	_, err := s.Remove(t.Context(), alice, image, false)
+	_, err := s.Remove(t.Context(), alice, image, curator.Removal{})
 	wantKind(t, err, problem.ErrConflict)
-	_, err = s.Remove(t.Context(), alice, image, true)
+	_, err = s.Remove(t.Context(), alice, image, curator.Removal{Force: true})
 	s.must(err)
 	if !s.gone(image) {
 		t.Error("it is there still")
@@ -104,7 +105,7 @@ func TestOnesOwnContainerKeepsAnImage(t *testing.T) {
 	s := newScene(t)
 	image := s.image("1", []string{"ds01-1001/a:1"}, alice)
 	s.runs(alice, image)
-	_, err := s.Remove(t.Context(), alice, "a:1", false)
+	_, err := s.Remove(t.Context(), alice, "a:1", curator.Removal{})
 	wantKind(t, err, problem.ErrConflict)
 	s.wantNames(image, "ds01-1001/a:1")
 }
@@ -115,10 +116,21 @@ func TestParentsOfOnesOwnGoWithTheirLastChild(t *testing.T) {
 	child := s.image("3", []string{"ds01-1001/a:1"}, alice)
 	s.engine.AddImage(container.Image{ID: child, Names: []string{"ds01-1001/a:1"}, Parent: parent})
 	s.engine.AddImage(container.Image{ID: parent, Parent: his})
-	_, err := s.Remove(t.Context(), alice, "a:1", false)
+	_, err := s.Remove(t.Context(), alice, "a:1", curator.Removal{})
 	s.must(err)
 	if !s.gone(child) || !s.gone(parent) || s.gone(his) {
 		t.Errorf("gone: %t %t %t", s.gone(child), s.gone(parent), s.gone(his))
+	}
+}
+
+func TestParentsStayWhenAskedTo(t *testing.T) {
+	s := newScene(t)
+	parent, child := s.image("1", nil, alice), s.image("3", nil, alice)
+	s.engine.AddImage(container.Image{ID: child, Names: []string{"ds01-1001/a:1"}, Parent: parent})
+	_, err := s.Remove(t.Context(), alice, "a:1", curator.Removal{KeepParents: true})
+	s.must(err)
+	if !s.gone(child) || s.gone(parent) {
+		t.Errorf("gone: %t %t", s.gone(child), s.gone(parent))
 	}
 }
 

@@ -124,7 +124,7 @@ func uses(users map[string][]int, image string, uid int) bool {
 // Hears reports whether p hears of an event of an image: one of their own, or
 // of what everybody sees. It asks nobody, so that a stream doesn't wait.
 func (c *Curator) Hears(p Person, image, name string) bool {
-	if p.Admin || c.Owns(image, p.UID) {
+	if p.Admin || c.Owns(image, p.UID) || c.wasOwned(image, p.UID) {
 		return true
 	}
 	if owner, personal := account.ImageOwner(name); personal {

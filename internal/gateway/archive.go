@@ -81,6 +81,8 @@ func (e editor) check(h *tar.Header, links map[string]bool) (string, error) {
 			return "", unreadable(fmt.Sprintf("%s is a link", name))
 		}
 		links[name] = true
+	case sparse(h):
+		return "", unreadable(fmt.Sprintf("the entry %q is sparse", h.Name))
 	case h.Typeflag == tar.TypeDir && !document, h.Typeflag == tar.TypeReg:
 	default:
 		return "", unreadable(fmt.Sprintf("the entry %q is of a kind that archives of images don't hold", h.Name))
@@ -91,6 +93,17 @@ func (e editor) check(h *tar.Header, links map[string]bool) (string, error) {
 		}
 	}
 	return name, nil
+}
+
+// sparse reports whether an entry is longer than what was sent of it: a few
+// bytes could fill the disk.
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
 }
 
 // copy writes one entry, edited if it is a document.

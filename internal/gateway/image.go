@@ -94,6 +94,7 @@ func (c *call) imageQuery(filters filterSet) (url.Values, error) {
 			passed[key][i] = found.ID
 		}
 	}
+	query.Del("only_ids") // of old SDKs: it means nothing any more
 	query.Del("filters")
 	if len(passed) > 0 {
 		query.Set("filters", passed.encode())

@@ -15,10 +15,17 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
+// noLogin is an empty login as its header has it: {} in base64.
+const noLogin = "e30="
+
 // askRegistry sends a request of ours that the engine answers with a
 // registry's help, with the client's login for it.
 func (c *call) askRegistry(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
-	return c.send(ctx, method, path, query, nil, map[string]string{"X-Registry-Auth": c.r.Header.Get("X-Registry-Auth")})
+	login := c.r.Header.Get("X-Registry-Auth")
+	if login == "" && c.match.Op == admission.ImagePush {
+		login = noLogin // SDKs that have none send none, and the engine wants one or a body
+	}
+	return c.send(ctx, method, path, query, nil, map[string]string{"X-Registry-Auth": login})
 }
 
 // send is ask with a stream for a body and headers of ours.

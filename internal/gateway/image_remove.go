@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 )
 
 // imageRemove takes names away, and images that nobody else needs.
 func (c *call) imageRemove() error {
 	ctx := context.WithoutCancel(c.r.Context())
-	steps, err := c.Images.Remove(ctx, c.person(), c.match.Param, c.truth("force"))
+	steps, err := c.Images.Remove(ctx, c.person(), c.match.Param, curator.Removal{Force: c.truth("force"), KeepParents: c.truth("noprune")})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -132,6 +135,9 @@ func TestAnArchiveThatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
 			wantRefusal(t, a, 400, c.says)
 		})
 	}
+	l.engine.answers["POST /images/load"] = `{"stream":"x"}`
+	hole := l.ask(t, alice, "POST", "/v1.41/images/load", sparseArchive(t))
+	wantRefusal(t, hole, 400, "is sparse")
 	for body, says := range map[string]string{"": "it is empty", "\xfd7zXZ\x00xxx": "xz or zstd", strings.Repeat("no archive", 100): "Archive not read"} {
 		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/load", body), 400, says)
 	}
@@ -279,4 +285,22 @@ func TestPruningFilters(t *testing.T) {
 			t.Errorf("%s: %s", c.filters, a.body)
 		}
 	}
+}
+
+// sparseArchive is made by tar of a file that is one hole.
+func sparseArchive(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	file, err := os.Create(filepath.Join(dir, "hole"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(file.Truncate(1<<40), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("tar", "-C", dir, "--format=posix", "--sparse", "-cf", "-", "hole").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }
