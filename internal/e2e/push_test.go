@@ -2,8 +2,11 @@ package e2e_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/e2e/lab"
 )
@@ -142,5 +145,34 @@ func onlyTheRegistriesOfTheList(t *testing.T, s shelf, docker string) {
 	}
 	if status, answer := s.Ask("alice", "GET", "/distribution/"+name+"/json", ""); status != 403 {
 		t.Errorf("distribution: %d %s", status, answer)
+	}
+}
+
+// TestAKillInMidPushShowsNothingToOthers kills the daemon while the engine
+// knows alice's image by a name that would be everybody's.
+func TestAKillInMidPushShowsNothingToOthers(t *testing.T) {
+	l := start(t, lab.Options{Users: []string{"alice", "bob"}, Proxy: true})
+	s := shelf{l, l.StartRegistry()}
+	name := s.registry.Image("team/app:1")
+	id := hers(t, s, debian, "hers", name)
+	l.Proxy.Decide(func(r *http.Request) lab.Fate {
+		if strings.HasSuffix(r.URL.Path, "/push") {
+			return lab.Fate{Delay: time.Minute, LoseReply: true}
+		}
+		return lab.Fate{}
+	})
+	background(t, l, "alice", debian, "push", name)
+	l.Eventually("the engine knows the registry's name", 20*time.Second, func() bool { return s.has(name) })
+	l.EndDaemon(syscall.SIGKILL)
+	l.Proxy.Decide(nil)
+	l.StartDaemon()
+	for _, reference := range []string{name, id} {
+		if r := l.Run("bob", debian, "image", "inspect", reference); r.Code == 0 {
+			t.Errorf("bob finds %s", reference)
+		}
+	}
+	l.Eventually("the registry's name is gone", patience, func() bool { return !s.has(name) })
+	if got := l.OK("alice", debian, "run", "--rm", name, "cat", "/note"); got != "hers" {
+		t.Errorf("alice's image says %q", got)
 	}
 }
