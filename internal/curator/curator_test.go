@@ -124,6 +124,9 @@ func TestAnImageIsSharedAsItIs(t *testing.T) {
 	_, err = s.Share(ctx, ada, full)
 	s.must(err)
 	s.wantFind(bob, full, one)
+	s.must(s.engine.TagImage(ctx, two, full)) // past ds01
+	s.wantFind(bob, full, "")
+	s.must(s.engine.TagImage(ctx, one, full))
 	_, err = s.Unshare(ctx, alice, "app:1")
 	s.must(err)
 	s.wantFind(bob, full, "")

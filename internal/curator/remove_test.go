@@ -25,9 +25,13 @@ func TestAnImageGoesWithTheLastWhoNeedsIt(t *testing.T) {
 		"another's container": {names: []string{"ds01-1001/app:1"}, runs: true, remain: []string{account.KeptImage(id("1"), 1002)}},
 		"a shared name":       {names: []string{"ds01-1001/app:1", "app:1"}, remain: []string{"app:1"}},
 	} {
-		for _, reference := range []string{"app:1", id("1")} {
+		for _, reference := range []string{"app:1", id("1"), "--force"} {
 			t.Run(name+" "+reference[:5], func(t *testing.T) {
 				s := newScene(t)
+				force := reference == "--force" // which takes nothing from others
+				if force {
+					reference = "app:1"
+				}
 				image := s.image("1", c.names, alice)
 				if c.also {
 					s.must(s.Own(t.Context(), image, bob.UID, container.ByLoad))
@@ -35,7 +39,7 @@ func TestAnImageGoesWithTheLastWhoNeedsIt(t *testing.T) {
 				if c.runs {
 					s.runs(bob, image)
 				}
-				removed, err := s.Remove(t.Context(), alice, reference, curator.Removal{})
+				removed, err := s.Remove(t.Context(), alice, reference, curator.Removal{Force: force})
 				s.must(err)
 				if removed[0].Untagged != "ds01-1001/app:1" || c.gone != slices.Contains(removed, container.Removed{Deleted: image}) {
 					t.Errorf("removed %+v", removed)

@@ -82,7 +82,7 @@ func (f *Fake) saveImages(w http.ResponseWriter, r *http.Request) {
 }
 
 // loadImages says what it was sent.
-func (f *Fake) loadImages(w http.ResponseWriter, r *http.Request) {
+func (*Fake) loadImages(w http.ResponseWriter, r *http.Request) {
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
 		dockerError(w, err)
