@@ -116,13 +116,3 @@ func ImageOwner(reference string) (uid int, ok bool) {
 	uid, err := strconv.Atoi(m[1])
 	return uid, err == nil
 }
-
-// ImageVisible reports whether uid may see and use an image with these
-// references: one of them is shared or the person's own. An image without any
-// reference is nobody's.
-func ImageVisible(references []string, uid int) bool {
-	return slices.ContainsFunc(references, func(r string) bool {
-		owner, personal := ImageOwner(r)
-		return !personal || owner == uid
-	})
-}

@@ -94,21 +94,6 @@ func TestImagesOfPeople(t *testing.T) {
 	if account.ImageRepository(1001) != "ds01-1001/" {
 		t.Error(account.ImageRepository(1001))
 	}
-	for name, c := range map[string]struct {
-		references []string
-		want       bool
-	}{
-		"shared":             {[]string{"busybox:latest"}, true},
-		"own":                {[]string{"ds01-1001/x:1"}, true},
-		"another's":          {[]string{"ds01-1002/x:1"}, false},
-		"another's and own":  {[]string{"ds01-1002/x:1", "ds01-1001/x:1"}, true},
-		"without a name":     {nil, false},
-		"shared and another": {[]string{"busybox", "ds01-1002/x:1"}, true},
-	} {
-		if got := account.ImageVisible(c.references, 1001); got != c.want {
-			t.Errorf("%s: %t", name, got)
-		}
-	}
 }
 
 func TestGroups(t *testing.T) {

@@ -18,6 +18,7 @@ type Grant struct {
 	ImageLabels  map[string]string // labels baked into the image
 	ImageEnv     []string          // variables baked into the image
 	ImageMakes   []string          // paths that its containers are given: a working directory, volumes
+	ImageDir     string            // where the image begins to work
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes

@@ -63,7 +63,11 @@ func reviewRefused(c *Create, _ Subject, _ Grant) error {
 }
 
 func reviewProcess(c *Create, s Subject, g Grant) error {
-	if err := checkWorkingDir(notCreated, c.WorkingDir); err != nil {
+	dir := c.WorkingDir
+	if dir == "" {
+		dir = g.ImageDir // an image can be made for the same trick
+	}
+	if err := checkWorkingDir(notCreated, dir); err != nil {
 		return err
 	}
 	if h := c.Healthcheck; h != nil {

@@ -35,7 +35,7 @@ type Match struct {
 	Route
 	Version string     // "1.41", "" when the path names none
 	Param   string     // {id} or {image}, ""  where the route has none
-	Query   url.Values // one value per key, allowed keys only
+	Query   url.Values // one value per key, but for lists; allowed keys only
 }
 
 var (
@@ -62,6 +62,8 @@ func (t *Table) Match(method, path, rawQuery string) (Match, error) {
 	}
 	row, param, ok := t.find(method, segments)
 	switch {
+	case !ok && asksForAnother(method, segments):
+		return Match{}, refuse(problem.ErrNotFound, "No such object: "+strings.Join(segments[1:], "/"), "only an image is called like that", "")
 	case !ok:
 		return Match{}, denied(unserved(method, path), "this is no part of the Docker API that ds01 knows",
 			"docs/admins/docker-api.md lists all of it; ask your administrators if you need more.")
@@ -74,6 +76,25 @@ func (t *Table) Match(method, path, rawQuery string) (Match, error) {
 	query, err := row.readQuery(rawQuery)
 	m.Query = query
 	return m, err
+}
+
+// asksForAnother reports whether a client looks for something by the name of an
+// image: docker inspect tries every kind, and goes on after a 404 only.
+func asksForAnother(method string, segments []string) bool {
+	last := len(segments) - 1
+	if method != "GET" || last < 1 {
+		return false
+	}
+	if slices.Contains([]string{"containers", "plugins"}, segments[0]) {
+		if segments[last] != "json" {
+			return false
+		}
+		last--
+	} else if !slices.Contains([]string{"networks", "volumes", "services", "tasks", "nodes", "secrets", "configs"}, segments[0]) {
+		return false
+	}
+	reference := strings.Join(segments[1:last+1], "/")
+	return validImage.MatchString(reference) && strings.ContainsAny(reference, ":/@")
 }
 
 func unserved(method, path string) string { return method + " " + strconv.Quote(path) + " refused" }
@@ -126,10 +147,10 @@ func (r Route) readQuery(raw string) (url.Values, error) {
 		return nil, invalid(what, err.Error())
 	}
 	for key, values := range query {
-		if len(values) > 1 {
+		if len(values) > 1 && !repeats(key) {
 			return nil, invalid(what, "query parameter "+strconv.Quote(key)+" is given twice")
 		}
-		if !slices.Contains(r.Query, key) && values[0] != "" {
+		if !slices.Contains(r.Query, key) && strings.Join(values, "") != "" {
 			return nil, denied(what, "query parameter "+strconv.Quote(key)+" is not served", "Leave the option away.")
 		}
 		if !slices.Contains(r.Query, key) {
@@ -138,6 +159,9 @@ func (r Route) readQuery(raw string) (url.Values, error) {
 	}
 	return query, nil
 }
+
+// repeats tells which parameters clients give several times, as one list.
+func repeats(key string) bool { return key == "changes" || key == "names" }
 
 var psArguments = regexp.MustCompile(`^[a-zA-Z0-9 ,=:-]*$`)
 

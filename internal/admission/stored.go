@@ -17,7 +17,7 @@ type Stored struct {
 	user     string
 	networks []string // that it is connected with
 	host     HostConfig
-	rest map[string]jsontext.Value // what ds01 doesn't know
+	rest     map[string]jsontext.Value // what ds01 doesn't know
 }
 
 // DecodeStored reads the engine's inspection of a container.

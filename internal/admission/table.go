@@ -8,9 +8,21 @@ const (
 	Ping              Op = "ping"
 	Version           Op = "version"
 	Info              Op = "info"
-	ImagePull         Op = "image pull"
+	ImageCreate       Op = "image create"
 	ImageList         Op = "image list"
 	ImageInspect      Op = "image inspect"
+	ImageHistory      Op = "image history"
+	ImageTag          Op = "image tag"
+	ImageRemove       Op = "image remove"
+	ImagePrune        Op = "image prune"
+	ImagePush         Op = "image push"
+	ImageLoad         Op = "image load"
+	ImageSave         Op = "images save"
+	ImageSaveOne      Op = "image save"
+	ImageSearch       Op = "image search"
+	ImageCommit       Op = "image commit"
+	Distribution      Op = "distribution"
+	Auth              Op = "auth"
 	ContainerList     Op = "container list"
 	ContainerCreate   Op = "container create"
 	ContainerInspect  Op = "container inspect"
@@ -100,9 +112,21 @@ func Routes() []Route {
 		{"GET", "/version", Version, Passes, Everybody, nil, false, ""},
 		{"GET", "/info", Info, Rewritten, Everybody, nil, false, ""},
 		{"GET", "/events", Events, Rewritten, Owner, []string{"since", "until", "filters"}, false, ""},
-		{"POST", "/images/create", ImagePull, Decided, Everybody, []string{"fromImage", "tag", "platform"}, false, ""},
-		{"GET", "/images/json", ImageList, Rewritten, Everybody, []string{"all", "filters", "digests", "shared-size", "manifests"}, false, ""},
+		{"POST", "/images/create", ImageCreate, Decided, Everybody, []string{"fromImage", "tag", "platform", "fromSrc", "repo", "message", "changes"}, false, ""},
+		{"GET", "/images/json", ImageList, Rewritten, Everybody, []string{"all", "filters", "digests", "shared-size", "manifests", "only_ids"}, false, ""},
 		{"GET", "/images/{image}/json", ImageInspect, Rewritten, Everybody, []string{"manifests", "platform"}, false, ""},
+		{"GET", "/images/{image}/history", ImageHistory, Rewritten, Everybody, []string{"platform"}, false, ""},
+		{"POST", "/images/{image}/tag", ImageTag, Decided, Everybody, []string{"repo", "tag", "force"}, false, ""},
+		{"DELETE", "/images/{image}", ImageRemove, Decided, Owner, []string{"force", "noprune"}, false, ""},
+		{"POST", "/images/prune", ImagePrune, Synthesised, Owner, []string{"filters"}, false, ""},
+		{"POST", "/images/{image}/push", ImagePush, Decided, Everybody, []string{"tag", "platform"}, false, ""},
+		{"POST", "/images/load", ImageLoad, Decided, Everybody, []string{"quiet", "platform"}, false, ""},
+		{"GET", "/images/get", ImageSave, Rewritten, Everybody, []string{"names", "platform"}, false, ""},
+		{"GET", "/images/{image}/get", ImageSaveOne, Rewritten, Everybody, []string{"platform"}, false, ""},
+		{"GET", "/images/search", ImageSearch, Passes, Everybody, []string{"term", "limit", "filters"}, false, ""},
+		{"GET", "/distribution/{image}/json", Distribution, Passes, Everybody, nil, false, ""},
+		{"POST", "/auth", Auth, Decided, Everybody, nil, true, ""},
+		{"POST", "/commit", ImageCommit, Decided, Owner, []string{"container", "repo", "tag", "comment", "author", "pause", "changes"}, true, ""},
 		{"GET", "/containers/json", ContainerList, Rewritten, Owner, []string{"all", "limit", "size", "filters", "trunc_cmd"}, false, ""},
 		{"POST", "/containers/create", ContainerCreate, Decided, Everybody, []string{"name", "platform"}, true, ""},
 		{"GET", "/containers/{id}/json", ContainerInspect, Rewritten, Owner, []string{"size"}, false, ""},
@@ -160,24 +184,12 @@ func refused() []Route {
 	)
 	var rows []Route
 	for _, r := range []struct{ method, pattern, why string }{
-		{"POST", "/commit", unserved},
 		{"GET", "/containers/{id}/attach/ws", "attach over HTTP is served, and no client needs a websocket"},
 		{"POST", "/containers/{id}/copy", "it is gone from the API: clients use archive"},
 		{"GET", "/containers/{id}/checkpoints", frozen},
 		{"POST", "/containers/{id}/checkpoints", frozen},
 		{"DELETE", "/containers/{id}/checkpoints/{id}", frozen},
-		{"GET", "/images/search", unserved},
-		{"GET", "/images/get", unserved},
-		{"GET", "/images/{image}/get", unserved},
-		{"GET", "/images/{image}/history", unserved},
 		{"GET", "/images/{image}/attestations", unserved},
-		{"POST", "/images/load", unserved},
-		{"POST", "/images/{image}/push", unserved},
-		{"POST", "/images/{image}/tag", unserved},
-		{"POST", "/images/prune", unserved},
-		{"DELETE", "/images/{image}", unserved},
-		{"GET", "/distribution/{image}/json", unserved},
-		{"POST", "/auth", unserved},
 		{"POST", "/build", unserved},
 		{"POST", "/build/prune", unserved},
 		{"POST", "/build/cancel", unserved},

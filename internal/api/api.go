@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
@@ -83,6 +84,7 @@ type State struct {
 type Parts struct {
 	Accounts   Accounts
 	Engine     Engine
+	Images     *curator.Curator
 	Ledger     *allocator.Allocator
 	Launcher   *launcher.Launcher
 	Reconciler *reconciler.Reconciler
@@ -145,6 +147,10 @@ func Routes() []Route {
 		{"POST", "/v1/containers/{name}/rename", Users, (*call).rename},
 		{"DELETE", "/v1/containers/{name}", Users, (*call).remove},
 		{"POST", "/v1/containers/{name}/adopt", Admins, (*call).adopt},
+		{"GET", "/v1/images", Users, (*call).images},
+		{"DELETE", "/v1/images", Users, (*call).removeImage},
+		{"POST", "/v1/images/share", Users, (*call).shareImage},
+		{"POST", "/v1/images/unshare", Users, (*call).unshareImage},
 		{"GET", "/v1/stats", Users, (*call).stats},
 		{"GET", "/v1/limits", Users, (*call).limits},
 		{"POST", "/v1/limits/diff", Admins, (*call).limitsDiff},

@@ -21,6 +21,7 @@ import (
 	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
@@ -109,6 +110,7 @@ type lab struct {
 	registrar  *registrar.Registrar
 	engine     *dockertest.Engine
 	ledger     *allocator.Allocator
+	images     *curator.Curator
 	reconciler *reconciler.Reconciler
 	simulator  *simulator
 	document   *limits.Document
@@ -140,6 +142,9 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, nil)
+	if l.images, err = curator.New(t.Context(), records, l.engine, l.ledger, time.Now); err != nil {
+		t.Fatal(err)
+	}
 	for uid := range people() {
 		l.serve(t, uid, filepath.Join(dir, fmt.Sprint(uid)))
 	}
@@ -157,7 +162,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	starter := launcher.New(launcher.Parts{
-		Engine: l.engine, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
+		Engine: l.engine, Images: l.images, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: l.limits, Devices: devices, Isolation: func() admission.Isolation { return admission.UserNS },
 		Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 	})
@@ -168,7 +173,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 		})
 	}
 	handler := api.New(api.Parts{
-		Accounts: directory{uid}, Engine: l.engine, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Usage: nothing{},
+		Accounts: directory{uid}, Engine: l.engine, Images: l.images, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Usage: nothing{},
 		Simulator: l.simulator, Devices: devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },

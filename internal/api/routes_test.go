@@ -35,6 +35,7 @@ func TestAccess(t *testing.T) {
 		"POST /v1/containers/{name}/update": users,
 		"POST /v1/containers/{name}/pause":  users, "POST /v1/containers/{name}/unpause": users, "POST /v1/containers/{name}/rename": users,
 		"GET /v1/stats": users, "GET /v1/limits": users, "GET /v1/dashboard": users,
+		"GET /v1/images": users, "DELETE /v1/images": users, "POST /v1/images/share": users, "POST /v1/images/unshare": users,
 		"POST /v1/gpus/{uuid}/sim": admins, "POST /v1/containers/{name}/adopt": admins, "POST /v1/limits/diff": admins, "GET /v1/audit": admins,
 	}
 	l := newLab(t)
@@ -64,7 +65,7 @@ func TestOnlyAdministratorsActForOthersAndSeeEverybody(t *testing.T) {
 		target := strings.NewReplacer("{name}", "none", "{uuid}", "GPU-0").Replace(r.Path) + "?user=bob"
 		wantKind(t, l.ask(t, alice, r.Method, target, "{}", nil), problem.ErrDenied)
 	}
-	for _, target := range []string{"/v1/containers?all_users=true", "/v1/stats?all_users=true", "/v1/limits?all=true"} {
+	for _, target := range []string{"/v1/containers?all_users=true", "/v1/images?all_users=true", "/v1/stats?all_users=true", "/v1/limits?all=true"} {
 		wantKind(t, l.ask(t, alice, "GET", target, "", nil), problem.ErrDenied)
 		l.must(t, admin, "GET", target, "", nil)
 	}

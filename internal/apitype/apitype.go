@@ -19,6 +19,10 @@
 //	POST   /v1/containers/{name}/rename      RenameContainer → Container
 //	DELETE /v1/containers/{name}[?force=true] → 204
 //	POST   /v1/containers/{name}/adopt       Adopt → Container, admins
+//	GET    /v1/images[?all_users=true]       []Image          shared ones and own; all_users: admins
+//	DELETE /v1/images?name=NAME[&force=true] → []RemovedImage
+//	POST   /v1/images/share                  NameImage → ImageName
+//	POST   /v1/images/unshare                NameImage → ImageName
 //	GET    /v1/stats[?all_users=true]        []Stats          running containers
 //	GET    /v1/limits[?all=true|user=NAME]   []UserLimits     others': admins
 //	POST   /v1/limits/diff                   LimitsFile → []LimitChange, admins

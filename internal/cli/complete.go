@@ -96,3 +96,22 @@ func completeFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompD
 func completeFlag(c *cobra.Command, name string, with cobra.CompletionFunc) {
 	_ = c.RegisterFlagCompletionFunc(name, with) // fails only for a flag that isn't there
 }
+
+// completeImages completes names of images, each once: all, or those that are
+// the caller's to change.
+func (a *app) completeImages(onlyOwn bool) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return a.names(c.Context(), func(ctx context.Context, api *client.Client) ([]string, error) {
+			images, err := api.Images(ctx, false)
+			var names []string
+			for _, i := range images {
+				for _, n := range i.Names {
+					if (!onlyOwn || n.Name != n.FullName) && !slices.Contains(args, n.Name) {
+						names = append(names, n.Name)
+					}
+				}
+			}
+			return names, err
+		}), cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -43,6 +43,13 @@ func links() []link {
 		{"dashboard", "dashboard"},
 		{"gpu", "gpu"},
 		{"gpu-list", "gpu list"},
+		{"image", "image"},
+		{"image-delete", "image delete"},
+		{"image-list", "image list"},
+		{"image-load", "image load"},
+		{"image-save", "image save"},
+		{"image-share", "image share"},
+		{"image-unshare", "image unshare"},
 		{"limits", "limits"},
 		{"limits-check", "limits check"},
 		{"limits-diff", "limits diff"},
@@ -55,6 +62,7 @@ func links() []link {
 		{"ds01-dashboard", "dashboard"},
 		{"ds01-health-check", "doctor"},
 		{"get-limits", "user limits"},
+		{"image-remove", "image delete"},
 		{"quota-check", "user limits"},
 	}
 }

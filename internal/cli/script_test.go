@@ -133,8 +133,20 @@ func world(home string) *clienttest.Fake {
 			{Name: "engine", Result: apitype.CheckOK, Detail: "It answers."},
 			{Name: "gpu group", Result: apitype.CheckFail, Detail: "You are not in gpu-users.", Next: "Ask an admin to add you."},
 		}},
-		Logs: map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
-		Run:  program,
+		Images: []apitype.Image{
+			{
+				ID: "sha256:111111111111ffff", Owners: []string{"alice"}, SizeBytes: 5 << 20, CreatedAt: *ago(3 * time.Hour),
+				Names: []apitype.ImageName{{Name: "app:1", FullName: "ds01-1000/app:1", User: "alice"}, {Name: "app:2", FullName: "ds01-1000/app:2", User: "alice", Shared: true}},
+			},
+			{ID: "sha256:222222222222ffff", Owners: []string{"alice"}, Names: []apitype.ImageName{}, SizeBytes: 1 << 20, CreatedAt: *ago(49 * time.Hour)},
+			{
+				ID: "sha256:333333333333ffff", Owners: []string{}, SizeBytes: 2 << 30, CreatedAt: *ago(72 * time.Hour),
+				Names: []apitype.ImageName{{Name: "pytorch:2", FullName: "pytorch:2", Shared: true}, {Name: "ds01-1001/b:1", FullName: "ds01-1001/b:1", User: "bob", Shared: true}},
+			},
+		},
+		Archive: "the archive",
+		Logs:    map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
+		Run:     program,
 	}
 	f.Add(apitype.Container{
 		ID: "id-train", Name: "train", EngineName: "train._.1000", User: "alice", UID: 1000, Image: "pytorch",

@@ -81,9 +81,11 @@ type Cgroup struct {
 // Auto is the word for "find out".
 const Auto = "auto"
 
-// Images names what is used when nothing is asked for.
+// Images names what is used when nothing is asked for, and where images may
+// come from and go to.
 type Images struct {
-	Default string `yaml:"default"`
+	Default    string   `yaml:"default"`
+	Registries []string `yaml:"registries"` // hosts, docker.io for Docker's own; empty: all
 }
 
 // Listen is a TCP address on this host.
@@ -181,6 +183,11 @@ func (c Config) validate() error {
 			return fault(l.key, "%q is not address:port", l.value)
 		}
 	}
+	for _, host := range c.Images.Registries {
+		if !validRegistry.MatchString(host) {
+			return fault("images.registries", "%q is no host, or host:port, of a registry", host)
+		}
+	}
 	if p := c.Cgroup.Parent; p != Auto && !validParent.MatchString(p) {
 		return fault("cgroup.parent", "%q is neither auto nor a name such as /ds01 or ds01.slice", p)
 	}
@@ -192,6 +199,8 @@ func (c Config) validate() error {
 
 // A slice is one level: '-' would nest it.
 var validParent = regexp.MustCompile(`^((/[a-zA-Z0-9_][a-zA-Z0-9_.-]*)+|[a-zA-Z0-9_]+\.slice)$`)
+
+var validRegistry = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$`)
 
 func (g Groups) validate() error {
 	seen := map[string]string{}

@@ -97,6 +97,7 @@ type Observed struct {
 	ID         string
 	Name       string // without the leading slash
 	Image      string
+	ImageID    string // "sha256:…"
 	State      string // created, running, paused, restarting, removing, exited, dead
 	ExitCode   int
 	CreatedAt  time.Time

@@ -1,6 +1,10 @@
 package container
 
-import "ds01.dev/ds01/internal/quantity"
+import (
+	"time"
+
+	"ds01.dev/ds01/internal/quantity"
+)
 
 // EngineInfo is what the engine tells about itself and its host.
 type EngineInfo struct {
@@ -25,12 +29,16 @@ type EngineInfo struct {
 
 // Image is what an image says about containers made of it.
 type Image struct {
-	ID     string   // "sha256:…"
-	Names  []string // its tags and digests
-	User   string
-	Env    []string // "NAME=value"
-	Labels map[string]string
-	Makes  []string // paths that the engine makes in each container: its working directory and volumes
+	ID         string   // "sha256:…"
+	Names      []string // its tags and digests
+	Parent     string   // id of the image it was made from, "" where the engine doesn't know
+	CreatedAt  time.Time
+	Size       int64 // bytes, with its parents'
+	User       string
+	WorkingDir string
+	Env        []string // "NAME=value"
+	Labels     map[string]string
+	Makes      []string // paths that the engine makes in each container: its working directory and volumes
 	// Volumes are the paths that get a volume unless something else is mounted
 	// there.
 	Volumes []string

@@ -18,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/audit"
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/inventory"
@@ -72,6 +73,7 @@ type daemon struct {
 	inventory  *inventory.Inventory
 	ledger     *allocator.Allocator
 	registrar  *registrar.Registrar
+	images     *curator.Curator
 	launcher   *launcher.Launcher
 	reconciler *reconciler.Reconciler
 	servers    []*server
@@ -136,6 +138,9 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {
 		return err
 	}
+	if d.images, err = curator.New(ctx, records, d.engine, d.ledger, time.Now); err != nil {
+		return err
+	}
 	d.ledger.SetBlind(true) // until the reconciler has looked
 	d.registrar, err = registrar.New(ctx, registrar.Parts{
 		Engine: d.engine, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
@@ -148,13 +153,13 @@ func (d *daemon) openLedger(ctx context.Context) error {
 func (d *daemon) wire(context.Context) error {
 	h := d.host
 	d.launcher = launcher.New(launcher.Parts{
-		Engine: announced{d.engine}, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
-		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
+		Engine: d.engine, Connected: d.connected, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
 		Remove: d.removeNow,
 		Stop:   d.stopNow, // somebody else owns its device
 		Disarm: func(ctx context.Context, id string) error {
@@ -186,11 +191,23 @@ func (d *daemon) endCopies(id string) {
 	}
 }
 
+// connected asks the engine who it is and ends what a push left behind.
+func (d *daemon) connected(ctx context.Context) error {
+	if err := d.host.connected(ctx); err != nil {
+		return err
+	}
+	if err := d.images.Recover(ctx); err != nil { // such names stay hidden
+		d.Log.WarnContext(ctx, "names lent to pushes not taken back", "error", err)
+	}
+	return nil
+}
+
 func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
-		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing,
+		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
+		Registries: func() []string { return d.settings.config().Images.Registries },
+		Roles:      h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }
@@ -198,7 +215,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: accounts{}, Engine: announced{d.engine}, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
+		Accounts: accounts{}, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
 		Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),

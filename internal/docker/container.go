@@ -6,10 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +24,8 @@ import (
 )
 
 // List returns the ids of all containers with their labels, whatever their
-// state. Only ID, Name, Image, State and Labels are filled.
+// state. Only ID, Name, Image, ImageID, State, CreatedAt
+// and Labels are filled.
 func (e *Engine) List(ctx context.Context) ([]container.Observed, error) {
 	list, err := e.api.ContainerList(ctx, dcontainer.ListOptions{All: true})
 	if err != nil {
@@ -34,7 +33,7 @@ func (e *Engine) List(ctx context.Context) ([]container.Observed, error) {
 	}
 	all := make([]container.Observed, len(list))
 	for i, c := range list {
-		all[i] = container.Observed{ID: c.ID, Image: c.Image, State: c.State, Labels: c.Labels, CreatedAt: time.Unix(c.Created, 0).UTC()}
+		all[i] = container.Observed{ID: c.ID, Image: c.Image, ImageID: c.ImageID, State: c.State, Labels: c.Labels, CreatedAt: time.Unix(c.Created, 0).UTC()}
 		if len(c.Names) > 0 {
 			all[i].Name = strings.TrimPrefix(c.Names[0], "/")
 		}
@@ -74,7 +73,7 @@ func (e *Engine) Stored(ctx context.Context, id string) (container.Observed, []b
 }
 
 func observe(c dcontainer.InspectResponse) container.Observed {
-	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, CreatedAt: parseTime(c.Created)}
+	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, ImageID: c.Image, CreatedAt: parseTime(c.Created)}
 	if s := c.State; s != nil {
 		o.State, o.ExitCode = s.Status, s.ExitCode
 		o.StartedAt, o.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
@@ -168,25 +167,6 @@ func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
 		return explain("remove container "+short(id), err)
 	}
 	return nil
-}
-
-// Image returns what is known of a local image.
-func (e *Engine) Image(ctx context.Context, reference string) (container.Image, error) {
-	i, err := e.api.ImageInspect(ctx, reference)
-	if err != nil {
-		return container.Image{}, explain("find image "+reference, err)
-	}
-	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
-	if i.Config != nil {
-		out.User, out.Env, out.Labels = i.Config.User, i.Config.Env, i.Config.Labels
-		out.Makes = slices.AppendSeq([]string{i.Config.WorkingDir}, maps.Keys(i.Config.Volumes))
-		out.Volumes = slices.Sorted(maps.Keys(i.Config.Volumes))
-		for exposed := range i.Config.ExposedPorts {
-			out.Exposed = append(out.Exposed, exposed)
-		}
-		slices.Sort(out.Exposed)
-	}
-	return out, nil
 }
 
 // maxFile is the largest file that ReadFile reads, in bytes.

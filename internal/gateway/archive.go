@@ -140,7 +140,7 @@ func (c *call) sendArchive(ctx context.Context, record container.Record, client 
 		written <- write(to)
 		_ = to.Close() // it never fails
 	}()
-	resp, err := c.send(ctx, http.MethodPut, c.path(record.ContainerID), c.match.Query, "application/x-tar", from)
+	resp, err := c.send(ctx, http.MethodPut, c.path(record.ContainerID), c.match.Query, from, map[string]string{"Content-Type": "application/x-tar"})
 	if resp != nil {
 		defer resp.Body.Close() //nolint:errcheck // relay reads it
 	}

@@ -60,7 +60,7 @@ func zipped(t *testing.T, data []byte) []byte {
 }
 
 // names returns what an archive holds, with the contents of files.
-func entries(t *testing.T, archive string) []string {
+func inArchive(t *testing.T, archive string) []string {
 	t.Helper()
 	var all []string
 	for in := tar.NewReader(strings.NewReader(archive)); ; {
@@ -102,7 +102,7 @@ func TestAnArchiveIsWrittenAnewOnItsWay(t *testing.T) {
 				t.Fatalf("%d %s", a.status, a.body)
 			}
 			last := len(l.engine.bodies) - 1
-			if got := entries(t, l.engine.bodies[last]); !slices.Equal(got, []string{"./dir/=", "./BZh9=BZh9"}) {
+			if got := inArchive(t, l.engine.bodies[last]); !slices.Equal(got, []string{"./dir/=", "./BZh9=BZh9"}) {
 				t.Errorf("the engine got %q", got)
 			}
 			if want := "PUT /v1.41/containers/" + id + "/archive?noOverwriteDirNonDir=true&path=%2Froot"; l.engine.last() != want {

@@ -104,9 +104,13 @@ func (c *call) usedByImages(own *usage, all []map[string]json.RawMessage, contai
 	if err != nil {
 		return err
 	}
+	v, err := c.Images.View(c.r.Context(), c.person())
+	if err != nil {
+		return err
+	}
 	var alone, shared int64
 	for _, row := range all {
-		visible, err := c.showImage(row)
+		visible, err := c.showImage(v, row, nil)
 		if err != nil {
 			return err
 		}

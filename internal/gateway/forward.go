@@ -20,15 +20,16 @@ import (
 // ask sends a request of ours to the engine: path without version, our query,
 // our body (nil: none).
 func (c *call) ask(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Response, error) {
-	kind := ""
+	var headers map[string]string
 	if body != nil {
-		kind = "application/json"
+		headers = map[string]string{"Content-Type": "application/json"}
 	}
-	return c.send(ctx, method, path, query, kind, bytes.NewReader(body))
+	return c.send(ctx, method, path, query, bytes.NewReader(body), headers)
 }
 
-// send is ask with a body that streams, of a content type.
-func (c *call) send(ctx context.Context, method, path string, query url.Values, kind string, body io.Reader) (*http.Response, error) {
+// send is ask with a body that may stream, and headers of ours; empty ones are
+// left out.
+func (c *call) send(ctx context.Context, method, path string, query url.Values, body io.Reader, headers map[string]string) (*http.Response, error) {
 	target := path
 	if c.version != "" {
 		target = "/v" + c.version + path
@@ -40,8 +41,10 @@ func (c *call) send(ctx context.Context, method, path string, query url.Values, 
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	if kind != "" {
-		req.Header.Set("Content-Type", kind)
+	for key, value := range headers {
+		if value != "" {
+			req.Header.Set(key, value)
+		}
 	}
 	return c.Engine.RoundTrip(req)
 }
@@ -149,7 +152,7 @@ func (c *call) relayError(body io.Reader) {
 		return
 	}
 	suffix := account.EngineName("", c.who.UID)
-	_, _ = c.w.Write(bytes.ReplaceAll(data, []byte(suffix), nil)) // a client that went needs no answer
+	_, _ = c.w.Write(c.ownImages(bytes.ReplaceAll(data, []byte(suffix), nil))) // a client that went needs no answer
 }
 
 // head copies the status and the headers that clients read.

@@ -22,6 +22,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
@@ -33,7 +34,6 @@ import (
 type Engine interface {
 	RoundTrip(r *http.Request) (*http.Response, error)
 	Dial(ctx context.Context) (net.Conn, error)
-	Image(ctx context.Context, reference string) (container.Image, error)
 }
 
 // Observer follows the engine.
@@ -46,20 +46,22 @@ type Observer interface {
 
 // Parts are what a gateway works with.
 type Parts struct {
-	Engine    Engine
-	Ledger    *allocator.Allocator
-	Launcher  *launcher.Launcher
-	Registrar *registrar.Registrar
-	Observer  Observer
-	Accounts  launcher.Accounts
-	Roles     func(account.Account) account.Roles
-	Isolation func() admission.Isolation
-	API       func() string                           // newest API version of the engine, "" while unknown
-	StopGrace func(account.Account) (d time.Duration) // longest stop timeout, negative: none
-	Closing   <-chan struct{}                         // closed when the daemon stops: streams end
-	Recorder  *recorder.Recorder                      // nil: nothing is written down
-	Log       *slog.Logger
-	Now       func() time.Time
+	Engine     Engine
+	Images     *curator.Curator
+	Ledger     *allocator.Allocator
+	Launcher   *launcher.Launcher
+	Registrar  *registrar.Registrar
+	Observer   Observer
+	Accounts   launcher.Accounts
+	Roles      func(account.Account) account.Roles
+	Isolation  func() admission.Isolation
+	API        func() string                           // newest API version of the engine, "" while unknown
+	StopGrace  func(account.Account) (d time.Duration) // longest stop timeout, negative: none
+	Registries func() []string                         // hosts that images may come from and go to; empty: all
+	Closing    <-chan struct{}                         // closed when the daemon stops: streams end
+	Recorder   *recorder.Recorder                      // nil: nothing is written down
+	Log        *slog.Logger
+	Now        func() time.Time
 }
 
 // Gateway is an http.Handler. It is safe for concurrent use.
@@ -81,9 +83,21 @@ func New(p Parts) *Gateway {
 		admission.Version:           (*call).pass,
 		admission.Info:              (*call).info,
 		admission.Events:            (*call).events,
-		admission.ImagePull:         (*call).pull,
+		admission.ImageCreate:       (*call).imageCreate,
 		admission.ImageList:         (*call).imageList,
 		admission.ImageInspect:      (*call).imageInspect,
+		admission.ImageHistory:      (*call).imageHistory,
+		admission.ImageTag:          (*call).imageTag,
+		admission.ImageRemove:       (*call).imageRemove,
+		admission.ImagePrune:        (*call).imagePrune,
+		admission.ImagePush:         (*call).imagePush,
+		admission.ImageLoad:         (*call).imageLoad,
+		admission.ImageSave:         (*call).imageSave,
+		admission.ImageSaveOne:      (*call).imageSave,
+		admission.ImageSearch:       (*call).imageSearch,
+		admission.ImageCommit:       (*call).commit,
+		admission.Distribution:      (*call).distribution,
+		admission.Auth:              (*call).auth,
 		admission.ContainerList:     (*call).list,
 		admission.ContainerCreate:   (*call).create,
 		admission.ContainerInspect:  (*call).inspect,
@@ -253,6 +267,11 @@ func minor(version string) int {
 		return 0
 	}
 	return n
+}
+
+// person is who asks, to the curator of images.
+func (c *call) person() curator.Person {
+	return curator.Person{UID: c.who.UID, Admin: c.roles.Admin}
 }
 
 // own returns the record that the route's {id} means to the caller.

@@ -240,6 +240,7 @@ func TestOnlyTheRegistryLoginOfTheClientsHeadersGoesOn(t *testing.T) {
 	for _, name := range []string{"ds01-71002/x", "docker.io/ds01-71002/x", "index.docker.io/ds01-71002/x:latest"} {
 		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/create?fromImage="+name, ""), 403, "people's own images")
 	}
-	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/create?fromSrc=-&repo=busybox", ""), 403, "")
-	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/create?tag=x", ""), 403, "importing")
+	for _, query := range []string{"tag=x", "fromSrc=http://169.254.169.254/", "fromSrc=-&fromImage=busybox", "fromSrc=/etc/passwd"} {
+		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/create?"+query, ""), 403, "fetches nothing from addresses")
+	}
 }

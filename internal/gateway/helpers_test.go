@@ -23,6 +23,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/gpu"
@@ -63,6 +64,7 @@ type engine struct {
 	mu       sync.Mutex
 	answers  map[string]string // by "METHOD /path", without version
 	requests []string          // "METHOD /path?query"
+	during   func(path string) // called while a request is answered
 	headers  []http.Header
 	bodies   []string
 }
@@ -76,6 +78,9 @@ func (e *engine) RoundTrip(r *http.Request) (*http.Response, error) {
 		if body, err = io.ReadAll(r.Body); err != nil {
 			return nil, err
 		}
+	}
+	if e.during != nil {
+		e.during(r.URL.Path)
 	}
 	e.requests, e.headers, e.bodies = append(e.requests, r.Method+" "+r.URL.RequestURI()), append(e.headers, r.Header), append(e.bodies, string(body))
 	w := httptest.NewRecorder()
@@ -112,6 +117,8 @@ func (e *engine) last() string {
 type lab struct {
 	engine  *engine
 	ledger  *allocator.Allocator
+	images  *curator.Curator
+	hosts   []string // registries that may be used
 	sockets map[int]string
 	observe []string
 	closing chan struct{}
@@ -185,6 +192,9 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, &l.served)
+	if l.images, err = curator.New(t.Context(), records, l.engine, l.ledger, time.Now); err != nil {
+		t.Fatal(err)
+	}
 	for uid := range people() {
 		l.serve(t, uid, filepath.Join(dir, fmt.Sprint(uid)))
 	}
@@ -197,12 +207,12 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	log := slog.New(slog.DiscardHandler)
 	isolation := func() admission.Isolation { return admission.UserNS }
 	starter := launcher.New(launcher.Parts{
-		Engine: l.engine, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
+		Engine: l.engine, Images: l.images, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
 		Isolation: isolation, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
 	})
 	g := gateway.New(gateway.Parts{
-		Engine: l.engine, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Observer: l, Accounts: directory{uid},
+		Engine: l.engine, Images: l.images, Registries: func() []string { return l.hosts }, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Observer: l, Accounts: directory{uid},
 		Roles: func(a account.Account) account.Roles {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},

@@ -168,6 +168,11 @@ func (c *call) listQuery() (url.Values, []*regexp.Regexp, error) {
 			filters[key][i] = record.ContainerID
 		}
 	}
+	for i, reference := range filters["ancestor"] {
+		if filters["ancestor"][i], err = c.ancestor(reference); err != nil {
+			return nil, nil, err
+		}
+	}
 	if !c.roles.Admin {
 		if filters["id"] = c.ownIDs(filters["id"]); len(filters["id"]) == 0 {
 			return nil, nil, nil

@@ -95,7 +95,7 @@ func (c *call) networkList() error {
 	}
 	shown := []networkView{}
 	for _, v := range all {
-		if matches(names, v.Name) && begins(v.ID, ids) {
+		if fits(names, v.Name) && begins(v.ID, ids) {
 			shown = append(shown, v)
 		}
 	}

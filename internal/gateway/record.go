@@ -67,8 +67,11 @@ func (c *call) newEntry() *recorder.Entry {
 		changes = admission.ChangesBy(c.r.Method)
 	case admission.ContainerCreate:
 		e.Object = c.match.Query.Get("name")
-	case admission.ImagePull:
-		e.Object = event.Reference(c.match.Query.Get("fromImage"))
+	case admission.ImageCreate:
+		e.Action, e.Object = "image import", event.Reference(c.match.Query.Get("repo"))
+		if from := c.match.Query.Get("fromImage"); from != "" {
+			e.Action, e.Object = "image pull", event.Reference(from)
+		}
 	default:
 	}
 	if c.peer == (peer.Peer{}) {

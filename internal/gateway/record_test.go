@@ -93,11 +93,11 @@ func TestWhatIsWrittenDownOfEachRequest(t *testing.T) {
 		"a body nobody understands":  {alice, "POST", "/containers/create?name=p", `{"image":"busybox"}`, "denied alice container create p"},
 		"a route that isn't served":  {alice, "POST", "/swarm/init", "{}", "denied alice docker api"},
 		"a route that doesn't exist": {alice, "GET", "/nothing", "", "denied alice docker api"},
-		"a pull with a login in it":  {alice, "POST", "/images/create?fromImage=me:hunter2@reg/x", "", "allowed alice image pull reg/x"},
+		"a pull with a login in it":  {alice, "POST", "/images/create?fromImage=me:hunter2@reg/x", "", "denied alice image pull reg/x"},
 		"somebody in no group":       {outside, "GET", "/containers/json", "", "denied mallory docker api"},
 		"somebody whom nobody knows": {0, "GET", "/containers/json", "", "denied docker api"},
 		"a version that is too new":  {alice, "POST", "/v1.99/containers/web/stop", "", "denied alice container stop web"},
-		"an import":                  {alice, "POST", "/images/create?fromSrc=http://x", "", "denied alice image pull"},
+		"an import":                  {alice, "POST", "/images/create?fromSrc=http://x", "", "denied alice image import"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := c.target

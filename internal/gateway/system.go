@@ -1,15 +1,14 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
-	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/label"
-	"ds01.dev/ds01/internal/problem"
 )
 
 // ping answers for an engine that is up, as every client asks before each
@@ -89,8 +88,11 @@ func (c *call) events() error {
 		}
 		filters["container"][i] = record.ContainerID
 	}
+	if err := c.imageFilter(filters); err != nil {
+		return err
+	}
 	if !c.roles.Admin && len(filters["type"]) == 0 {
-		filters["type"] = []string{"container"} // other kinds belong to nobody, and event drops them
+		filters["type"] = []string{"container", "image"} // other kinds belong to nobody, and event drops them
 	}
 	query := url.Values{"filters": {filters.encode()}}
 	for _, key := range []string{"since", "until"} {
@@ -113,6 +115,7 @@ func (c *call) event(raw []byte) (out []byte, ok bool) {
 		return raw, true
 	}
 	var e struct {
+		Type  string
 		Actor struct {
 			ID         string
 			Attributes map[string]string
@@ -121,130 +124,29 @@ func (c *call) event(raw []byte) (out []byte, ok bool) {
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return nil, false
 	}
+	if e.Type == "image" {
+		return c.ownImages(raw), c.Images.Hears(c.person(), e.Actor.ID, e.Actor.Attributes["name"])
+	}
 	uid, known := c.Ledger.OwnerOf(e.Actor.ID)
-	if record, pending := c.Ledger.Record(e.Actor.Attributes[label.Claim]); !known && pending && record.ContainerID == "" {
-		uid, known = record.UID, true // its create isn't answered yet
+	record, ok := c.Ledger.ByContainer(e.Actor.ID)
+	if !known {
+		record, ok = c.Ledger.Record(e.Actor.Attributes[label.Claim])
+		uid, known = record.UID, ok && record.ContainerID == "" // its create isn't answered yet
 	}
 	if !known || uid != c.who.UID {
 		return nil, false
 	}
+	if ok { // of one that is gone only the id is known
+		raw = namedImage(raw, e.Actor.Attributes["image"], record.Image)
+	}
 	return c.ownNames(raw), true
 }
 
-// pull fetches an image for everybody. A name in somebody's own repository is
-// nobody's to fetch.
-func (c *call) pull() error {
-	from := c.match.Query.Get("fromImage")
-	if from == "" {
-		return &problem.Error{What: "Image not imported", Why: problem.Because(problem.ErrDenied, "importing images is not served"), Next: "Pull an image with 'docker pull NAME'."}
+// namedImage puts what the owner called the image in the place of its id.
+func namedImage(raw []byte, id, name string) []byte {
+	quoted, err := json.Marshal(name)
+	if err != nil || !strings.HasPrefix(id, "sha256:") {
+		return raw
 	}
-	if _, personal := account.ImageOwner(from); personal {
-		return &problem.Error{
-			What: "Image " + from + " not pulled", Why: problem.Because(problem.ErrDenied, "names that begin with ds01-<uid>/ are people's own images"),
-			Next: "Pull an image by its name at a registry.",
-		}
-	}
-	target := "/images/create?" + c.match.Query.Encode()
-	if c.version != "" {
-		target = "/v" + c.version + target
-	}
-	req, err := http.NewRequestWithContext(c.r.Context(), http.MethodPost, target, nil)
-	if err != nil {
-		return fmt.Errorf("pull: %w", err)
-	}
-	if auth := c.r.Header.Get("X-Registry-Auth"); auth != "" {
-		req.Header.Set("X-Registry-Auth", auth)
-	}
-	resp, err := c.Engine.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // relay reads it
-	return c.relay(resp)
-}
-
-// imageList answers with the images the caller may use.
-func (c *call) imageList() error {
-	filters, err := readFilters(c.match.Query.Get("filters"))
-	if err != nil {
-		return err
-	}
-	if err := filters.allow("before", "dangling", "label", "reference", "since", "until"); err != nil {
-		return err
-	}
-	data, err := c.fetch(c.r.Context(), http.MethodGet, "/images/json", c.match.Query, nil)
-	if err != nil {
-		return err
-	}
-	var rows []map[string]json.RawMessage
-	if err := json.Unmarshal(data, &rows); err != nil {
-		return fmt.Errorf("read the engine's list: %w", err)
-	}
-	kept := make([]map[string]json.RawMessage, 0, len(rows))
-	for _, row := range rows {
-		if visible, err := c.showImage(row); err != nil {
-			return err
-		} else if visible {
-			kept = append(kept, row)
-		}
-	}
-	return c.json(http.StatusOK, kept)
-}
-
-// showImage leaves of an image's names those that the caller may see, and
-// reports whether any is left.
-func (c *call) showImage(row map[string]json.RawMessage) (bool, error) {
-	if c.roles.Admin {
-		return true, nil
-	}
-	visible := false
-	for _, key := range []string{"RepoTags", "RepoDigests"} {
-		var names []string
-		if err := json.Unmarshal(row[key], &names); err != nil {
-			return false, fmt.Errorf("read the engine's list: %w", err)
-		}
-		kept := []string{}
-		for _, name := range names {
-			if name != "<none>:<none>" && account.ImageVisible([]string{name}, c.who.UID) {
-				kept = append(kept, name)
-			}
-		}
-		visible = visible || len(kept) > 0
-		data, err := json.Marshal(kept)
-		if err != nil {
-			return false, fmt.Errorf("encode the list: %w", err)
-		}
-		row[key] = data
-	}
-	return visible, nil
-}
-
-// imageInspect answers about an image that the caller may use.
-func (c *call) imageInspect() error {
-	missing := &problem.Error{What: "No such image: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "it isn't on this host"), Next: "Fetch it with 'docker pull'."}
-	image, err := c.Engine.Image(c.r.Context(), c.match.Param)
-	if errors.Is(err, problem.ErrNotFound) {
-		return missing
-	}
-	if err != nil {
-		return err
-	}
-	if !c.roles.Admin && !account.ImageVisible(image.Names, c.who.UID) {
-		return missing
-	}
-	data, err := c.fetch(c.r.Context(), http.MethodGet, "/images/"+image.ID+"/json", c.match.Query, nil)
-	if err != nil {
-		return err
-	}
-	if c.roles.Admin {
-		return c.raw(http.StatusOK, data)
-	}
-	var doc map[string]json.RawMessage
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return fmt.Errorf("read the engine's answer: %w", err)
-	}
-	if _, err := c.showImage(doc); err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, doc)
+	return bytes.ReplaceAll(raw, []byte(`"`+id+`"`), quoted)
 }

@@ -146,7 +146,7 @@ func TestEventsAreOnesOwnInOnesOwnNames(t *testing.T) {
 		t.Errorf("got %s", a.body)
 	}
 	query, err := url.QueryUnescape(l.engine.last())
-	if err != nil || !strings.Contains(query, `"type":{"container":true}`) || !strings.Contains(query, "since=5") {
+	if err != nil || !strings.Contains(query, `"type":{"container":true,"image":true}`) || !strings.Contains(query, "since=5") {
 		t.Errorf("asked %s, %v", query, err)
 	}
 	if a := l.ask(t, admin, "GET", "/v1.41/events", ""); strings.Count(a.body, "\n") != 4 {
@@ -170,7 +170,7 @@ func TestImagesOfOthersAreHidden(t *testing.T) {
 		RepoTags []string
 	}
 	got := decode[[]image](t, l.ask(t, alice, "GET", "/v1.41/images/json", ""))
-	if diff := cmp.Diff([]image{{"1", []string{"busybox:latest"}}, {"3", []string{"ds01-71001/mine:1"}}}, got); diff != "" {
+	if diff := cmp.Diff([]image{{"1", []string{"busybox:latest"}}, {"3", []string{"mine:1"}}}, got); diff != "" {
 		t.Error(diff)
 	}
 	if got := decode[[]image](t, l.ask(t, admin, "GET", "/v1.41/images/json", "")); len(got) != 5 {

@@ -87,7 +87,7 @@ func (c *call) volumes(filters filterSet, names []*regexp.Regexp) ([]volumeView,
 			continue
 		}
 		v.Name = c.volumeName(v.Name)
-		if matches(names, v.Name) {
+		if fits(names, v.Name) {
 			shown = append(shown, v)
 		}
 	}
@@ -116,8 +116,8 @@ func (c *call) nameFilters(keys ...string) (filterSet, []*regexp.Regexp, error) 
 	return filters, names, nil
 }
 
-// matches reports whether one of the patterns fits, or there are none.
-func matches(patterns []*regexp.Regexp, name string) bool {
+// fits reports whether one of the patterns fits, or there are none.
+func fits(patterns []*regexp.Regexp, name string) bool {
 	for _, re := range patterns {
 		if re.MatchString(name) {
 			return true

@@ -17,6 +17,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
@@ -171,8 +172,12 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
+	images, err := curator.New(t.Context(), records, s.engine, ledger, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Launcher = launcher.New(launcher.Parts{
-		Engine: s.engine, Ledger: ledger, Registrar: s.registrar, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: s.who,
+		Engine: s.engine, Images: images, Ledger: ledger, Registrar: s.registrar, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: s.who,
 		Limits: func(account.Account) limits.Limits { return s.bound }, Roots: admission.MountRoots, Mappable: s.mounter.mappable, Devices: devices,
 		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return admission.LibrariesNone, s.librariesErr },
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",

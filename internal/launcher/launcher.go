@@ -18,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
@@ -37,7 +38,6 @@ type Engine interface {
 	Inspect(ctx context.Context, id string) (container.Observed, error)
 	Stored(ctx context.Context, id string) (container.Observed, []byte, error)
 	Update(ctx context.Context, id string, body []byte) (warnings []string, err error)
-	Image(ctx context.Context, reference string) (container.Image, error)
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
 	WriteFiles(ctx context.Context, id string, files []container.File) error
@@ -80,6 +80,7 @@ type Accounts interface {
 // Parts are what a launcher works with.
 type Parts struct {
 	Engine    Engine
+	Images    *curator.Curator
 	Ledger    *allocator.Allocator
 	Registrar *registrar.Registrar
 	Mounter   Mounter
@@ -180,7 +181,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
 	user := effectiveUser(r, image, mounts.asOwner)
 	grant := admission.Grant{
-		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes,
+		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes, ImageDir: image.WorkingDir,
 		Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
 	}
 	policy, err := l.reach(ctx, r, &ask, image, &grant)
@@ -236,15 +237,14 @@ func (l *Launcher) subject(what string, who account.Account) (admission.Subject,
 func (l *Launcher) ground(ctx context.Context, r Request, bound limits.Limits) (image container.Image, parent string, err error) {
 	var look errgroup.Group
 	look.Go(func() (err error) {
-		image, err = l.Engine.Image(ctx, r.Body.Image)
+		found, err := l.Images.Find(ctx, curator.Person{UID: r.Account.UID, Admin: r.Roles.Admin}, r.Body.Image)
+		image = found.Image
 		return err
 	})
 	parent, unready := l.Cgroups.Ensure(ctx, r.Account.UID, bound)
 	switch err := look.Wait(); {
 	case err != nil:
-		return image, "", missingImage(r.Body.Image, err)
-	case !r.Roles.Admin && !account.ImageVisible(image.Names, r.Account.UID):
-		return image, "", missingImage(r.Body.Image, problem.ErrNotFound)
+		return image, "", err
 	case unready != nil:
 		return image, "", fmt.Errorf("your resource group: %w", unready)
 	}
@@ -352,17 +352,6 @@ func (l *Launcher) undo(ctx context.Context, record container.Record, err error)
 		return err // the reconciler finds it
 	}
 	return l.abandon(ctx, record, refusedBeforeCall(err))
-}
-
-func missingImage(image string, err error) error {
-	if !errors.Is(err, problem.ErrNotFound) {
-		return err
-	}
-	return &problem.Error{
-		What: "No such image: " + image,
-		Why:  problem.Because(problem.ErrNotFound, "it isn't on this host"),
-		Next: "Fetch it with 'docker pull " + image + "', or see 'docker images' for what is here.",
-	}
 }
 
 // labels returns every label that ds01 writes on the container.

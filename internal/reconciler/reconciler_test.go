@@ -16,6 +16,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
@@ -124,10 +125,14 @@ func newScene(t *testing.T) *scene {
 	if s.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
+	images, err := curator.New(t.Context(), records, s.engine, s.ledger, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	log := slog.New(slog.DiscardHandler)
 	s.registrar = registrartest.New(t, s.engine, records, s.ledger.Lock, time.Now, &s.served)
 	s.launcher = launcher.New(launcher.Parts{
-		Engine: s.engine, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
+		Engine: s.engine, Images: images, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 		NodeFolder: "/run/ds01/dev",

@@ -68,7 +68,9 @@ CREATE TABLE networks (
 	subnet      TEXT NOT NULL UNIQUE,
 	created_at  INTEGER NOT NULL,                 -- unix nanoseconds
 	UNIQUE (uid, name)
-) STRICT;`}
+) STRICT;`,
+		imageTables,
+	}
 }
 
 // migrate brings the schema forward, never back.

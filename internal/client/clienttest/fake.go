@@ -31,6 +31,8 @@ type Fake struct {
 	Limits    []apitype.UserLimits
 	Changes   []apitype.LimitChange
 	Dashboard apitype.Dashboard
+	Images    []apitype.Image
+	Archive   string               // what every saved archive is
 	Logs      map[string][2]string // stdout and stderr by container name
 	TTY       map[string]bool      // containers with a terminal, by name
 
@@ -145,6 +147,10 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	value("POST /v1/limits/diff", func() any { return f.Changes })
 	value("GET /v1/dashboard", func() any { return f.Dashboard })
 	value("GET /v1/containers", func() any { return f.Containers() })
+	value("GET /v1/images", func() any { return f.images() })
+	mux.HandleFunc("DELETE /v1/images", f.removeImage)
+	mux.HandleFunc("POST /v1/images/share", f.shareImage(true))
+	mux.HandleFunc("POST /v1/images/unshare", f.shareImage(false))
 	mux.HandleFunc("POST /v1/gpus/{uuid}/sim", f.setSim)
 	mux.HandleFunc("POST /v1/containers", f.create)
 	mux.HandleFunc("GET /v1/containers/{name}", f.change(func(*apitype.Container) {}))

@@ -31,6 +31,8 @@ type Process struct {
 func (f *Fake) streams(mux *http.ServeMux) {
 	const root = "/docker/v1.41"
 	mux.HandleFunc("GET "+root+"/containers/{id}/json", f.inspect)
+	mux.HandleFunc("GET "+root+"/images/get", f.saveImages)
+	mux.HandleFunc("POST "+root+"/images/load", f.loadImages)
 	mux.HandleFunc("GET "+root+"/containers/{id}/logs", f.logs)
 	mux.HandleFunc("GET "+root+"/containers/{id}/archive", f.archive)
 	mux.HandleFunc("PUT "+root+"/containers/{id}/archive", f.extract)

@@ -30,6 +30,9 @@ type Subject interface {
 	List(ctx context.Context) ([]container.Observed, error)
 	ByClaim(ctx context.Context, claim string) (container.Observed, error)
 	Image(ctx context.Context, reference string) (container.Image, error)
+	Images(ctx context.Context) ([]container.Image, error)
+	TagImage(ctx context.Context, id, name string) error
+	RemoveImage(ctx context.Context, reference string, force bool) ([]container.Removed, error)
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
 	WriteFiles(ctx context.Context, id string, files []container.File) error
@@ -55,6 +58,7 @@ func Run(t *testing.T, e Subject) {
 	t.Run("files", func(t *testing.T) { files(t, e) })
 	t.Run("volumes", func(t *testing.T) { volumes(t, e) })
 	t.Run("networks", func(t *testing.T) { networks(t, e) })
+	t.Run("images", func(t *testing.T) { images(t, e) })
 	t.Run("events", func(t *testing.T) { watch(t, e) })
 }
 

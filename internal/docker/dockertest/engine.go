@@ -28,7 +28,7 @@ type Engine struct {
 
 	mu         sync.Mutex
 	made       int
-	images     map[string]container.Image // by every name and id
+	images     map[string]container.Image // by id
 	containers map[string]*state          // by id
 	watchers   map[chan container.Event]bool
 	faults     map[string]fault         // by method name
@@ -90,17 +90,8 @@ func New(now func() time.Time) *Engine {
 		watchers: map[chan container.Event]bool{}, faults: map[string]fault{}, delays: map[string]time.Duration{},
 		volumes: map[string]map[string]string{}, networks: map[string]network.Observed{},
 	}
-	e.AddImage(container.Image{ID: "sha256:" + strings.Repeat("b", 64), Names: []string{"busybox:latest", "busybox"}})
+	e.AddImage(container.Image{ID: "sha256:" + strings.Repeat("b", 64), Names: []string{"busybox:latest"}})
 	return e
-}
-
-// AddImage makes an image known by its id and names.
-func (e *Engine) AddImage(i container.Image) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, name := range append(i.Names, i.ID) {
-		e.images[name] = i
-	}
 }
 
 // Fail makes the next call of a method fail with err. With done the engine
@@ -231,8 +222,9 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 	if err := json.Unmarshal(body, &b); err != nil {
 		return "", refuse(http.StatusInternalServerError, err.Error())
 	}
-	if _, ok := e.images[b.Image]; !ok {
-		return "", refuse(http.StatusNotFound, "No such image: "+b.Image)
+	image, err := e.findImage(b.Image)
+	if err != nil {
+		return "", err
 	}
 	if b.HostConfig.Memory > 0 && b.HostConfig.Memory < 6<<20 {
 		return "", refuse(http.StatusBadRequest, "Minimum memory limit allowed is 6MB")
@@ -251,7 +243,7 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 	e.containers[id] = &state{
 		host: host,
 		Observed: container.Observed{
-			ID: id, Name: name, Image: b.Image, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels,
+			ID: id, Name: name, Image: b.Image, ImageID: image.ID, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels,
 			Restart: container.RestartPolicy{Name: b.HostConfig.RestartPolicy.Name, MaxRetries: b.HostConfig.RestartPolicy.MaximumRetryCount},
 		},
 		body: b,
@@ -349,7 +341,7 @@ func (e *Engine) List(context.Context) (all []container.Observed, err error) {
 	err = e.call("List", "", func() error {
 		for _, id := range slices.Sorted(maps.Keys(e.containers)) {
 			c := e.containers[id]
-			all = append(all, container.Observed{ID: c.ID, Name: c.Name, Image: c.Image, State: c.State, Labels: c.Labels, CreatedAt: c.CreatedAt})
+			all = append(all, container.Observed{ID: c.ID, Name: c.Name, Image: c.Image, ImageID: c.ImageID, State: c.State, Labels: c.Labels, CreatedAt: c.CreatedAt})
 		}
 		return nil
 	})
@@ -368,17 +360,4 @@ func (e *Engine) ByClaim(_ context.Context, claim string) (o container.Observed,
 		return refuse(http.StatusNotFound, "claim "+claim+" has no container")
 	})
 	return o, err
-}
-
-// Image returns a local image by name or id.
-func (e *Engine) Image(_ context.Context, reference string) (i container.Image, err error) {
-	err = e.call("Image", reference, func() error {
-		found, ok := e.images[reference]
-		if !ok {
-			return refuse(http.StatusNotFound, "No such image: "+reference)
-		}
-		i = found
-		return nil
-	})
-	return i, err
 }

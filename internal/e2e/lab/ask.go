@@ -62,3 +62,6 @@ func (l *Lab) Reload() {
 
 // Binary returns the path of the ds01 under test.
 func (l *Lab) Binary() string { return l.opts.Binary }
+
+// Config returns the daemon's configuration as the lab wrote it.
+func (l *Lab) Config() string { return l.config() }
