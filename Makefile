@@ -8,9 +8,9 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOTEST := go test -vet=off -race
-SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh
+SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/testdata/hook/*
 
-.PHONY: help deps build demo test test-long test-vm lint fmt fuzz bench deb clean
+.PHONY: help deps build demo test test-long redteam test-vm lint fmt fuzz bench deb clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ test: deps ## every test, with the race detector, on a real engine if root
 
 test-long: deps ## the same with more rounds in the crash and load suites
 	DS01_TEST_LONG=1 $(GOTEST) -timeout 80m ./...
+
+redteam: deps ## every attack on the gateway, on a real engine, as root; lists each
+	DS01_TEST_REDTEAM=all $(GOTEST) -v -count 1 -timeout 20m -run RedTeam ./internal/e2e
 
 test-vm: deps ## control groups v2 and systemd, in an emulated machine
 	tools/vm-test.sh

@@ -20,6 +20,10 @@ need docker.io dockerd
 need containerd containerd containerd-shim-runc-v2
 need runc runc
 need tini docker-init
+need bindfs bindfs
+python3 -c 'import docker' 2>/dev/null || needs+=(python3-docker)
+need bzip2 bzip2
+need xz-utils xz
 # ldd fails for a program that needs no library
 if [ ! -x /bin/busybox ] || ldd /bin/busybox >/dev/null 2>&1; then needs+=(busybox-static); fi
 [ ${#needs[@]} -gt 0 ] || exit 0

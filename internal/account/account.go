@@ -102,10 +102,12 @@ func ValidContainerName(name string) bool {
 // "ds01-<uid>/".
 func ImageRepository(uid int) string { return "ds01-" + strconv.Itoa(uid) + "/" }
 
-var personalImage = regexp.MustCompile(`^ds01-([0-9]+)/`)
+// The engine drops the name of Docker's own registry, in either spelling.
+var personalImage = regexp.MustCompile(`^(?:(?:index\.)?docker\.io/)?ds01-([0-9]+)/`)
 
-// ImageOwner returns the uid whose personal repository a reference is in. ok
-// is false for a shared image.
+// ImageOwner returns the uid whose personal repository a reference is in, as
+// the engine writes references or as clients do. ok is false for a shared
+// image.
 func ImageOwner(reference string) (uid int, ok bool) {
 	m := personalImage.FindStringSubmatch(reference)
 	if m == nil {

@@ -82,6 +82,8 @@ func TestValidContainerName(t *testing.T) {
 func TestImagesOfPeople(t *testing.T) {
 	for reference, want := range map[string]int{
 		"ds01-1001/web:latest": 1001, "ds01-0/x": 0, "busybox": -1, "ds01-/x": -1, "ds01-1001": -1, "ds01-1001x/y": -1,
+		"docker.io/ds01-1001/x": 1001, "index.docker.io/ds01-1001/x:1": 1001,
+		"docker.io/library/ds01-1001/x": -1, "library/ds01-1001/x": -1, "docker.io/ds01-1001": -1, "dockerXio/ds01-1001/x": -1,
 		"ghcr.io/ds01-1001/x": -1, "DS01-1001/x": -1, "ds01-99999999999999999999/x": -1,
 	} {
 		uid, ok := account.ImageOwner(reference)

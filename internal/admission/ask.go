@@ -29,6 +29,8 @@ type MountAsk struct {
 	Source   string // absolute and clean
 	Target   string // absolute and clean
 	ReadOnly bool
+	Writable bool // it was said that it must be
+	Alone    bool // what is mounted below the source is to be left out
 }
 
 // Ask reads what c wants of the host. Errors are of kind problem.ErrDenied
@@ -126,18 +128,23 @@ func parseBind(bind string) (MountAsk, error) {
 		return MountAsk{}, refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("%q is not source:target", bind), "Write -v /home/you/DIR:/DIR.")
 	}
 	m := MountPoint{Type: "bind", Source: parts[0], Target: parts[1], BindOptions: &BindOptions{}}
+	writable := false
 	if len(parts) == 3 {
 		for option := range strings.SplitSeq(parts[2], ",") {
 			switch option {
 			case "ro":
 				m.ReadOnly = true
-			case "rw", "z", "Z", "nocopy", "": // labels and copying mean nothing for a bind of ours
+			case "rw":
+				writable = true
+			case "z", "Z", "nocopy", "": // labels and copying mean nothing for a bind of ours
 			default:
 				m.BindOptions.Propagation = option
 			}
 		}
 	}
-	return readMount(m)
+	ask, err := readMount(m)
+	ask.Writable = writable && !m.ReadOnly
+	return ask, err
 }
 
 func readMount(m MountPoint) (MountAsk, error) {
@@ -151,7 +158,10 @@ func readMount(m MountPoint) (MountAsk, error) {
 				"Leave it away.")
 		}
 	}
-	return MountAsk{Source: path.Clean(m.Source), Target: path.Clean(m.Target), ReadOnly: m.ReadOnly}, nil
+	return MountAsk{
+		Source: path.Clean(m.Source), Target: path.Clean(m.Target), ReadOnly: m.ReadOnly,
+		Alone: m.BindOptions != nil && m.BindOptions.NonRecursive,
+	}, nil
 }
 
 // checkTarget keeps mounts off the paths that the runtime and NVIDIA's hook

@@ -75,6 +75,7 @@ type HostConfig struct {
 
 	// What ds01 alone writes: refused in what a client sends.
 	CgroupParent      string   `json:"CgroupParent,omitzero"`
+	UsernsMode        string   `json:"UsernsMode,omitzero"`
 	DeviceCgroupRules []string `json:"DeviceCgroupRules,omitzero"`
 
 	ConsoleSize     Ignored `json:"ConsoleSize,omitzero"`
@@ -119,7 +120,6 @@ type HostConfig struct {
 	StorageOpt           Unset `json:"StorageOpt,omitzero"`
 	Sysctls              Unset `json:"Sysctls,omitzero"`
 	UTSMode              Unset `json:"UTSMode,omitzero"`
-	UsernsMode           Unset `json:"UsernsMode,omitzero"`
 	VolumeDriver         Unset `json:"VolumeDriver,omitzero"`
 	VolumesFrom          Unset `json:"VolumesFrom,omitzero"`
 	Umask                Unset `json:"Umask,omitzero"`
@@ -185,7 +185,6 @@ func (c *Create) refused() []refusal {
 		{"HostConfig.StorageOpt", h.StorageOpt, "storage is set by your limits"},
 		{"HostConfig.Sysctls", h.Sysctls, "kernel settings are the host's"},
 		{"HostConfig.UTSMode", h.UTSMode, "it shares the host's name"},
-		{"HostConfig.UsernsMode", h.UsernsMode, "the user namespace keeps you apart from the host's root"},
 		{"HostConfig.VolumeDriver", h.VolumeDriver, "volumes are not served; use a directory in your home"},
 		{"HostConfig.VolumesFrom", h.VolumesFrom, "volumes are not served; use a directory in your home"},
 		{"HostConfig.Umask", h.Umask, "set it inside the container"},

@@ -51,7 +51,7 @@ func ReviewExec(data []byte, who account.Account, isolation Isolation, mounts bo
 		if e.User != "" && e.User != own && e.User != fmt.Sprint(who.UID) {
 			return ExecBody{}, denied(what,
 				fmt.Sprintf("this container has directories of the host, so everything in it runs as you (%s), not as %q", own, e.User),
-				"Leave --user away; on a host with remapped user namespaces you may be root in the container.")
+				"Leave --user away; you may be root in a container where the engine remaps users and the directories' file systems can map ids.")
 		}
 		e.User = own
 	}

@@ -9,7 +9,6 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
-	"ds01.dev/ds01/internal/problem"
 )
 
 // A Grant is what the rest of ds01 has granted to a request.
@@ -17,55 +16,13 @@ type Grant struct {
 	Labels       map[string]string // every label that ds01 writes
 	ImageLabels  map[string]string // labels baked into the image
 	ImageEnv     []string          // variables baked into the image
+	ImageMakes   []string          // paths that its containers are given: a working directory, volumes
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes
 	Mounts       []container.Mount
 	CgroupParent string
 	Runtime      string // the engine's own default, "" for runc
-}
-
-// reviewTmpfs takes tmpfs mounts in both spellings and makes them nosuid and
-// nodev. Their pages count as the container's memory.
-func reviewTmpfs(c *Create, _ Subject, _ Grant) error {
-	ask, err := c.Ask()
-	if err != nil {
-		return err
-	}
-	tmpfs := map[string]string{}
-	for target, options := range c.HostConfig.Tmpfs {
-		if err := checkTarget(path.Clean(target)); err != nil {
-			return err
-		}
-		if _, twice := tmpfs[path.Clean(target)]; twice {
-			return refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("two mounts go to %s", path.Clean(target)), "Give each mount a path of its own.")
-		}
-		kept := []string{"nosuid", "nodev"}
-		for o := range strings.SplitSeq(options, ",") {
-			key, _, _ := strings.Cut(o, "=")
-			if slices.Contains([]string{"size", "mode", "uid", "gid", "exec", "noexec", "ro", "rw"}, key) {
-				kept = append(kept, o)
-			} else if !slices.Contains([]string{"", "nosuid", "nodev"}, key) {
-				return denied(notCreated, fmt.Sprintf("tmpfs option %q is not served", o), "size, mode, uid, gid, exec and ro are.")
-			}
-		}
-		tmpfs[path.Clean(target)] = strings.Join(kept, ",")
-	}
-	for _, m := range ask.Tmpfs {
-		options := []string{"nosuid", "nodev"}
-		if o := m.TmpfsOptions; o != nil && o.SizeBytes > 0 {
-			options = append(options, fmt.Sprintf("size=%d", o.SizeBytes))
-		}
-		if o := m.TmpfsOptions; o != nil && o.Mode > 0 {
-			options = append(options, fmt.Sprintf("mode=%o", o.Mode&0o1777))
-		}
-		if m.ReadOnly {
-			options = append(options, "ro")
-		}
-		tmpfs[path.Clean(m.Target)] = strings.Join(options, ",")
-	}
-	c.HostConfig.Tmpfs = tmpfs
-	return nil
 }
 
 // grantMounts replaces what the client named by the root-owned paths that
@@ -84,16 +41,8 @@ func grantMounts(c *Create, s Subject, g Grant) error {
 			h.GroupAdd = append(h.GroupAdd, id)
 		}
 	}
-	if s.Isolation == UID {
-		own := fmt.Sprintf("%d:%d", s.Account.UID, s.Account.GID)
-		if c.User != "" && c.User != own && c.User != strconv.Itoa(s.Account.UID) {
-			return denied(notCreated,
-				fmt.Sprintf("this host's engine doesn't remap users, so a container with your directories runs as you (%s), not as %q", own, c.User),
-				"Leave --user away, or leave the mounts away.")
-		}
-		c.User = own
-		h.CapDrop = []string{"ALL"}
-		h.SecurityOpt = []string{"no-new-privileges"}
+	if s.Isolation == UID || g.plain() {
+		return runAsOwner(c, s, g)
 	}
 	return nil
 }
@@ -124,9 +73,10 @@ func grantDevices(c *Create, _ Subject, g Grant) error {
 		}
 		h.DeviceRequests = []DeviceRequest{{Driver: "cdi", DeviceIDs: ids}}
 	case LibrariesHook:
-		// The engine writes NVIDIA_VISIBLE_DEVICES for the hook: neither ours nor
-		// the image's may stand beside it.
-		c.Env = append(withoutVisible(c.Env), visibleDevices)
+		// The engine adds the variable that the hook goes by, and leaves an
+		// image's own beside it. One of ours takes the place of that, so that
+		// both say the same.
+		c.Env = append(withoutVisible(c.Env), visibleDevices+"="+strings.Join(ids, ","))
 		h.DeviceRequests = []DeviceRequest{{Driver: "nvidia", DeviceIDs: ids, Capabilities: [][]string{{"gpu", "compute", "utility"}}}}
 	default:
 		grantNodes(h, g)

@@ -20,12 +20,13 @@ const page = "../../docs/admins/docker-api.md"
 // does says in one sentence what becomes of each operation.
 func does() map[admission.Op]string {
 	const own = "Of one's own container. Passes to the engine under the container's full id; the answer streams back."
+	const copying = "Decided: of one's own container, under its full id. The engine copies as root of the host, so the container stands still meanwhile and finds nothing where its owner's directories are mounted; paths at or below them, and containers with mounts that ds01 didn't make, are refused."
 	return map[admission.Op]string{
 		admission.Ping:             "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:          "Passes.",
 		admission.Info:             "Rewritten: counts are the caller's own; labels, swarm, plugins, registries and proxies are left out. Administrators see it whole.",
 		admission.Events:           "Rewritten: only events of one's own containers, in one's own names. Administrators see all.",
-		admission.ImagePull:        "Passes with the client's registry login. Import (`fromSrc`) and names in somebody's own repository (`ds01-<uid>/`) are refused.",
+		admission.ImagePull:        "Passes with the client's registry login; what is pulled is everybody's. Import (`fromSrc`) and names in somebody's own repository (`ds01-<uid>/`) are refused.",
 		admission.ImageList:        "Rewritten: shared images and one's own.",
 		admission.ImageInspect:     "Passes for shared images and one's own; the names of others' are left out.",
 		admission.ContainerList:    "Rewritten: one's own containers, in one's own names, with one's own paths. Administrators see all.",
@@ -43,7 +44,16 @@ func does() map[admission.Op]string {
 		admission.ContainerResize:  "Of one's own container. Passes under its full id.",
 		admission.ContainerAttach:  "Of one's own container. A stream of its own, spliced after the engine agreed.",
 		admission.ContainerRemove:  "Of one's own container. Passes under its full id; what it held is free before the answer.",
-		admission.ExecCreate:       "Decided: read strictly; privileged commands and work in `/proc` are refused, `NVIDIA_*` variables dropped. Beside host mounts on an engine that doesn't remap users it runs as the owner.",
+		admission.ArchiveStat:      copying + " Answered in the engine's words; a path that is refused is said to be a directory, so that clients go on to the request that tells why.",
+		admission.ArchiveGet:       copying + " The archive streams back as it is.",
+		admission.ArchivePut:       copying + " The archive is written anew on its way: gzip and bzip2 are undone by ds01, other compression is refused, as are devices, names with `..`, and attributes other than `user.*` and `security.capability`.",
+		admission.ContainerExport:  own + " What is mounted isn't part of it.",
+		admission.ContainerChanges: "Of one's own container, which stands still meanwhile. Passes to the engine under its full id.",
+		admission.ContainerRename:  "Decided: the name is the owner's, and conflicts with their own only. The record changes first, the engine follows.",
+		admission.ContainerPause:   "Of one's own container. It goes on holding what it holds.",
+		admission.ContainerUnpause: "Of one's own container.",
+		admission.ContainerPrune:   "Synthesised: the caller's own containers that don't run and pass the filters `until`, `label`, `label!` are removed one by one, as `DELETE` does; also for administrators only their own.",
+		admission.ExecCreate:       "Decided: read strictly; privileged commands and work in `/proc` are refused, `NVIDIA_*` variables dropped. Beside host mounts on an engine that doesn't remap users, or whose file system can't map ids, it runs as the owner.",
 		admission.ExecStart:        "Of an exec in one's own container. A stream of its own, spliced after the engine agreed.",
 		admission.ExecResize:       "Of an exec in one's own container. Passes.",
 		admission.ExecInspect:      "Of an exec in one's own container. Passes.",

@@ -30,13 +30,6 @@ type Subject struct {
 	Isolation Isolation
 }
 
-// Ways for driver libraries to come into a container, as config spells them.
-const (
-	LibrariesNone = "none"
-	LibrariesCDI  = "cdi"
-	LibrariesHook = "hook"
-)
-
 // Review returns the request that is sent in place of c: what the subject may
 // not ask is refused, what they left open is set to their limits, what only
 // ds01 may write is written. Zero never means unlimited. Errors are of kind
@@ -63,10 +56,13 @@ func reviewRefused(c *Create, _ Subject, _ Grant) error {
 	if h.CgroupParent != "" || len(h.DeviceCgroupRules) > 0 {
 		return denied(notCreated, "HostConfig.CgroupParent and DeviceCgroupRules can't be set: they carry your limits and your devices", "Leave the option away.")
 	}
+	if h.UsernsMode != "" {
+		return denied(notCreated, "HostConfig.UsernsMode can't be set: the user namespace keeps you apart from the host's root", "Leave the option away.")
+	}
 	return nil
 }
 
-func reviewProcess(c *Create, s Subject, _ Grant) error {
+func reviewProcess(c *Create, s Subject, g Grant) error {
 	if err := checkWorkingDir(notCreated, c.WorkingDir); err != nil {
 		return err
 	}
@@ -78,7 +74,7 @@ func reviewProcess(c *Create, s Subject, _ Grant) error {
 		}
 	}
 	for _, group := range c.HostConfig.GroupAdd {
-		if s.Isolation == UID && !ownGroup(s.Account, group) {
+		if (s.Isolation == UID || g.plain()) && !ownGroup(s.Account, group) {
 			return denied(notCreated, fmt.Sprintf("--group-add %s: you aren't in that group", group), "Add groups of your own only.")
 		}
 	}

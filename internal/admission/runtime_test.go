@@ -119,10 +119,10 @@ func TestNoVariableOfAnImageSelectsADevice(t *testing.T) {
 		devices   []gpu.Device
 		want      []string
 	}{
-		"without a GPU":      {admission.LibrariesHook, nil, append([]string{"NVIDIA_VISIBLE_DEVICES=void"}, loader...)},
-		"with nodes only":    {admission.LibrariesNone, devices(), append([]string{"NVIDIA_VISIBLE_DEVICES=void"}, loader...)},
-		"libraries by CDI":   {admission.LibrariesCDI, devices(), []string{"NVIDIA_VISIBLE_DEVICES=void", "LD_LIBRARY_PATH=/usr/local/nvidia/lib:/opt/x"}},
-		"libraries by hook:": {admission.LibrariesHook, devices(), []string{"LD_LIBRARY_PATH=/usr/local/nvidia/lib:/opt/x"}}, // the engine writes the devices
+		"without a GPU":     {admission.LibrariesHook, nil, append([]string{"NVIDIA_VISIBLE_DEVICES=void"}, loader...)},
+		"with nodes only":   {admission.LibrariesNone, devices(), append([]string{"NVIDIA_VISIBLE_DEVICES=void"}, loader...)},
+		"libraries by CDI":  {admission.LibrariesCDI, devices(), []string{"NVIDIA_VISIBLE_DEVICES=void", "LD_LIBRARY_PATH=/usr/local/nvidia/lib:/opt/x"}},
+		"libraries by hook": {admission.LibrariesHook, devices(), []string{"NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b", "LD_LIBRARY_PATH=/usr/local/nvidia/lib:/opt/x"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := reviewOf(t, c.libraries, c.devices, nil, image)

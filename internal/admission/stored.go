@@ -81,6 +81,9 @@ func checkReach(st Stored, _ Subject, g Grant) error {
 	if h.Runtime != "" && h.Runtime != "runc" && h.Runtime != g.Runtime {
 		return exceeds("Runtime", fmt.Sprintf("%q isn't the engine's own", h.Runtime))
 	}
+	if h.UsernsMode != "" && !g.plain() {
+		return exceeds("UsernsMode", "the user namespace keeps its owner apart from the host's root")
+	}
 	if err := checkPaths(h); err != nil {
 		return err
 	}

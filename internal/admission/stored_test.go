@@ -150,6 +150,39 @@ func TestBesideMountsOnAnEngineWithoutRemappingTheOwnerRunsIt(t *testing.T) {
 }
 
 // limits are: memory 2g, swap 3g, cpus 2, pids 256.
+// A container whose mounts' ids can't be mapped shares the host's user
+// namespace, as its owner and nobody else.
+func TestBesideMountsThatCannotBeMappedTheOwnerRunsIt(t *testing.T) {
+	c, err := admission.DecodeCreate([]byte(host(`"Binds":["/home/alice/w:/w:ro"]`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask, err := c.Ask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, g := subject(t, admission.UserNS), grant(ask)
+	g.Mounts[0].Plain = true
+	reviewed, err := admission.Review(c, s, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, err := storedAs(t, reviewed, nil).Check(s, g); err != nil || !u.Empty() {
+		t.Errorf("as it was made: %+v, %v", u, err)
+	}
+	for name, changes := range map[string]map[string]any{
+		"with capabilities": {"CapDrop": []string{"MKNOD"}}, "with privileges to gain": {"SecurityOpt": nil}, "in groups of others": {"GroupAdd": []string{"6"}},
+	} {
+		if _, err := storedAs(t, reviewed, changes).Check(s, g); problem.ExitCode(err) != 5 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	reviewed.User = "0"
+	if _, err := storedAs(t, reviewed, nil).Check(s, g); problem.ExitCode(err) != 5 {
+		t.Errorf("as root: %v", err)
+	}
+}
+
 func TestWhatIsAboveALimitIsBroughtWithinIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		changes map[string]any

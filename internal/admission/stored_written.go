@@ -39,14 +39,14 @@ func checkWritten(st Stored, s Subject, g Grant) error {
 			return exceeds("Tmpfs", target+" is neither nosuid nor nodev")
 		}
 	}
-	if s.Isolation == UID {
+	if s.Isolation == UID || g.plain() {
 		return checkOwnUser(st, s, g)
 	}
 	return nil
 }
 
 // checkOwnUser makes sure that a container with host mounts runs as its owner
-// where the engine doesn't remap users.
+// where the engine doesn't remap users, or the mounts' ids can't be mapped.
 func checkOwnUser(st Stored, s Subject, g Grant) error {
 	for _, group := range st.host.GroupAdd {
 		if !ownGroup(s.Account, group) {

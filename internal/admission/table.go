@@ -26,6 +26,15 @@ const (
 	ContainerResize  Op = "container resize"
 	ContainerAttach  Op = "container attach"
 	ContainerRemove  Op = "container remove"
+	ArchiveStat      Op = "archive stat"
+	ArchiveGet       Op = "archive get"
+	ArchivePut       Op = "archive put"
+	ContainerExport  Op = "container export"
+	ContainerChanges Op = "container changes"
+	ContainerRename  Op = "container rename"
+	ContainerPause   Op = "container pause"
+	ContainerUnpause Op = "container unpause"
+	ContainerPrune   Op = "container prune"
 	ExecCreate       Op = "exec create"
 	ExecStart        Op = "exec start"
 	ExecResize       Op = "exec resize"
@@ -81,7 +90,7 @@ func Routes() []Route {
 		{"POST", "/images/create", ImagePull, Decided, Everybody, []string{"fromImage", "tag", "platform"}, false, ""},
 		{"GET", "/images/json", ImageList, Rewritten, Everybody, []string{"all", "filters", "digests", "shared-size", "manifests"}, false, ""},
 		{"GET", "/images/{image}/json", ImageInspect, Rewritten, Everybody, []string{"manifests", "platform"}, false, ""},
-		{"GET", "/containers/json", ContainerList, Rewritten, Owner, []string{"all", "limit", "size", "filters"}, false, ""},
+		{"GET", "/containers/json", ContainerList, Rewritten, Owner, []string{"all", "limit", "size", "filters", "trunc_cmd"}, false, ""},
 		{"POST", "/containers/create", ContainerCreate, Decided, Everybody, []string{"name", "platform"}, true, ""},
 		{"GET", "/containers/{id}/json", ContainerInspect, Rewritten, Owner, []string{"size"}, false, ""},
 		{"GET", "/containers/{id}/top", ContainerTop, Passes, Owner, []string{"ps_args"}, false, ""},
@@ -96,6 +105,15 @@ func Routes() []Route {
 		{"POST", "/containers/{id}/resize", ContainerResize, Passes, Owner, []string{"h", "w"}, false, ""},
 		{"POST", "/containers/{id}/attach", ContainerAttach, Passes, Owner, []string{"detachKeys", "logs", "stream", "stdin", "stdout", "stderr"}, false, ""},
 		{"DELETE", "/containers/{id}", ContainerRemove, Passes, Owner, []string{"v", "force", "link"}, false, ""},
+		{"HEAD", "/containers/{id}/archive", ArchiveStat, Decided, Owner, []string{"path"}, false, ""},
+		{"GET", "/containers/{id}/archive", ArchiveGet, Decided, Owner, []string{"path"}, false, ""},
+		{"PUT", "/containers/{id}/archive", ArchivePut, Decided, Owner, []string{"path", "noOverwriteDirNonDir", "copyUIDGID"}, false, ""},
+		{"GET", "/containers/{id}/export", ContainerExport, Passes, Owner, nil, false, ""},
+		{"GET", "/containers/{id}/changes", ContainerChanges, Passes, Owner, nil, false, ""},
+		{"POST", "/containers/{id}/rename", ContainerRename, Decided, Owner, []string{"name"}, false, ""},
+		{"POST", "/containers/{id}/pause", ContainerPause, Decided, Owner, nil, false, ""},
+		{"POST", "/containers/{id}/unpause", ContainerUnpause, Decided, Owner, nil, false, ""},
+		{"POST", "/containers/prune", ContainerPrune, Synthesised, Owner, []string{"filters"}, false, ""},
 		{"POST", "/containers/{id}/exec", ExecCreate, Decided, Owner, nil, true, ""},
 		{"POST", "/exec/{id}/start", ExecStart, Decided, Owner, nil, true, ""},
 		{"POST", "/exec/{id}/resize", ExecResize, Passes, Owner, []string{"h", "w"}, false, ""},
@@ -116,15 +134,6 @@ func refused() []Route {
 	)
 	var rows []Route
 	for _, r := range []struct{ method, pattern, why string }{
-		{"HEAD", "/containers/{id}/archive", unserved},
-		{"GET", "/containers/{id}/archive", unserved},
-		{"PUT", "/containers/{id}/archive", unserved},
-		{"GET", "/containers/{id}/export", unserved},
-		{"GET", "/containers/{id}/changes", unserved},
-		{"POST", "/containers/{id}/pause", unserved},
-		{"POST", "/containers/{id}/unpause", unserved},
-		{"POST", "/containers/{id}/rename", unserved},
-		{"POST", "/containers/prune", unserved},
 		{"POST", "/commit", unserved},
 		{"GET", "/containers/{id}/attach/ws", "attach over HTTP is served, and no client needs a websocket"},
 		{"POST", "/containers/{id}/copy", "it is gone from the API: clients use archive"},

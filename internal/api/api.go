@@ -25,6 +25,8 @@ import (
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
+	"ds01.dev/ds01/internal/safety"
 )
 
 // Accounts looks people up.
@@ -71,7 +73,10 @@ type State struct {
 	DefaultImage  string
 	Groups        account.RoleGroups
 	LimitsProblem string // why the limits file on disk isn't in force, "" = it is
+	AuditProblem  string // why the audit log can't be written, "" = it can
 	Warnings      []string
+
+	LibrariesProblem error // why no GPU is granted with them, nil = they come
 }
 
 // Parts are what the API works with.
@@ -89,6 +94,9 @@ type Parts struct {
 	Members    func() (map[string]limits.File, error)
 	Limits     func(account.Account) limits.Limits
 	State      func() State
+	Recorder   *recorder.Recorder // nil: nothing is written down
+	Audit      Audit
+	Facts      func(ctx context.Context) safety.Facts // of the host; nil where nobody looks
 	Log        *slog.Logger
 	Now        func() time.Time
 	Host       string
@@ -132,12 +140,16 @@ func Routes() []Route {
 		{"POST", "/v1/containers/{name}/start", Users, (*call).start},
 		{"POST", "/v1/containers/{name}/stop", Users, (*call).stop},
 		{"POST", "/v1/containers/{name}/update", Users, (*call).update},
+		{"POST", "/v1/containers/{name}/pause", Users, (*call).pause},
+		{"POST", "/v1/containers/{name}/unpause", Users, (*call).unpause},
+		{"POST", "/v1/containers/{name}/rename", Users, (*call).rename},
 		{"DELETE", "/v1/containers/{name}", Users, (*call).remove},
 		{"POST", "/v1/containers/{name}/adopt", Admins, (*call).adopt},
 		{"GET", "/v1/stats", Users, (*call).stats},
 		{"GET", "/v1/limits", Users, (*call).limits},
 		{"POST", "/v1/limits/diff", Admins, (*call).limitsDiff},
 		{"GET", "/v1/dashboard", Users, (*call).dashboard},
+		{"GET", "/v1/audit", Admins, (*call).audit},
 	}
 }
 
@@ -164,14 +176,13 @@ type call struct {
 	who   account.Account // the caller
 	roles account.Roles   // the caller's
 	owner account.Account // whom it is for: the caller, or another for admins
+	peer  peer.Peer
+	entry *recorder.Entry
 }
 
 func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 	c := &call{API: a, w: w, r: r}
-	err := c.identify(r.Context(), route.Access)
-	if err == nil {
-		err = route.Handle(c)
-	}
+	err := c.recorded(r.Context(), route)
 	if err == nil {
 		return
 	}
@@ -185,8 +196,10 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 func (c *call) identify(ctx context.Context, access Access) error {
 	p, err := peer.FromContext(ctx)
 	if err != nil {
+		c.peer, _ = peer.Refused(err)
 		return err
 	}
+	c.peer = p
 	if c.who, err = c.Accounts.Lookup(p.UID); err != nil {
 		return &problem.Error{What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(p.UID)+" has no account on this host"), Next: "Log in with your own account."}
 	}

@@ -29,6 +29,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -81,12 +82,16 @@ func (directory) All(context.Context) (all []account.Account, err error) {
 
 type nothing struct{}
 
-func (nothing) Prepare(account.Account, container.Mount) error             { return nil }
-func (nothing) Mount(account.Account, container.Mount) error               { return nil }
-func (nothing) Unmount(string) error                                       { return nil }
-func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
-func (nothing) End(context.Context, int, string) (int, error)              { return 0, nil }
-func (nothing) Container(int, string) (api.Sample, error)                  { return api.Sample{Pids: 1}, nil }
+func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
+func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (nothing) Cover(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (nothing) Unmount(string) error                                                { return nil }
+func (nothing) Ensure(context.Context, int, limits.Limits) (string, error)          { return "/ds01/u", nil }
+
+func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
+func (nothing) Freeze(context.Context, int, string) error     { return nil }
+func (nothing) Thaw(int, string) error                        { return nil }
+func (nothing) Container(int, string) (api.Sample, error)     { return api.Sample{Pids: 1}, nil }
 
 func (nothing) Person(int) (api.Sample, error) { return api.Sample{}, os.ErrNotExist }
 
@@ -105,6 +110,8 @@ type lab struct {
 	simulator  *simulator
 	document   *limits.Document
 	sockets    map[int]string
+	state      api.State
+	log        auditLog
 }
 
 const file = "defaults: {max_mig_instances: 1, max_gpus_per_container: 1, allow_full_gpu: true, memory: 1g, memory_swap: 1g, max_containers_per_user: 3}\n"
@@ -117,6 +124,7 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	l := &lab{engine: dockertest.New(time.Now), simulator: &simulator{}, sockets: map[int]string{}}
+	l.state = api.State{Version: "1", EngineUp: true, GPUProvider: "sim", DefaultImage: "busybox", Groups: account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"}}
 	if l.document, _, err = limits.Decode(limits.File{Name: "limits.yaml", Data: []byte(file)}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +155,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	starter := launcher.New(launcher.Parts{
 		Engine: l.engine, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: l.limits, Devices: devices, Isolation: func() admission.Isolation { return admission.UserNS },
-		Libraries: func() string { return "none" }, Log: log, Now: time.Now,
+		Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 	})
 	if l.reconciler == nil {
 		l.reconciler = reconciler.New(reconciler.Parts{
@@ -157,13 +165,11 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	}
 	handler := api.New(api.Parts{
 		Accounts: directory{uid}, Engine: l.engine, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Usage: nothing{},
-		Simulator: l.simulator, Devices: devices, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
+		Simulator: l.simulator, Devices: devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },
-		State: func() api.State {
-			return api.State{Version: "1", EngineUp: true, GPUProvider: "sim", DefaultImage: "busybox", Groups: account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"}}
-		},
+		State:    func() api.State { return l.state },
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -12,11 +12,13 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 func (c *call) containers() error {
@@ -113,10 +115,19 @@ func moment(t time.Time) *time.Time {
 // find returns the container that {name} means.
 func (c *call) find() (container.Record, error) {
 	name := c.r.PathValue("name")
-	if c.roles.Admin {
-		return c.Ledger.FindAny(c.owner.UID, name)
+	record, err := c.Ledger.Find(c.owner.UID, name)
+	if err == nil {
+		c.note(record)
+		return record, nil
 	}
-	return c.Ledger.Find(c.owner.UID, name)
+	other, oerr := c.Ledger.FindAny(c.owner.UID, name)
+	if oerr == nil {
+		c.note(other)
+	}
+	if c.roles.Admin {
+		return other, oerr
+	}
+	return record, err // as if others' containers didn't exist
 }
 
 // findMade is find for what the engine must know already.
@@ -141,13 +152,15 @@ func (c *call) container() error {
 }
 
 // show answers with the container of a claim as it is now.
-func (c *call) show(claim string) error {
+func (c *call) show(claim string, warnings ...string) error {
 	models := map[string]gpu.Device{}
 	for _, d := range c.Devices() {
 		models[d.UUID] = d
 	}
 	for _, v := range c.Reconciler.Views(func(r container.Record) bool { return r.ID == claim }) {
-		return c.answer(describe(v, models))
+		shown := describe(v, models)
+		shown.Warnings = warnings
+		return c.answer(shown)
 	}
 	return &problem.Error{What: "No such container", Why: problem.Because(problem.ErrNotFound, "it was removed meanwhile")}
 }
@@ -167,7 +180,8 @@ func (c *call) create() error {
 	if err := checkCreate(want); err != nil {
 		return err
 	}
-	record, _, err := c.Launcher.Create(c.r.Context(), launcher.Request{
+	c.noteCreate(want)
+	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
 		Account: c.owner, Roles: account.RolesOf(c.owner, c.State().Groups), Name: want.Name,
 		Interface: want.Interface, Person: true, Body: waitingShell(want, c.owner),
 	})
@@ -175,7 +189,7 @@ func (c *call) create() error {
 		return err
 	}
 	c.observe(record.ContainerID)
-	return c.show(record.ID)
+	return c.show(record.ID, warnings...)
 }
 
 func checkCreate(want apitype.CreateContainer) error {
@@ -350,6 +364,10 @@ func (c *call) adopt() error {
 	record := container.Record{Login: owner.Name, Interface: label.InterfaceOf(o.Labels)}
 	record.UID, record.Name = owner.UID, want.Name
 	record.Quota.HoldAfterStop = allocator.HoldOf(c.Limits(owner))
+	c.entry.Note(func(e *event.Event) { e.Container, e.Owner, e.OwnerUID = o.ID, owner.Name, &owner.UID })
+	if err := recorder.Before(c.r.Context()); err != nil {
+		return err
+	}
 	adopted, err := c.Reconciler.Adopt(c.r.Context(), o.ID, record)
 	if err != nil {
 		return err

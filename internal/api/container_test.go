@@ -2,10 +2,13 @@ package api_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -219,6 +222,40 @@ func TestDoctorTellsWhatIsMissing(t *testing.T) {
 	}
 	if got := results(admin); len(got) <= len(results(alice)) {
 		t.Errorf("an administrator is told %v", got)
+	}
+}
+
+func TestDoctorTellsAdministratorsHowLibrariesCome(t *testing.T) {
+	refused := &problem.Error{What: "GPU not granted", Why: problem.Because(problem.ErrUnavailable, "there is no CDI"), Next: "Change that."}
+	none, cdi, hook := config.LibrariesNone, config.LibrariesCDI, config.LibrariesHook
+	for name, c := range map[string]struct {
+		provider, libraries string
+		engine              container.EngineInfo
+		problem             error
+		result, says        string
+	}{
+		"simulated":                  {"sim", none, container.EngineInfo{Version: "1"}, nil, "ok", "simulated"},
+		"CDI":                        {"nvml", cdi, container.EngineInfo{Version: "1", CDI: true, CDISpec: true}, nil, "ok", "by cdi."},
+		"CDI without specification":  {"nvml", cdi, container.EngineInfo{Version: "1", CDI: true}, nil, "warn", "no nvidia.yaml"},
+		"CDI on an engine without":   {"nvml", none, container.EngineInfo{Version: "1"}, refused, "fail", "GPU not granted: there is no CDI."},
+		"the hook":                   {"nvml", hook, container.EngineInfo{Version: "1", Hook: true}, nil, "ok", "by hook."},
+		"a hook that isn't seen":     {"nvml", hook, container.EngineInfo{Version: "1"}, nil, "warn", "isn't on ds01's PATH"},
+		"none":                       {"nvml", none, container.EngineInfo{Version: "1"}, nil, "warn", "no driver libraries"},
+		"an engine that never spoke": {"nvml", none, container.EngineInfo{}, nil, "warn", "isn't known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.state.GPUProvider, l.state.Libraries, l.state.Engine, l.state.LibrariesProblem = c.provider, c.libraries, c.engine, c.problem
+			var d apitype.Doctor
+			l.must(t, admin, "GET", "/v1/doctor", "", &d)
+			i := slices.IndexFunc(d.Checks, func(c apitype.Check) bool { return c.Name == "gpu libraries" })
+			if i < 0 {
+				t.Fatal("nothing is said of libraries")
+			}
+			if got := d.Checks[i]; got.Result != c.result || !strings.Contains(got.Detail, c.says) || (got.Result == "ok") != (got.Next == "") {
+				t.Errorf("told %+v", got)
+			}
+		})
 	}
 }
 

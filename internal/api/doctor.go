@@ -7,8 +7,10 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/safety"
 )
 
 // doctor tells the caller what works and what is missing for them, and whom
@@ -24,8 +26,15 @@ func (c *call) doctor() error {
 		c.checkGPUs(),
 	}
 	checks = append(checks, c.checkQuota()...)
+	if c.owner.InGroup("docker") && !c.roles.Admin && state.Groups.Docker != "docker" {
+		checks = append(checks, warn("docker group", c.owner.Name+" is in the group docker, which ds01 doesn't need: wherever an engine listens for that group, it is root on the host.",
+			fmt.Sprintf("Ask your administrators to take you out: gpasswd -d %s docker.", c.owner.Name)))
+	}
 	if c.roles.Admin {
 		checks = append(checks, c.checkHost(state)...)
+	}
+	if c.roles.Admin && c.Facts != nil {
+		checks = append(checks, safety.Judge(c.Facts(c.r.Context()))...)
 	}
 	return c.answer(apitype.Doctor{Checks: checks})
 }
@@ -126,6 +135,11 @@ func (c *call) checkHost(state State) []apitype.Check {
 	} else {
 		checks = append(checks, ok("limits file", "The limits file on disk is in force."))
 	}
+	if state.AuditProblem != "" {
+		checks = append(checks, fail("audit log", "It can't be written, so nothing can be changed: "+state.AuditProblem, "Make room on its disk, or mend it; ds01 goes on by itself."))
+	} else {
+		checks = append(checks, ok("audit log", "It is written; 'ds01 audit verify' checks that it is whole."))
+	}
 	if q := c.Reconciler.Quarantined(); len(q) > 0 {
 		names := make([]string, len(q))
 		for i, o := range q {
@@ -143,16 +157,33 @@ func (c *call) checkHost(state State) []apitype.Check {
 	if pending > 0 {
 		checks = append(checks, warn("claims", fmt.Sprintf("%d claims wait for the engine's word.", pending), "They are settled within a minute once the engine answers."))
 	}
-	switch {
-	case state.GPUProvider == "sim":
-		checks = append(checks, ok("gpu libraries", "The GPUs are simulated: containers get device nodes and no driver libraries."))
-	case state.Libraries == "none":
-		checks = append(checks, warn("gpu libraries", "Containers get GPUs but no driver libraries: the engine knows neither CDI nor NVIDIA's hook.", "Install nvidia-container-toolkit, or set gpu.libraries in ds01.yaml."))
-	default:
-		checks = append(checks, ok("gpu libraries", "Driver libraries come into containers by "+state.Libraries+"."))
-	}
+	checks = append(checks, checkLibraries(state))
 	for _, w := range state.Warnings {
 		checks = append(checks, warn("host", w, "See the daemon's log."))
 	}
 	return checks
+}
+
+// checkLibraries says how driver libraries come into containers, and what
+// keeps them from it.
+func checkLibraries(state State) apitype.Check {
+	const name = "gpu libraries"
+	by := "Driver libraries come into containers by " + state.Libraries
+	switch e := state.Engine; {
+	case state.GPUProvider == config.Sim:
+		return ok(name, "The GPUs are simulated: containers get device nodes and no driver libraries.")
+	case state.LibrariesProblem != nil:
+		p := problem.Describe(state.LibrariesProblem)
+		return fail(name, p.Title+": "+p.Detail+".", p.Next)
+	case e.Version == "":
+		return warn(name, "How driver libraries come into containers isn't known before the engine answers.", "See the engine's line.")
+	case state.Libraries == config.LibrariesNone:
+		return warn(name, "Containers get GPUs but no driver libraries: the engine knows neither CDI nor NVIDIA's hook, or gpu.libraries is none.",
+			"Install nvidia-container-toolkit, or set gpu.libraries in ds01.yaml.")
+	case state.Libraries == config.LibrariesCDI && !e.CDISpec:
+		return warn(name, by+", but where the engine looks there is no nvidia.yaml: containers with GPUs may not start.", "Make it with 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'.")
+	case state.Libraries == config.LibrariesHook && !e.Hook:
+		return warn(name, by+", but nvidia-container-runtime-hook isn't on ds01's PATH: containers with GPUs don't start unless it is on the engine's.", "Install nvidia-container-toolkit, and restart the engine.")
+	}
+	return ok(name, by+".")
 }

@@ -7,6 +7,7 @@ import (
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 func (c *call) gpus() error {
@@ -76,6 +77,9 @@ func (c *call) simulate() error {
 	}
 	var want apitype.SimReading
 	if err := c.read(&want); err != nil {
+		return err
+	}
+	if err := recorder.Before(c.r.Context()); err != nil {
 		return err
 	}
 	if err := c.Simulator.Simulate(c.r.PathValue("uuid"), want); err != nil {

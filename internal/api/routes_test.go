@@ -33,8 +33,9 @@ func TestAccess(t *testing.T) {
 		"GET /v1/gpus": users, "GET /v1/containers": users, "POST /v1/containers": users, "GET /v1/containers/{name}": users,
 		"POST /v1/containers/{name}/start": users, "POST /v1/containers/{name}/stop": users, "DELETE /v1/containers/{name}": users,
 		"POST /v1/containers/{name}/update": users,
-		"GET /v1/stats":                     users, "GET /v1/limits": users, "GET /v1/dashboard": users,
-		"POST /v1/gpus/{uuid}/sim": admins, "POST /v1/containers/{name}/adopt": admins, "POST /v1/limits/diff": admins,
+		"POST /v1/containers/{name}/pause":  users, "POST /v1/containers/{name}/unpause": users, "POST /v1/containers/{name}/rename": users,
+		"GET /v1/stats": users, "GET /v1/limits": users, "GET /v1/dashboard": users,
+		"POST /v1/gpus/{uuid}/sim": admins, "POST /v1/containers/{name}/adopt": admins, "POST /v1/limits/diff": admins, "GET /v1/audit": admins,
 	}
 	l := newLab(t)
 	for _, r := range api.Routes() {

@@ -14,12 +14,16 @@
 //	POST   /v1/containers/{name}/start       → Container
 //	POST   /v1/containers/{name}/stop        StopContainer → Container
 //	POST   /v1/containers/{name}/update      UpdateContainer → Container
+//	POST   /v1/containers/{name}/pause       → Container
+//	POST   /v1/containers/{name}/unpause     → Container
+//	POST   /v1/containers/{name}/rename      RenameContainer → Container
 //	DELETE /v1/containers/{name}[?force=true] → 204
 //	POST   /v1/containers/{name}/adopt       Adopt → Container, admins
 //	GET    /v1/stats[?all_users=true]        []Stats          running containers
 //	GET    /v1/limits[?all=true|user=NAME]   []UserLimits     others': admins
 //	POST   /v1/limits/diff                   LimitsFile → []LimitChange, admins
 //	GET    /v1/dashboard                     Dashboard        users; admins see everybody
+//	GET    /v1/audit[?of=NAME&since=TIME&denied=true&limit=N] []event.Event, admins
 //
 // A {name} is the caller's own name for a container, its id or a unique
 // prefix of it; for admins also the engine's name "<name>._.<uid>". With
@@ -84,6 +88,7 @@ type Container struct {
 	ClaimState  string     `json:"claim_state"`          // pending, bound, running, held, released, quarantined
 	HeldUntil   *time.Time `json:"held_until,omitempty"` // when a stopped container gives its GPUs back
 	Quarantined bool       `json:"quarantined,omitempty"`
+	Warnings    []string   `json:"warnings,omitempty"` // of its creation; in the answer to that alone
 
 	RestartPolicy  string     `json:"restart_policy"`            // no, always, unless-stopped, on-failure or on-failure:N
 	RestartCount   int        `json:"restart_count"`             // starts by ds01 since somebody started it
@@ -124,6 +129,11 @@ type UpdateContainer struct {
 // StopContainer carries an optional grace period.
 type StopContainer struct {
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty"` // nil: the owner's stop_timeout
+}
+
+// RenameContainer carries a container's new name.
+type RenameContainer struct {
+	Name string `json:"name"`
 }
 
 // Adopt gives a quarantined container to a user.

@@ -53,8 +53,12 @@ func (a *app) completeContainers(most int, passes func(apitype.Container) bool) 
 
 func anyState(apitype.Container) bool  { return true }
 func running(c apitype.Container) bool { return c.State == apitype.StateRunning }
-func live(c apitype.Container) bool    { return running(c) || c.State == apitype.StateRestarting }
-func stopped(c apitype.Container) bool { return !running(c) }
+func paused(c apitype.Container) bool  { return c.State == apitype.StatePaused }
+func stopped(c apitype.Container) bool { return !running(c) && !paused(c) }
+
+// live reports whether there are processes, which may stand still, or will be
+// again by themselves.
+func live(c apitype.Container) bool { return !stopped(c) || c.State == apitype.StateRestarting }
 
 // completeUsers completes login names, which the daemon tells admins.
 func (a *app) completeUsers(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

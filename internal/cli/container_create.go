@@ -77,6 +77,9 @@ func (a *app) create(ctx context.Context, c *client.Client, f *requestFlags, arg
 		return apitype.Container{}, withNext(err, problem.ErrConflict,
 			"Open it with 'ds01 container open "+ask.Name+"', or choose another name.")
 	}
+	for _, warning := range made.Warnings {
+		fmt.Fprintln(a.Err, a.paint(a.Err, yellow, "Warning:")+" "+warning)
+	}
 	return made, nil
 }
 

@@ -47,7 +47,7 @@ func (a *app) containerList() *cobra.Command {
 				return err
 			}
 			containers = slices.DeleteFunc(containers, func(c apitype.Container) bool {
-				return onlyRunning && !running(c) || onlyStopped && running(c)
+				return onlyRunning && stopped(c) || onlyStopped && !stopped(c)
 			})
 			if asJSON {
 				return a.printJSON(list(containers))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/problem"
@@ -13,15 +14,30 @@ import (
 
 func (a *app) doctor() *cobra.Command {
 	var asJSON bool
+	var attack redTeamFlags
 	return a.command(spec{
 		use:   "doctor",
 		short: "Check what works for you and what is missing",
 		long: "Checks the daemon, the engine, the GPUs, your groups and your quota, and says for each thing that is\n" +
-			"missing what to do and whom to ask. It ends with 0 if nothing fails; warnings don't count.",
-		examples: []string{"ds01 doctor", "ds01 doctor --json"},
+			"missing what to do and whom to ask. It ends with 0 if nothing fails; warnings don't count.\n" +
+			"With --red-team it attacks the gateway instead, as an ordinary account, with containers and files that it\n" +
+			"makes and removes, and says what came of each attempt. It ends with 1 if anything did.",
+		examples: []string{"ds01 doctor", "ds01 doctor --json", "ds01 doctor --red-team --user alice --image busybox"},
 		guide:    "This looks at everything you need for a container, and says what is missing. It changes nothing.",
-		exits:    []int{7, exitInterrupted}, json: &asJSON,
+		exits:    []int{3, 5, 7, exitInterrupted}, json: &asJSON,
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&attack.image, "image", "", "with --red-team: a local image that has sh (default: the configured one)")
+			f.StringVar(&attack.only, "only", "", "with --red-team: vectors whose names begin with this `PREFIX`")
+			f.BoolVar(&attack.on, "red-team", false, "attack the gateway, and see that nothing comes of it")
+			f.StringVar(&attack.user, "user", "", "with --red-team, as root: attack as the account called `NAME`")
+		},
 		run: func(ctx context.Context, _ []string) error {
+			if attack.on {
+				return a.redTeam(ctx, attack, asJSON)
+			}
+			if attack != (redTeamFlags{}) {
+				return usage("--image, --only and --user belong to --red-team", "doctor alone checks for you", "Add --red-team, or leave them away.")
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -34,7 +50,9 @@ func (a *app) doctor() *cobra.Command {
 			case err != nil:
 				found.Checks = []apitype.Check{unreached(err)}
 				verdict = exitError(problem.ExitCode(err))
-			case failing(found.Checks):
+			}
+			found.Checks = append(found.Checks, a.clientChecks(ctx)...)
+			if verdict == nil && failing(found.Checks) {
 				verdict = exitError(exitFailed)
 			}
 			if asJSON {

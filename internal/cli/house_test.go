@@ -58,11 +58,11 @@ func TestEveryCommandHasHelpWithExamplesAndExitCodes(t *testing.T) {
 // stands in neither list and fails until it is decided.
 func TestEveryCommandThatPrintsDataHasJSON(t *testing.T) {
 	data := []string{
-		"container create", "container deploy", "container list", "container stats", "container update", "gpu list", "user limits",
+		"audit show", "audit verify", "container create", "container deploy", "container list", "container prune", "container stats", "container update", "gpu list", "user limits",
 		"limits diff", "dashboard", "doctor", "version",
 	}
 	plain := []string{
-		"completion", "container adopt", "container exec", "container logs", "container open", "container remove",
+		"completion", "container adopt", "container cp", "container exec", "container logs", "container open", "container pause", "container remove", "container rename", "container unpause",
 		"container retire", "container run", "container start", "container stop", "daemon", "demo", "docs", "gpu sim set",
 		"help", "limits check", "limits show",
 	}

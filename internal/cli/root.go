@@ -29,13 +29,15 @@ func (a *app) commands() []*cobra.Command {
 	container := noun("container", "Your containers",
 		a.containerDeploy(), a.containerCreate(), a.containerOpen(), a.containerRun(), a.containerExec(),
 		a.containerStart(), a.containerStop(), a.containerUpdate(), a.containerLogs(), a.containerList(), a.containerStats(),
-		a.containerRemove(), a.containerRetire(), a.containerAdopt())
+		a.containerRemove(), a.containerRetire(), a.containerAdopt(), a.containerCp(), a.containerRename(), a.containerPause(),
+		a.containerUnpause(), a.containerPrune())
 	container.PersistentFlags().StringVar(&a.user, "user", "", "act for the person called `NAME` (admins; audited)")
 	completeFlag(container, "user", a.completeUsers)
 	all := []*cobra.Command{
 		container,
 		noun("gpu", "The GPUs of this host", a.gpuList(), noun("sim", "Simulated GPUs", a.gpuSimSet())),
 		noun("user", "People and what they may use", a.userLimits()),
+		noun("audit", "Who asked for what, and what was decided", a.auditShow(), a.auditVerify()),
 		noun("limits", "The limits file", a.limitsCheck(), a.limitsDiff(), a.limitsShow()),
 		a.dashboard(), a.doctor(), a.version(), a.completion(), a.docs(),
 	}

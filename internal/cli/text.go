@@ -53,7 +53,7 @@ func rough(d time.Duration) string {
 func since(c apitype.Container, now time.Time) string {
 	from := c.CreatedAt
 	switch {
-	case c.State == apitype.StateRunning && c.StartedAt != nil:
+	case !stopped(c) && c.StartedAt != nil:
 		from = *c.StartedAt
 	case c.FinishedAt != nil && !c.FinishedAt.IsZero() && c.State != apitype.StateCreated:
 		from = *c.FinishedAt

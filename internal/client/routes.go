@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/event"
 )
 
 // Version tells what answers.
@@ -69,6 +72,21 @@ func (c *Client) Update(ctx context.Context, name string, r apitype.UpdateContai
 	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/update", nil, r)
 }
 
+// Pause makes a running container stand still.
+func (c *Client) Pause(ctx context.Context, name string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/pause", nil, nil)
+}
+
+// Unpause lets a paused container go on.
+func (c *Client) Unpause(ctx context.Context, name string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/unpause", nil, nil)
+}
+
+// Rename gives a container another name among its owner's.
+func (c *Client) Rename(ctx context.Context, name, to string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/rename", nil, apitype.RenameContainer{Name: to})
+}
+
 // Remove deletes a container and gives its GPUs back. A running one is a
 // conflict unless force is set.
 func (c *Client) Remove(ctx context.Context, name string, force bool) error {
@@ -114,6 +132,23 @@ func (c *Client) DiffLimits(ctx context.Context, f apitype.LimitsFile) ([]apityp
 // Dashboard returns the host at a glance.
 func (c *Client) Dashboard(ctx context.Context) (apitype.Dashboard, error) {
 	return get[apitype.Dashboard](ctx, c, "/v1/dashboard", nil)
+}
+
+// Audit returns the last events of the audit log, oldest first: those of or
+// about one person where of isn't empty, since a moment that isn't zero, only
+// refusals where denied is set, and limit at most. Admins only.
+func (c *Client) Audit(ctx context.Context, of string, since time.Time, denied bool, limit int) ([]event.Event, error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if of != "" {
+		query.Set("of", of)
+	}
+	if !since.IsZero() {
+		query.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	if denied {
+		query.Set("denied", "true")
+	}
+	return get[[]event.Event](ctx, c, "/v1/audit", query)
 }
 
 func containerPath(name string) string { return "/v1/containers/" + url.PathEscape(name) }

@@ -30,6 +30,7 @@ type Config struct {
 	Web     Listen  `yaml:"web"`
 	Metrics Listen  `yaml:"metrics"`
 	Groups  Groups  `yaml:"groups"`
+	Audit   Audit   `yaml:"audit"`
 }
 
 // Engine says where dockerd listens, for root only.
@@ -111,6 +112,7 @@ func Default() Config {
 		Web:     Listen{Listen: "127.0.0.1:8801"},
 		Metrics: Listen{Listen: "127.0.0.1:9101"},
 		Groups:  Groups{Docker: "docker-users", GPU: "gpu-users", Priority: "gpu-priority", Admin: "ds-admin"},
+		Audit:   defaultAudit(),
 	}
 }
 
@@ -173,6 +175,9 @@ func (c Config) validate() error {
 	if p := c.Cgroup.Parent; p != Auto && !validParent.MatchString(p) {
 		return fault("cgroup.parent", "%q is neither auto nor a name such as /ds01 or ds01.slice", p)
 	}
+	if err := c.Audit.validate(); err != nil {
+		return err
+	}
 	return c.Groups.validate()
 }
 
@@ -209,6 +214,7 @@ type Paths struct {
 	APISocket   string // …/run/ds01/ds01.sock
 	DeviceNodes string // …/run/ds01/dev
 	Mounts      string // …/run/ds01/mnt
+	Audit       string // …/var/log/ds01/audit.jsonl
 	Engine      string // socket path of the engine
 	Gateway     string // socket path of the gateway
 }
@@ -226,6 +232,7 @@ func PathsUnder(root string) Paths {
 		APISocket:   at("run/ds01/ds01.sock"),
 		DeviceNodes: at("run/ds01/dev"),
 		Mounts:      at("run/ds01/mnt"),
+		Audit:       at("var/log/ds01/audit.jsonl"),
 	}
 }
 

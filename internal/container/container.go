@@ -32,6 +32,13 @@ type Mount struct {
 	Target   string `json:"target"`    // path in the container
 	HostPath string `json:"host_path"` // root-owned path the engine binds
 	ReadOnly bool   `json:"read_only,omitempty"`
+	Alone    bool   `json:"alone,omitempty"` // what is mounted below Source is left out
+	// The source's file system can't map ids: they are shown as they are, and
+	// the container runs as its owner.
+	Plain bool `json:"plain,omitempty"`
+	// The Unix groups of the owner that the container was made with, where it
+	// runs as the owner.
+	Groups []int `json:"groups,omitempty"`
 	// The container user the owner's files belong to inside; -1 until the
 	// container's own files have told.
 	ContainerUID int `json:"container_uid"`
@@ -52,6 +59,12 @@ func (r Record) Workspace() string {
 		}
 	}
 	return ""
+}
+
+// Plain reports whether the container runs as its owner because the ids of
+// its mounts can't be mapped.
+func (r Record) Plain() bool {
+	return slices.ContainsFunc(r.Mounts, func(m Mount) bool { return m.Plain })
 }
 
 // Restarting reports whether the container has ended and is to be started
@@ -90,6 +103,13 @@ type Observed struct {
 	AutoRemove bool          // the engine removes it when it ends: docker run --rm
 	Restart    RestartPolicy // the engine's own; no for what ds01 made
 	Hints      gpu.Hints     // whatever in its configuration names a GPU
+	Mounts     []Mounted     // what of the host, or of a volume, is in it
+}
+
+// A Mounted is one mount of a container as the engine shows it.
+type Mounted struct {
+	Source string // path on the host
+	Target string // path in the container
 }
 
 // ClaimID returns the claim the container's label names, or "". It finds a

@@ -7,6 +7,7 @@ type EngineInfo struct {
 	Version       string // "20.10.24"
 	API           string // newest API version it speaks, "1.41"
 	ID            string // the engine's own identity
+	DataRoot      string // where it keeps images and containers
 	Remapped      bool   // root in a container is nobody on the host
 	RemapBase     int    // host id of container id 0, 0 when not remapped
 	RemapSize     int    // ids in the range, 0 when not remapped
@@ -15,8 +16,10 @@ type EngineInfo struct {
 	Runtime       string // what runs containers that ask for no runtime
 	CPUs          quantity.CPUs
 	Memory        quantity.ByteSize
-	CDI           bool // it can inject CDI devices
-	Hook          bool // it can run NVIDIA's hook
+	CDI           bool   // it can inject CDI devices
+	CDISpec       bool   // and NVIDIA's specification is where it looks
+	Hook          bool   // NVIDIA's hook is installed
+	Runc          string // version of its runc, "1.1.5+ds1"
 }
 
 // Image is what an image says about containers made of it.
@@ -26,6 +29,7 @@ type Image struct {
 	User   string
 	Env    []string // "NAME=value"
 	Labels map[string]string
+	Makes  []string // paths that the engine makes in each container: its working directory and volumes
 }
 
 // An Event is a change of one container at the engine.

@@ -80,7 +80,23 @@ const endTimeout = 5 * time.Second
 func (h *host) End(ctx context.Context, uid int, id string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
+	if err := h.Thaw(uid, id); err != nil { // who stands still doesn't end
+		return 0, err
+	}
 	return h.tree.End(ctx, h.container(uid, id))
+}
+
+// Freeze makes every process of a container stand still.
+func (h *host) Freeze(ctx context.Context, uid int, id string) error {
+	return h.tree.Freeze(ctx, h.container(uid, id))
+}
+
+// Thaw lets a container's processes go on.
+func (h *host) Thaw(uid int, id string) error {
+	if group := h.container(uid, id); h.tree.Frozen(group) {
+		return h.tree.Thaw(group)
+	}
+	return nil
 }
 
 // Person reads what a person's containers use together.

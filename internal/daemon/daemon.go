@@ -16,6 +16,7 @@ import (
 
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/api"
+	"ds01.dev/ds01/internal/audit"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/gateway"
@@ -23,6 +24,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -64,6 +66,8 @@ type daemon struct {
 	sim      api.Simulator
 	engine   *docker.Engine
 
+	audit      *audit.Log
+	recorder   *recorder.Recorder
 	inventory  *inventory.Inventory
 	ledger     *allocator.Allocator
 	launcher   *launcher.Launcher
@@ -88,7 +92,7 @@ func (d *daemon) close() error {
 // build makes every part, from the ground up.
 func (d *daemon) build(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.lock, d.configure, d.openDriver, d.openEngine, d.openLedger, d.tidyMounts, d.wire, d.listen,
+		d.lock, d.configure, d.openAudit, d.openDriver, d.openEngine, d.openLedger, d.tidyMounts, d.wire, d.listen,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -138,39 +142,60 @@ func (d *daemon) openLedger(ctx context.Context) error {
 func (d *daemon) wire(context.Context) error {
 	h := d.host
 	d.launcher = launcher.New(launcher.Parts{
-		Engine: d.engine, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
-		Limits: h.limits, Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime,
+		Engine: announced{d.engine}, Ledger: d.ledger, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
+		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: h.connected, Ledger: d.ledger, Launcher: d.launcher,
-		Remove: func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, true) },
-		Stop:   func(ctx context.Context, id string) error { return d.engine.Stop(ctx, id, 0) }, // somebody else owns its device
+		Remove: d.removeNow,
+		Stop:   d.stopNow, // somebody else owns its device
 		Disarm: func(ctx context.Context, id string) error {
 			_, err := d.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
 			return err
 		},
 		Limits:  h.limitsOfUID,
-		Devices: d.inventory.Devices, Log: d.Log, Now: time.Now,
+		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 	return nil
+}
+
+// removeNow removes a container, whatever is under way in it.
+func (d *daemon) removeNow(ctx context.Context, id string) error {
+	d.endCopies(id)
+	return d.engine.Remove(ctx, id, true)
+}
+
+// stopNow ends what runs in a container without a grace period.
+func (d *daemon) stopNow(ctx context.Context, id string) error {
+	d.endCopies(id)
+	return d.engine.Stop(ctx, id, 0)
+}
+
+// endCopies breaks copies off, for which the engine keeps a container as it is.
+func (d *daemon) endCopies(id string) {
+	if record, ok := d.ledger.ByContainer(id); ok {
+		d.launcher.EndCopies(record.ID)
+	}
 }
 
 func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Observer: d.reconciler, Accounts: accounts{},
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing, Log: d.Log,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Closing: d.closing,
+		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }
 
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: accounts{}, Engine: d.engine, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
+		Accounts: accounts{}, Engine: announced{d.engine}, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
 		Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
-		Limits: h.limits, State: d.state, Log: d.Log, Now: time.Now, Host: hostname(),
+		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
 	})
 }
 
@@ -178,10 +203,12 @@ func (d *daemon) api() *api.API {
 func (d *daemon) state() api.State {
 	info, _ := d.host.info()
 	c := d.settings.config()
+	libraries, err := d.host.libraries()
 	return api.State{
 		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
-		GPUProvider: c.GPU.Provider, Libraries: d.host.libraries(), DefaultImage: c.Images.Default,
+		GPUProvider: c.GPU.Provider, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
+		AuditProblem: d.audit.Problem(),
 	}
 }
 
@@ -193,6 +220,8 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.reloads(ctx) })
+	g.Go(func() error { return d.audit.Run(ctx) })
+	g.Go(func() error { return d.recorder.Run(ctx) })
 	for _, s := range d.servers {
 		g.Go(func() error { return s.run(ctx) })
 	}
@@ -221,7 +250,9 @@ func (d *daemon) reloads(ctx context.Context) error {
 			return nil
 		case <-d.Reload:
 			d.notify(ctx, sdnotify.SdNotifyReloading)
-			if err := d.settings.reload(ctx); err != nil {
+			err := d.settings.reload(ctx)
+			d.recordReload(ctx, err)
+			if err != nil {
 				d.Log.ErrorContext(ctx, "configuration not reloaded, the last good one stays", "error", err)
 			} else {
 				d.Log.InfoContext(ctx, "configuration reloaded")

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/cgroup"
-	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/directory"
 	"ds01.dev/ds01/internal/gpu"
@@ -59,6 +57,9 @@ func (h *host) connected(ctx context.Context) error {
 		return err
 	}
 	h.known.Store(&info)
+	if _, err := h.libraries(); err != nil {
+		h.d.Log.ErrorContext(ctx, "no GPU is granted on this engine", "error", err)
+	}
 	return nil
 }
 
@@ -90,21 +91,14 @@ func (h *host) isolation() admission.Isolation {
 	}
 }
 
-// libraries returns how driver libraries get into containers.
-func (h *host) libraries() string {
-	c, info := h.d.settings.config().GPU, container.EngineInfo{}
-	if known, ok := h.info(); ok {
-		info = known
+// libraries returns how driver libraries get into containers. Until the engine
+// was reached nothing is created, so there is nothing to complain of.
+func (h *host) libraries() (string, error) {
+	info, ok := h.info()
+	if !ok {
+		return admission.LibrariesNone, nil
 	}
-	switch {
-	case c.Provider == config.Sim, c.Libraries == config.LibrariesNone:
-		return admission.LibrariesNone
-	case c.Libraries == config.LibrariesCDI, c.Libraries == config.LibrariesAuto && info.CDI:
-		return admission.LibrariesCDI
-	case c.Libraries == config.LibrariesHook, c.Libraries == config.LibrariesAuto && info.Hook:
-		return admission.LibrariesHook
-	}
-	return admission.LibrariesNone
+	return admission.LibrariesOn(info, h.d.settings.config().GPU)
 }
 
 func (h *host) roles(a account.Account) account.Roles {
@@ -144,38 +138,3 @@ type accounts struct{}
 func (accounts) Lookup(uid int) (account.Account, error)            { return directory.Lookup(uid) }
 func (accounts) LookupName(name string) (account.Account, error)    { return directory.LookupName(name) }
 func (accounts) All(ctx context.Context) ([]account.Account, error) { return directory.All(ctx) }
-
-// mounter opens directories for the launcher.
-type mounter struct{ h *host }
-
-func (m mounter) Prepare(who account.Account, c container.Mount) error {
-	r := m.request(who, c)
-	if c.ContainerUID < 0 {
-		r.Idmap = nil // who it is for is known once the container is there
-	}
-	return mount.Prepare(r)
-}
-
-func (m mounter) Mount(who account.Account, c container.Mount) error {
-	return mount.Mount(m.request(who, c))
-}
-
-func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }
-
-func (m mounter) request(who account.Account, c container.Mount) mount.Request {
-	r := mount.Request{
-		Source: c.Source, Root: filepath.Clean(who.Home), Target: c.HostPath, ReadOnly: c.ReadOnly,
-		Owner: mount.Owner{UID: who.UID, GID: who.GID}, Namespaces: &m.h.namespaces,
-	}
-	for _, g := range who.Groups {
-		if g.GID != who.GID {
-			r.Owner.Groups = append(r.Owner.Groups, g.GID)
-		}
-	}
-	if info, ok := m.h.info(); ok && info.Remapped {
-		r.Idmap = &mount.Mapping{
-			ContainerUID: c.ContainerUID, ContainerGID: c.ContainerGID, HostBase: info.RemapBase, HostSize: info.RemapSize,
-		}
-	}
-	return r
-}

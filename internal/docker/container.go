@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -84,6 +85,9 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 		o.Restart = container.RestartPolicy{Name: string(h.RestartPolicy.Name), MaxRetries: h.RestartPolicy.MaximumRetryCount}
 	}
 	o.Hints = hints(c)
+	for _, m := range c.Mounts {
+		o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Destination})
+	}
 	return o
 }
 
@@ -164,6 +168,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 	out := container.Image{ID: i.ID, Names: slices.Concat(i.RepoTags, i.RepoDigests)}
 	if i.Config != nil {
 		out.User, out.Env, out.Labels = i.Config.User, i.Config.Env, i.Config.Labels
+		out.Makes = slices.AppendSeq([]string{i.Config.WorkingDir}, maps.Keys(i.Config.Volumes))
 	}
 	return out, nil
 }

@@ -93,11 +93,18 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 		return container.EngineInfo{}, explain("ask the engine who it is", err)
 	}
 	out := container.EngineInfo{
-		Version: info.ServerVersion, API: ping.APIVersion, ID: info.ID,
+		Version: info.ServerVersion, API: ping.APIVersion, ID: info.ID, DataRoot: info.DockerRootDir,
 		CgroupDriver: info.CgroupDriver, CgroupVersion: info.CgroupVersion,
 		Runtime: info.DefaultRuntime,
 		CPUs:    quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
-		CDI: len(info.CDISpecDirs) > 0 && hasNvidiaSpec(info.CDISpecDirs),
+		CDI: len(info.CDISpecDirs) > 0, CDISpec: hasNvidiaSpec(info.CDISpecDirs),
+	}
+	if version, err := e.api.ServerVersion(ctx); err == nil { // not known, not judged
+		for _, part := range version.Components {
+			if part.Name == "runc" {
+				out.Runc = part.Version
+			}
+		}
 	}
 	_, hookErr := exec.LookPath("nvidia-container-runtime-hook")
 	out.Hook = hookErr == nil

@@ -156,18 +156,3 @@ func devicesOfAMountDoNothing(t *testing.T, l *lab.Lab) {
 	}
 	contains(t, r.Out, "nosuid", "nodev")
 }
-
-func filesCantBeCopied(t *testing.T, l *lab.Lab) {
-	work := folder(t, l, "alice", "work")
-	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", work+":/w", "busybox", "sleep", "1000")
-	l.OK("alice", "sh", "-c", "echo text > own")
-	if r := l.Docker("alice", "cp", filepath.Join(l.Home("alice"), "own"), "web:/w/copied"); r.Code == 0 {
-		t.Error("docker cp writes into a mount")
-	}
-	if status, _ := l.Ask("alice", "PUT", "/containers/web/archive?path=/w", "x"); status != 403 {
-		t.Errorf("PUT archive: status %d, want 403", status)
-	}
-	if _, err := os.Lstat(filepath.Join(work, "copied")); err == nil {
-		t.Error("the file is there")
-	}
-}

@@ -51,7 +51,7 @@ func mountStories() map[string]func(*testing.T, *lab.Lab) {
 		"devices and set-uid programs of a mount do nothing": devicesOfAMountDoNothing,
 		"mounts go with their container's run":               mountsGoWithTheRun,
 		"deploy mounts a workspace":                          deployMountsAWorkspace,
-		"files can't be copied past the mounts":              filesCantBeCopied,
+		"files can't be copied past the mounts":              filesCantBeCopiedPastTheMounts,
 	}
 }
 

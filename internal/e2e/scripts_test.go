@@ -123,8 +123,9 @@ func TestEveryCommandHasAStory(t *testing.T) {
 	}
 	for _, command := range []string{
 		"container deploy", "container create", "container open", "container run", "container exec", "container start", "container stop", "container update", "container logs",
-		"container list", "container stats", "container remove", "container retire", "container adopt", "gpu list", "gpu sim set", "user limits",
-		"limits check", "limits diff", "limits show", "dashboard", "doctor", "version",
+		"container list", "container stats", "container cp", "container rename", "container pause", "container unpause", "container prune",
+		"container remove", "container retire", "container adopt", "gpu list", "gpu sim set", "user limits",
+		"limits check", "limits diff", "limits show", "audit show", "audit verify", "dashboard", "doctor", "version",
 	} {
 		contains(t, all.String(), "ds01 "+command)
 	}

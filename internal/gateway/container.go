@@ -13,6 +13,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/problem"
@@ -39,6 +40,7 @@ func (c *call) create() error {
 			Next: "Choose another name.",
 		}
 	}
+	c.noteCreate(name, body)
 	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
 		Account: c.who, Roles: c.roles, Name: name, Interface: label.InterfaceOf(body.Labels),
 		Platform: c.match.Query.Get("platform"), Body: body,
@@ -167,6 +169,10 @@ func (c *call) ended(record container.Record, answer []byte) {
 	if err == nil {
 		err = c.Ledger.Forget(ctx, record.ID)
 	}
+	c.Recorder.Daemon(event.Event{
+		Action: "forget", Why: "its container was removed when it ended", Object: record.Name, Container: record.ContainerID, Claim: record.ID,
+		Owner: record.Login, OwnerUID: &record.UID,
+	})
 	if err != nil { // the event of its end tries again
 		c.Log.WarnContext(ctx, "record of a removed container not forgotten", "container", record.ContainerID, "error", err)
 	}
@@ -189,11 +195,18 @@ func (c *call) execCreate() error {
 	if err != nil {
 		return err
 	}
-	owner, err := c.Accounts.Lookup(record.UID)
-	if err != nil {
-		return err
+	c.noteExec(data)
+	owner := c.who
+	if record.UID != owner.UID {
+		if owner, err = c.Accounts.Lookup(record.UID); err != nil {
+			return err
+		}
 	}
-	body, err := admission.ReviewExec(data, owner, c.Isolation(), len(record.Mounts) > 0)
+	isolation := c.Isolation()
+	if record.Plain() {
+		isolation = admission.UID
+	}
+	body, err := admission.ReviewExec(data, owner, isolation, len(record.Mounts) > 0)
 	if err != nil {
 		return err
 	}
@@ -201,38 +214,44 @@ func (c *call) execCreate() error {
 	if err != nil {
 		return err
 	}
+	c.awaitCopies(record)
 	answer, err := c.fetch(context.WithoutCancel(c.r.Context()), http.MethodPost, c.path(record.ContainerID), url.Values{}, encoded)
 	if err != nil {
 		return err
 	}
+	var made struct {
+		ID string `json:"Id"`
+	}
+	if err := json.Unmarshal(answer, &made); err == nil { // else its start asks the engine
+		c.execs.put(made.ID, record.ContainerID)
+	}
 	return c.raw(http.StatusCreated, answer)
 }
 
-// ownExec checks that the exec in the route runs in the caller's container
-// and returns what the engine knows of it.
-func (c *call) ownExec() ([]byte, error) {
-	data, err := c.fetch(c.r.Context(), http.MethodGet, "/exec/"+c.match.Param+"/json", nil, nil)
-	if err != nil {
-		return nil, err
+// ownExec returns the caller's container in which the exec in the route runs.
+func (c *call) ownExec() (container.Record, error) {
+	id, known := c.execs.of(c.match.Param)
+	if !known {
+		data, err := c.fetch(c.r.Context(), http.MethodGet, "/exec/"+c.match.Param+"/json", nil, nil)
+		if err != nil {
+			return container.Record{}, err
+		}
+		if id, err = containerOfExec(data); err != nil {
+			return container.Record{}, err
+		}
 	}
-	id, err := containerOfExec(data)
-	if err != nil {
-		return nil, err
+	record, ok := c.Ledger.ByContainer(id)
+	c.note(record)
+	if !ok || record.UID != c.who.UID && !c.roles.Admin {
+		return record, &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
 	}
-	if record, ok := c.Ledger.ByContainer(id); !ok || record.UID != c.who.UID && !c.roles.Admin {
-		return nil, &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
-	}
-	return data, nil
+	return record, nil
 }
 
 // execPass answers inspect and resize of the caller's own exec.
 func (c *call) execPass() error {
-	data, err := c.ownExec()
-	if err != nil {
+	if _, err := c.ownExec(); err != nil {
 		return err
-	}
-	if c.match.Op == admission.ExecInspect {
-		return c.raw(http.StatusOK, data)
 	}
 	resp, err := c.ask(c.r.Context(), c.match.Method, c.path(c.match.Param), c.match.Query, nil)
 	if err != nil {

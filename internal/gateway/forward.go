@@ -20,6 +20,15 @@ import (
 // ask sends a request of ours to the engine: path without version, our query,
 // our body (nil: none).
 func (c *call) ask(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Response, error) {
+	kind := ""
+	if body != nil {
+		kind = "application/json"
+	}
+	return c.send(ctx, method, path, query, kind, bytes.NewReader(body))
+}
+
+// send is ask with a body that streams, of a content type.
+func (c *call) send(ctx context.Context, method, path string, query url.Values, kind string, body io.Reader) (*http.Response, error) {
 	target := path
 	if c.version != "" {
 		target = "/v" + c.version + path
@@ -27,12 +36,12 @@ func (c *call) ask(ctx context.Context, method, path string, query url.Values, b
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	return c.Engine.RoundTrip(req)
 }
@@ -145,7 +154,7 @@ func (c *call) relayError(body io.Reader) {
 
 // head copies the status and the headers that clients read.
 func (c *call) head(resp *http.Response) {
-	for _, key := range []string{"Content-Type", "Api-Version", "Docker-Experimental", "Ostype", "Server", "Builder-Version", "Swarm", "Date"} {
+	for _, key := range []string{"Content-Type", "Api-Version", "Docker-Experimental", "Ostype", "Server", "Builder-Version", "Swarm", "Date", pathStat} {
 		if v := resp.Header.Get(key); v != "" && key != "Builder-Version" && key != "Swarm" {
 			c.w.Header().Set(key, v)
 		}

@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 // Engine carries rebuilt requests and streams.
@@ -54,7 +55,9 @@ type Parts struct {
 	API       func() string                           // newest API version of the engine, "" while unknown
 	StopGrace func(account.Account) (d time.Duration) // longest stop timeout, negative: none
 	Closing   <-chan struct{}                         // closed when the daemon stops: streams end
+	Recorder  *recorder.Recorder                      // nil: nothing is written down
 	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // Gateway is an http.Handler. It is safe for concurrent use.
@@ -63,11 +66,13 @@ type Gateway struct {
 	table *admission.Table
 	serve map[admission.Op]func(*call) error
 	lists sync.Pool // of *listing
+	execs *execs
 }
 
 // New returns a gateway of these parts.
 func New(p Parts) *Gateway {
-	g := &Gateway{Parts: p, table: admission.NewTable()}
+	p.Engine = announced{p.Engine}
+	g := &Gateway{Parts: p, table: admission.NewTable(), execs: newExecs()}
 	g.serve = map[admission.Op]func(*call) error{
 		admission.Ping:             (*call).ping,
 		admission.Version:          (*call).pass,
@@ -91,6 +96,15 @@ func New(p Parts) *Gateway {
 		admission.ContainerResize:  (*call).change,
 		admission.ContainerAttach:  (*call).attach,
 		admission.ContainerRemove:  (*call).remove,
+		admission.ArchiveStat:      (*call).archive,
+		admission.ArchiveGet:       (*call).archive,
+		admission.ArchivePut:       (*call).extract,
+		admission.ContainerExport:  (*call).stream,
+		admission.ContainerChanges: (*call).changes,
+		admission.ContainerRename:  (*call).rename,
+		admission.ContainerPause:   (*call).pause,
+		admission.ContainerUnpause: (*call).unpause,
+		admission.ContainerPrune:   (*call).prune,
 		admission.ExecCreate:       (*call).execCreate,
 		admission.ExecStart:        (*call).execStart,
 		admission.ExecResize:       (*call).execPass,
@@ -111,13 +125,17 @@ type call struct {
 	who     account.Account
 	roles   account.Roles
 	version string // API version to speak with the engine
+	peer    peer.Peer
+	foreign *container.Record // somebody else's container that was asked for
 }
 
 // ServeHTTP answers one request of the Docker API.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, err := g.accept(w, r)
 	if err == nil {
-		err = g.serve[c.match.Op](c)
+		err = c.recorded(r.Context(), g.serve[c.match.Op])
+	} else {
+		c.newEntry().Finish(err, problem.HTTPStatus(err))
 	}
 	if err == nil || errors.Is(err, errAnswered) {
 		return
@@ -146,31 +164,33 @@ func answer(w http.ResponseWriter, status int, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"message": message}) // a client that went needs no answer
 }
 
-// accept finds out who asks for what.
+// accept finds out who asks for what. The call is never nil.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) (*call, error) {
 	c := &call{Gateway: g, w: w, r: r}
 	p, err := peer.FromContext(r.Context())
 	if err != nil {
-		return nil, err
+		c.peer, _ = peer.Refused(err)
+		return c, err
 	}
+	c.peer = p
 	if c.who, err = g.Accounts.Lookup(p.UID); err != nil {
-		return nil, &problem.Error{
+		return c, &problem.Error{
 			What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(p.UID)+" has no account on this host"),
 			Next: "Log in with your own account.",
 		}
 	}
 	if c.roles = g.Roles(c.who); !c.roles.Docker {
-		return nil, &problem.Error{
+		return c, &problem.Error{
 			What: "Docker is not open to " + c.who.Name,
 			Why:  problem.Because(problem.ErrDenied, "the account isn't in the group for container users"),
 			Next: "Ask your administrators to add you; 'ds01 doctor' shows which group.",
 		}
 	}
 	if err := checkTransport(r); err != nil {
-		return nil, err
+		return c, err
 	}
 	if c.match, err = g.table.Match(r.Method, r.URL.EscapedPath(), r.URL.RawQuery); err != nil {
-		return nil, err
+		return c, err
 	}
 	return c, c.negotiate()
 }
@@ -235,10 +255,18 @@ func (c *call) own() (container.Record, error) {
 }
 
 func (c *call) find(reference string) (container.Record, error) {
-	if c.roles.Admin {
-		return c.Ledger.FindAny(c.who.UID, reference)
+	record, err := c.Ledger.Find(c.who.UID, reference)
+	if err != nil {
+		other, oerr := c.Ledger.FindAny(c.who.UID, reference)
+		if oerr == nil {
+			c.foreign = &other
+		}
+		if c.roles.Admin {
+			record, err = other, oerr
+		}
 	}
-	return c.Ledger.Find(c.who.UID, reference)
+	c.note(record)
+	return record, err
 }
 
 // body reads the request's body whole, within the limit.

@@ -30,6 +30,7 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -113,6 +114,7 @@ type lab struct {
 	observe []string
 	closing chan struct{}
 	down    bool
+	log     auditLog
 }
 
 func (l *lab) Up() bool { return !l.down }
@@ -124,11 +126,15 @@ func (l *lab) Observe(_ context.Context, id string) error {
 
 type nothing struct{}
 
-func (nothing) Prepare(account.Account, container.Mount) error             { return nil }
-func (nothing) Mount(account.Account, container.Mount) error               { return nil }
-func (nothing) Unmount(string) error                                       { return nil }
-func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
-func (nothing) End(context.Context, int, string) (int, error)              { return 0, nil }
+func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
+func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (nothing) Cover(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (nothing) Unmount(string) error                                                { return nil }
+func (nothing) Ensure(context.Context, int, limits.Limits) (string, error)          { return "/ds01/u", nil }
+
+func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
+func (nothing) Freeze(context.Context, int, string) error     { return nil }
+func (nothing) Thaw(int, string) error                        { return nil }
 
 // directory knows the people, and takes the process of the test for one.
 type directory struct{ who int }
@@ -149,7 +155,7 @@ func bound() limits.Limits {
 		MaxContainers: quantity.To(3), GPUHoldAfterStop: quantity.To(time.Hour), Memory: quantity.To(quantity.ByteSize(1 << 30)),
 		MemorySwap: quantity.To(quantity.ByteSize(1 << 30)), PidsLimit: quantity.To(int64(100)), StopTimeout: quantity.To(10 * time.Second),
 		MaxCPUs: quantity.None[quantity.CPUs](), ShmSize: quantity.None[quantity.ByteSize](), UlimitNofile: quantity.None[int64](),
-		Aggregate: limits.Aggregate{CPUs: quantity.None[quantity.CPUs]()},
+		Aggregate: limits.Aggregate{CPUs: quantity.None[quantity.CPUs]()}, Mounts: []limits.MountRoot{{Path: "/home"}},
 	}
 }
 
@@ -187,7 +193,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	starter := launcher.New(launcher.Parts{
 		Engine: l.engine, Ledger: l.ledger, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
-		Isolation: isolation, Libraries: func() string { return "none" }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
+		Isolation: isolation, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
 	})
 	g := gateway.New(gateway.Parts{
 		Engine: l.engine, Ledger: l.ledger, Launcher: starter, Observer: l, Accounts: directory{uid},
@@ -195,7 +201,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return "1.41" }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Closing: l.closing, Log: log,
+		Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -33,9 +33,11 @@ func (c *call) execStart() error {
 		return err
 	}
 	c.r = c.r.WithContext(context.WithoutCancel(c.r.Context())) // see hijack
-	if _, err := c.ownExec(); err != nil {
+	record, err := c.ownExec()
+	if err != nil {
 		return err
 	}
+	c.awaitCopies(record)
 	encoded, err := admission.Encode(body)
 	if err != nil {
 		return err

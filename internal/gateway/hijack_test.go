@@ -107,6 +107,28 @@ func TestAnExecIsStartedWithABodyOfOurs(t *testing.T) {
 	}
 }
 
+func TestACommandThatWasPreparedHereIsStartedWithoutAsking(t *testing.T) {
+	l := newLab(t)
+	id := l.create(t, alice)
+	l.engine.answers["POST /containers/"+id+"/exec"] = `201!{"Id":"e9"}`
+	if got := l.ask(t, alice, "POST", "/v1.41/containers/web/exec", `{"Cmd":["ls"]}`); got.status != 201 {
+		t.Fatalf("%+v", got)
+	}
+	const start = "POST /v1.41/exec/e9/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+	seen := conversation(t, l, upgraded)
+	if got := l.stream(t, alice, start, "x"); !strings.HasSuffix(got, "you said x") {
+		t.Errorf("alice got %q", got)
+	}
+	<-seen
+	if l.engine.last() != "POST /v1.41/containers/"+id+"/exec" {
+		t.Errorf("the engine was asked %s", l.engine.last())
+	}
+	l.engine.answers["GET /exec/e9/json"] = `{"ContainerID":"` + id + `"}`
+	if got := l.stream(t, bob, start, ""); !strings.HasPrefix(got, "HTTP/1.1 404") {
+		t.Errorf("bob got %q", got)
+	}
+}
+
 func TestStreamsEndWithTheDaemon(t *testing.T) {
 	l := newLab(t)
 	l.create(t, alice)

@@ -140,6 +140,7 @@ func TestAClientThatHangsUpLeavesNoHalfCreate(t *testing.T) {
 
 func TestWhatIsRefusedBeforeTheEngineIsAskedLeavesNothing(t *testing.T) {
 	refused := problem.Because(problem.ErrDenied, "not yours")
+	noLibraries := problem.Because(problem.ErrUnavailable, "no CDI")
 	for name, c := range map[string]struct {
 		prepare func(*scene, *launcher.Request)
 		kind    error
@@ -153,6 +154,7 @@ func TestWhatIsRefusedBeforeTheEngineIsAskedLeavesNothing(t *testing.T) {
 		"more GPUs than allowed":      {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.DeviceRequests[0].Count = 2 }, problem.ErrLimit, "2>1"},
 		"an image that isn't there":   {func(_ *scene, r *launcher.Request) { r.Body.Image = "none" }, problem.ErrNotFound, "none"},
 		"an image of somebody else":   {func(s *scene, r *launcher.Request) { own(s, 1002); r.Body.Image = "ds01-1002/x:latest" }, problem.ErrNotFound, "No such image"},
+		"no way for libraries to it":  {func(s *scene, _ *launcher.Request) { s.librariesErr = noLibraries }, problem.ErrUnavailable, "no CDI"},
 		"a mount on the wrong target": {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.Binds = []string{"/home/alice:/proc"} }, problem.ErrDenied, "/proc"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -166,6 +168,14 @@ func TestWhatIsRefusedBeforeTheEngineIsAskedLeavesNothing(t *testing.T) {
 			s.wantNothing(t)
 		})
 	}
+}
+
+func TestWithoutLibrariesOnlyGPUsAreNotGranted(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.librariesErr = problem.Because(problem.ErrUnavailable, "no CDI")
+	r := request()
+	r.Body.HostConfig.DeviceRequests = nil
+	s.create(t, r)
 }
 
 func own(s *scene, uid int) {

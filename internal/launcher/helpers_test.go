@@ -34,6 +34,10 @@ type scene struct {
 	cgroups *cgroups
 	disk    *disk
 	now     time.Time
+	who     accounts
+	bound   limits.Limits
+
+	librariesErr error // why libraries don't come
 }
 
 // A disk is a store whose disk may refuse to take what was written.
@@ -48,13 +52,21 @@ func (d *disk) Flush() error { return d.err }
 type mounter struct {
 	mu      sync.Mutex
 	mounted []string
+	covered []string
 	last    container.Mount
 	refuse  map[string]error // by method
+	plain   bool             // ids can't be mapped
 }
 
-func (m *mounter) Prepare(account.Account, container.Mount) error { return m.refuse["Prepare"] }
+func (m *mounter) mappable(account.Account, admission.MountRoot, container.Mount) (bool, error) {
+	return !m.plain, m.refuse["Mappable"]
+}
 
-func (m *mounter) Mount(_ account.Account, c container.Mount) error {
+func (m *mounter) Prepare(account.Account, admission.MountRoot, container.Mount) error {
+	return m.refuse["Prepare"]
+}
+
+func (m *mounter) Mount(_ account.Account, _ admission.MountRoot, c container.Mount) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.refuse["Mount"]; err != nil {
@@ -64,20 +76,45 @@ func (m *mounter) Mount(_ account.Account, c container.Mount) error {
 	return nil
 }
 
+func (m *mounter) Cover(_ account.Account, _ admission.MountRoot, c container.Mount) error {
+	if err := m.Unmount(c.HostPath); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.covered = append(m.covered, c.HostPath)
+	return m.refuse["Cover"]
+}
+
 func (m *mounter) Unmount(hostPath string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.covered = slices.DeleteFunc(m.covered, func(p string) bool { return p == hostPath })
 	m.mounted = slices.DeleteFunc(m.mounted, func(p string) bool { return p == hostPath })
 	return nil
 }
 
-type cgroups struct{ err error }
+// cgroups keeps which containers stand still.
+type cgroups struct {
+	err    error
+	frozen []string
+}
 
 func (c *cgroups) Ensure(_ context.Context, uid int, _ limits.Limits) (string, error) {
 	return fmt.Sprintf("/ds01/u%d", uid), c.err
 }
 
 func (*cgroups) End(context.Context, int, string) (int, error) { return 0, nil }
+
+func (c *cgroups) Freeze(_ context.Context, _ int, id string) error {
+	c.frozen = append(c.frozen, id)
+	return c.err
+}
+
+func (c *cgroups) Thaw(_ int, id string) error {
+	c.frozen = slices.DeleteFunc(c.frozen, func(f string) bool { return f == id })
+	return nil
+}
 
 type accounts map[int]account.Account
 
@@ -98,13 +135,13 @@ func bound() limits.Limits {
 		MaxContainers: quantity.To(3), GPUHoldAfterStop: quantity.To(time.Hour), Memory: quantity.To(quantity.ByteSize(1 << 30)),
 		MemorySwap: quantity.To(quantity.ByteSize(1 << 30)), PidsLimit: quantity.To(int64(100)), StopTimeout: quantity.To(10 * time.Second),
 		MaxCPUs: quantity.None[quantity.CPUs](), ShmSize: quantity.None[quantity.ByteSize](), UlimitNofile: quantity.None[int64](),
-		Aggregate: limits.Aggregate{CPUs: quantity.None[quantity.CPUs]()},
+		Aggregate: limits.Aggregate{CPUs: quantity.None[quantity.CPUs]()}, Mounts: []limits.MountRoot{{Path: limits.Home}},
 	}
 }
 
 func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	t.Helper()
-	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, now: noon}
+	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, now: noon, who: accounts{1001: alice()}, bound: bound()}
 	clock := func() time.Time { return s.now }
 	s.engine = dockertest.New(clock)
 	records, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "ds01.db"))
@@ -121,9 +158,9 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 		t.Fatal(err)
 	}
 	s.Launcher = launcher.New(launcher.Parts{
-		Engine: s.engine, Ledger: ledger, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: accounts{1001: alice()},
-		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
-		Isolation: func() admission.Isolation { return isolation }, Libraries: func() string { return admission.LibrariesNone },
+		Engine: s.engine, Ledger: ledger, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: s.who,
+		Limits: func(account.Account) limits.Limits { return s.bound }, Roots: admission.MountRoots, Mappable: s.mounter.mappable, Devices: devices,
+		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return admission.LibrariesNone, s.librariesErr },
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",
 	})
 	return s

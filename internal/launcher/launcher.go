@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -19,11 +18,13 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 // Engine makes and runs containers.
@@ -39,14 +40,20 @@ type Engine interface {
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
 	WriteFiles(ctx context.Context, id string, files []container.File) error
+	Pause(ctx context.Context, id string) error
+	Unpause(ctx context.Context, id string) error
+	Rename(ctx context.Context, id, name string) error
 }
 
 // Mounter opens people's directories with their own rights.
 type Mounter interface {
-	// Prepare checks that who may mount m.Source and makes m.HostPath.
-	Prepare(who account.Account, m container.Mount) error
+	// Prepare checks that who may mount m.Source, which comes from the root,
+	// and makes m.HostPath.
+	Prepare(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Mount opens m.Source again and puts it at m.HostPath.
-	Mount(who account.Account, m container.Mount) error
+	Mount(who account.Account, root admission.MountRoot, m container.Mount) error
+	// Cover puts nothing at m.HostPath, of m.Source's kind and read-only.
+	Cover(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Unmount takes m.HostPath away; what isn't there is no error.
 	Unmount(hostPath string) error
 }
@@ -57,6 +64,10 @@ type Cgroups interface {
 	Ensure(ctx context.Context, uid int, l limits.Limits) (parent string, err error)
 	// End ends every process of a container below that level.
 	End(ctx context.Context, uid int, container string) (ended int, err error)
+	// Freeze makes every process of a container stand still.
+	Freeze(ctx context.Context, uid int, container string) error
+	// Thaw lets them go on; those that do already are no error.
+	Thaw(uid int, container string) error
 }
 
 // Accounts looks people up.
@@ -74,20 +85,37 @@ type Parts struct {
 	Limits    func(account.Account) limits.Limits // resolved and clamped to the host
 	Devices   func() []gpu.Device
 	Isolation func() admission.Isolation // "" while the engine was never reached
-	Libraries func() string              // admission.LibrariesNone, …
+	Libraries func() (string, error)     // admission.LibrariesNone, …; an error keeps GPUs from being granted
 	Runtime   func() string              // the engine's own, "" while unknown; nil: runc
 	Log       *slog.Logger
 	Now       func() time.Time
 
 	MountFolder string // root-owned folder below which mounts are made
 	NodeFolder  string // folder of the device nodes
+
+	// Roots returns from where a person may mount, with links followed; nil:
+	// admission.MountRoots, which follows none.
+	Roots func(account.Account, limits.Limits) []admission.MountRoot
+	// Mappable reports whether the file system of a mount can map ids; nil: all can.
+	Mappable func(account.Account, admission.MountRoot, container.Mount) (bool, error)
 }
 
 // Launcher makes and starts containers. It is safe for concurrent use.
-type Launcher struct{ Parts }
+type Launcher struct {
+	Parts
+	copies copies
+}
 
 // New returns a launcher of these parts.
-func New(p Parts) *Launcher { return &Launcher{p} }
+func New(p Parts) *Launcher {
+	if p.Roots == nil {
+		p.Roots = admission.MountRoots
+	}
+	if p.Mappable == nil {
+		p.Mappable = func(account.Account, admission.MountRoot, container.Mount) (bool, error) { return true, nil }
+	}
+	return &Launcher{Parts: p}
+}
 
 // A Request is one container wanted by one person.
 type Request struct {
@@ -125,7 +153,15 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 			Next: "Ask your administrators for membership, or leave --gpus away.",
 		}
 	}
+	libraries, err := l.Libraries()
+	if err != nil && ask.GPU != nil {
+		return container.Record{}, nil, err
+	}
 	subject, err := l.subject("Container "+r.Name+" not created", r.Account)
+	if err != nil {
+		return container.Record{}, nil, err
+	}
+	mounts, err := l.allowMounts(r.Account, ask.Mounts, subject)
 	if err != nil {
 		return container.Record{}, nil, err
 	}
@@ -135,23 +171,24 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	}
 	wanted := r.Body.Image
 	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
-	user := effectiveUser(r, image, subject.Isolation, len(ask.Mounts) > 0)
+	user := effectiveUser(r, image, mounts.asOwner)
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
-		GPU: ask.GPU, Waits: r.Person, Mounts: l.layMounts(ask.Mounts, user), Restart: ask.Restart,
+		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user), Restart: ask.Restart,
 	}
 	record, devices, err := l.Ledger.Claim(ctx, order)
 	if err != nil {
 		return container.Record{}, nil, err
 	}
 	defer l.Ledger.Lock(record.ID)()
+	recorder.Note(ctx, func(e *event.Event) { e.Claim, e.Devices = record.ID, record.Slots() })
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	grant := admission.Grant{
-		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageEnv: image.Env, Devices: devices,
-		Libraries: l.Libraries(), NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
+		Labels: labelsOf(r, record, devices), ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, Devices: devices,
+		Libraries: libraries, NodeFolder: l.NodeFolder, Mounts: record.Mounts, CgroupParent: parent,
 	}
-	record, warnings, err := l.create(ctx, r, record, subject, grant)
+	record, warnings, err := l.create(ctx, r, record, mounts, subject, grant)
 	unwritten := disk.Wait()
 	if err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
@@ -231,9 +268,9 @@ func (l *Launcher) bind(ctx context.Context, record *container.Record) error {
 }
 
 // create reviews the request and sends ours in its place.
-func (l *Launcher) create(ctx context.Context, r Request, record container.Record, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
-	for _, m := range record.Mounts {
-		if err := l.Mounter.Prepare(r.Account, m); err != nil {
+func (l *Launcher) create(ctx context.Context, r Request, record container.Record, mounts mounts, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
+	for i, m := range record.Mounts {
+		if err := l.Mounter.Prepare(r.Account, mounts.roots[i], mountable(record, m)); err != nil {
 			return record, nil, refusedBeforeCall(err)
 		}
 	}
@@ -245,11 +282,17 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}
+	if err := recorder.Before(ctx); err != nil {
+		return record, nil, refusedBeforeCall(err)
+	}
 	id, warnings, err := l.Engine.Create(ctx, account.EngineName(record.Name, record.UID), r.Platform, encoded)
 	if err != nil {
 		return record, nil, err
 	}
 	record.ContainerID = id
+	if w := admission.PlainWarning(record.Mounts, s); w != "" {
+		warnings = append(warnings, w)
+	}
 	return record, warnings, nil
 }
 
@@ -264,11 +307,7 @@ func refusedBeforeCall(err error) error { return notCalledError{err} }
 // leaves it to the reconciler otherwise.
 func (l *Launcher) abandon(ctx context.Context, record container.Record, err error) error {
 	var before notCalledError
-	definite := errors.As(err, &before)
-	for _, kind := range []error{problem.ErrInvalid, problem.ErrDenied, problem.ErrNotFound, problem.ErrConflict} {
-		definite = definite || errors.Is(err, kind)
-	}
-	if !definite {
+	if !errors.As(err, &before) && !refused(err) {
 		l.Log.WarnContext(ctx, "create not answered, claim kept", "claim", record.ID, "error", err)
 		return &problem.Error{
 			What: "Container " + record.Name + " may or may not exist",
@@ -303,21 +342,6 @@ func missingImage(image string, err error) error {
 		What: "No such image: " + image,
 		Why:  problem.Because(problem.ErrNotFound, "it isn't on this host"),
 		Next: "Fetch it with 'docker pull " + image + "', or see 'docker images' for what is here.",
-	}
-}
-
-// layMounts returns where the mounts of a claim will lie.
-func (l *Launcher) layMounts(asks []admission.MountAsk, user containerUser) func(string) []container.Mount {
-	return func(claim string) []container.Mount {
-		mounts := make([]container.Mount, len(asks))
-		for i, m := range asks {
-			mounts[i] = container.Mount{
-				Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
-				HostPath:     filepath.Join(l.MountFolder, claim, strconv.Itoa(i)),
-				ContainerUID: user.uid, ContainerGID: user.gid,
-			}
-		}
-		return mounts
 	}
 }
 

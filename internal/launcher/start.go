@@ -48,7 +48,10 @@ func (l *Launcher) Restart(ctx context.Context, claim string, timeout time.Durat
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	defer l.Ledger.Lock(claim)()
-	record, err := l.existing(claim)
+	record, err := l.existing(notStarted, claim)
+	if err == nil {
+		err = l.refuseWhileCopying(notStarted, claim)
+	}
 	if err != nil {
 		return err
 	}
@@ -62,27 +65,36 @@ func (l *Launcher) Restart(ctx context.Context, claim string, timeout time.Durat
 	return l.bringUpOrRemove(ctx, record, f, byOwner)
 }
 
-func (l *Launcher) existing(claim string) (container.Record, error) {
+const notStarted = "Container not started"
+
+// existing returns the record of a container that the engine has; what says
+// what isn't done without one.
+func (l *Launcher) existing(what, claim string) (container.Record, error) {
 	record, ok := l.Ledger.Record(claim)
 	if !ok {
-		return record, &problem.Error{What: "Container not started", Why: problem.Because(problem.ErrNotFound, "it was removed")}
+		return record, &problem.Error{What: what, Why: problem.Because(problem.ErrNotFound, "it was removed")}
 	}
 	if record.ContainerID == "" {
 		return record, &problem.Error{
-			What: "Container " + record.Name + " not started",
-			Why:  problem.Because(problem.ErrConflict, "it is still being created"), Next: "Try again in a moment.",
+			What: what, Why: problem.Because(problem.ErrConflict, record.Name+" is still being created"), Next: "Try again in a moment.",
 		}
 	}
 	return record, nil
 }
 
 func (l *Launcher) start(ctx context.Context, claim string, why cause) error {
-	record, err := l.existing(claim)
+	record, err := l.existing(notStarted, claim)
+	if err == nil {
+		err = l.refuseWhileCopying(notStarted, claim)
+	}
 	if err != nil {
 		return err
 	}
 	if record.State == gpu.Running { // its end may not be known yet
 		now, err := l.Engine.Inspect(ctx, record.ContainerID)
+		if err == nil && now.State == "paused" {
+			err = paused(record)
+		}
 		if err != nil || now.Running() {
 			return err
 		}
@@ -130,7 +142,7 @@ func (l *Launcher) bringUp(ctx context.Context, record container.Record, f footi
 		err = l.mountAndStart(ctx, record, f)
 	}
 	if err != nil {
-		return l.notStarted(ctx, record, err)
+		return l.putBack(ctx, record, err)
 	}
 	return nil
 }
@@ -139,20 +151,15 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	if err := l.bringWithin(ctx, record, f.excess); err != nil {
 		return err
 	}
-	for _, m := range record.Mounts {
-		if err := l.Mounter.Unmount(m.HostPath); err != nil {
-			return err
-		}
-		if err := l.Mounter.Mount(f.subject.Account, m); err != nil {
-			return err
-		}
+	if err := l.mountAll(f.subject, record); err != nil {
+		return err
 	}
 	return l.Engine.Start(ctx, record.ContainerID)
 }
 
-// notStarted puts the claim back to what it was when the container certainly
+// putBack puts the claim back to what it was when the container certainly
 // doesn't run; otherwise the reconciler finds out.
-func (l *Launcher) notStarted(ctx context.Context, record container.Record, err error) error {
+func (l *Launcher) putBack(ctx context.Context, record container.Record, err error) error {
 	now, ierr := l.Engine.Inspect(ctx, record.ContainerID)
 	if ierr != nil || now.Running() {
 		return err

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"ds01.dev/ds01/internal/account"
-	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -22,8 +21,8 @@ type containerUser struct {
 }
 
 // effectiveUser returns the user that the request and the image lead to.
-func effectiveUser(r Request, image container.Image, isolation admission.Isolation, mounts bool) containerUser {
-	if r.Person || isolation == admission.UID && mounts {
+func effectiveUser(r Request, image container.Image, asOwner bool) containerUser {
+	if r.Person || asOwner {
 		return containerUser{uid: r.Account.UID, gid: r.Account.GID}
 	}
 	name := r.Body.User
@@ -148,6 +147,11 @@ func (l *Launcher) writePerson(ctx context.Context, record container.Record, who
 		{Path: "/etc/passwd", Data: withEntry(passwd, who.Name, who.UID, entry), Mode: 0o644},
 		{Path: "/etc/group", Data: groupFile(groups, who), Mode: 0o644},
 		{Path: home, Dir: true, Mode: 0o700, UID: who.UID, GID: who.GID},
+	}
+	if record.Plain() {
+		// A remapped engine can't give a file to the host's uid; nobody but the
+		// container's own processes gets at it.
+		files[2].Mode = 0o777
 	}
 	return l.Engine.WriteFiles(ctx, record.ContainerID, files)
 }

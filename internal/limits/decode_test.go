@@ -136,7 +136,7 @@ func TestDecodeEdgeCases(t *testing.T) {
 		"a share alone isn't bounded by devices":  {"defaults: {max_gpu_share: 3/7}", "x", "", false, map[string]string{"max_mig_instances": "unlimited", "max_gpu_share": "3/7"}},
 		"of two spellings the stricter applies":   {"defaults: {max_gpu_share: 2, max_gpu_equivalents: 3, aggregate: {memory_max: 3g, memory: 4g}}", "x", "", false, map[string]string{"max_gpu_share": "2", "aggregate.memory": "3GiB"}},
 		"zero devices are none":                   {"defaults: {max_mig_instances: 0, max_gpu_share: 0, gpu_hold_after_stop: 0s}", "x", "", false, map[string]string{"max_mig_instances": "0", "max_gpu_share": "0", "gpu_hold_after_stop": "0s"}},
-		"mounts are a list":                       {"defaults: {mounts: [/data, /models]}", "x", "", false, map[string]string{"mounts": "/data /models"}},
+		"mounts are a list":                       {"defaults: {mounts: [~, /data, {path: /models, mode: ro}, {path: ~/x, mode: rw}, /scratch/$USER]}", "x", "", false, map[string]string{"mounts": "~ /data /models:ro ~/x /scratch/$USER"}},
 		"no mounts":                               {"defaults: {mounts: []}", "x", "", false, map[string]string{"mounts": "none"}},
 	}
 	for name, tt := range tests {

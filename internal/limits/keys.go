@@ -48,10 +48,11 @@ const (
 type key struct {
 	name     string
 	kind     kind
-	min      int64  // the smallest value; what is below would mean something else to the engine
-	builtin  int64  // what applies where the file doesn't say
-	inactive string // why nothing enforces it
-	bareUnit string // the historic unit of a bare number; "" where it is an error
+	min      int64       // the smallest value; what is below would mean something else to the engine
+	builtin  int64       // what applies where the file doesn't say
+	roots    []MountRoot // the same, for a list of roots
+	inactive string      // why nothing enforces it
+	bareUnit string      // the historic unit of a bare number; "" where it is an error
 }
 
 const notYet = "not enforced yet"
@@ -101,7 +102,7 @@ func table() [numKeys]key {
 		containerHold: {name: "container_hold_after_stop", kind: duration, builtin: int64(30 * time.Minute), inactive: notYet},
 		stopTimeout:   {name: "stop_timeout", kind: duration, builtin: int64(10 * time.Second)},
 		maxTasks:      {name: "max_tasks", kind: count, min: 1, inactive: "aggregate.tasks holds; this is its value where that is not set"},
-		mounts:        {name: "mounts", kind: pathList, inactive: notYet},
+		mounts:        {name: "mounts", kind: rootList, roots: []MountRoot{{Path: Home}}},
 
 		aggregateCPUs:       {name: "aggregate.cpus", kind: cpus, min: minCPU, builtin: 32 * cpu},
 		aggregateMemory:     {name: "aggregate.memory", kind: size, min: minMemory, builtin: 64 * gib},

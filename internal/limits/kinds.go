@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -25,7 +24,7 @@ const (
 	share                // GPUs, in 840ths
 	percent              // per cent, in thousandths
 	duration             // nanoseconds
-	pathList             // absolute paths
+	rootList             // folders to mount from
 	fraction             // 0 to 1, in thousandths
 	word                 // text that nothing reads yet
 	wordList             // a list of such
@@ -118,15 +117,7 @@ func (k kind) unlimited(text string) bool {
 }
 
 // boundless reports whether a value of this kind can be without limit.
-func (k kind) boundless() bool { return k != truth && k != rank && k != pathList }
-
-// checkPath accepts a clean absolute path.
-func checkPath(text string) error {
-	if !path.IsAbs(text) || path.Clean(text) != text {
-		return fmt.Errorf("%q is not an absolute path without '..' or a final '/'", text)
-	}
-	return nil
-}
+func (k kind) boundless() bool { return k != truth && k != rank && k != rootList }
 
 // cpuQuota reads systemd's CPUQuota, in which 100% is one CPU.
 func cpuQuota(text string) (int64, error) {

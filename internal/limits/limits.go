@@ -7,7 +7,6 @@ package limits
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"ds01.dev/ds01/internal/quantity"
@@ -45,7 +44,7 @@ type Limits struct {
 	ContainerHoldAfterStop quantity.Limit[time.Duration] // container_hold_after_stop
 	StopTimeout            quantity.Limit[time.Duration] // stop_timeout: from the stop signal to the kill
 
-	Mounts    []string // mounts: absolute host paths, clean
+	Mounts    []MountRoot // mounts: in the order of the file
 	Aggregate Aggregate
 
 	settings *layer // read only, shared between people
@@ -130,7 +129,7 @@ type setting struct {
 	set       bool
 	unlimited bool
 	n         int64 // in the unit of the key's kind
-	list      []string
+	roots     []MountRoot
 	source    Source
 	note      string // replaces the value in what people read
 	inactive  string // replaces the key's own
@@ -142,10 +141,8 @@ func (s *setting) describe(k kind) string {
 		return s.note
 	case s.unlimited:
 		return "unlimited"
-	case k == pathList && len(s.list) == 0:
-		return "none"
-	case k == pathList:
-		return strings.Join(s.list, " ")
+	case k == rootList:
+		return formatRoots(s.roots)
 	default:
 		return k.format(s.n)
 	}
@@ -193,7 +190,7 @@ func (l *layer) limits() Limits {
 		GPUHoldAfterStop:       number[time.Duration](l, gpuHold),
 		ContainerHoldAfterStop: number[time.Duration](l, containerHold),
 		StopTimeout:            number[time.Duration](l, stopTimeout),
-		Mounts:                 slices.Clone(l[mounts].list),
+		Mounts:                 slices.Clone(l[mounts].roots),
 		Aggregate: Aggregate{
 			CPUs:       number[quantity.CPUs](l, aggregateCPUs),
 			Memory:     number[quantity.ByteSize](l, aggregateMemory),

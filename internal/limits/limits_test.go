@@ -109,7 +109,7 @@ defaults:
 		Storage:       limits.Storage{Workspace: g(9), Data: g(10), Tmp: g(11), Scratch: g(12)},
 		MaxContainers: quantity.To(13), MaxRuntime: quantity.To(14 * time.Hour), IdleTimeout: quantity.To(15 * time.Minute),
 		GPUHoldAfterStop: quantity.To(16 * time.Minute), ContainerHoldAfterStop: quantity.To(17 * time.Minute), StopTimeout: quantity.To(18 * time.Second),
-		Mounts:    []string{"/data"},
+		Mounts:    []limits.MountRoot{{Path: "/data"}},
 		Aggregate: limits.Aggregate{CPUs: quantity.To[quantity.CPUs](19e9), Memory: g(20), MemoryHigh: g(21), Tasks: quantity.To[int64](22)},
 	}
 	if diff := cmp.Diff(want, got, cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".settings" }, cmp.Ignore())); diff != "" {
@@ -121,7 +121,7 @@ func TestValuesSayWhatNothingEnforces(t *testing.T) {
 	d, _ := decode(t, "")
 	enforced := map[string]bool{}
 	for k := range strings.FieldsSeq(`max_mig_instances max_gpus_per_container allow_full_gpu max_gpu_share max_cpus memory memory_swap
-		shm_size pids_limit ulimit_nofile max_containers_per_user gpu_hold_after_stop stop_timeout
+		shm_size pids_limit ulimit_nofile max_containers_per_user gpu_hold_after_stop stop_timeout mounts
 		aggregate.cpus aggregate.tasks aggregate.memory aggregate.memory_high`) {
 		enforced[k] = true
 	}

@@ -175,8 +175,8 @@ func (r *ruleDecoder) set(id keyID, key, value *yaml.Node, parse func(string) (i
 
 func (r *ruleDecoder) value(k key, key, value *yaml.Node, parse func(string) (int64, error)) (setting, error) {
 	s := setting{set: true, source: r.source(key)}
-	if k.kind == pathList {
-		return s, r.paths(&s, value)
+	if k.kind == rootList {
+		return s, r.roots(&s, key, value)
 	}
 	if value.Kind != yaml.ScalarNode {
 		return s, fmt.Errorf("it holds %s where one value belongs", shape(value))
@@ -199,19 +199,4 @@ func (r *ruleDecoder) value(k key, key, value *yaml.Node, parse func(string) (in
 	}
 	s.n = n
 	return s, err
-}
-
-// paths reads a list of absolute paths into s.
-func (r *ruleDecoder) paths(s *setting, value *yaml.Node) error {
-	if isNull(value) {
-		return fmt.Errorf("it can't be without limit: write [] for none")
-	}
-	r.list(value, r.rule+".mounts", func(entry *yaml.Node) {
-		if err := checkPath(entry.Value); err != nil {
-			r.fail(entry.Line, "%s.mounts: %v", r.rule, err)
-			return
-		}
-		s.list = append(s.list, entry.Value)
-	})
-	return nil
 }

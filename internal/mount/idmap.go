@@ -45,6 +45,19 @@ func (m Mapping) maps(o Owner) (uids, gids []syscall.SysProcIDMap) {
 	return extents([]pair{{o.UID, m.HostBase + m.ContainerUID}}, m), extents(pairs, m)
 }
 
+// nobodys is an id that no account has: the last there is, in 32 bits, before
+// the one that means none.
+const nobodys = ids - 1
+
+// withoutRoot returns a mapping in which every id is itself, but that the
+// host's root is none of them: what root makes through such a mount, it makes
+// for nobody, and so not at all. Files of root's are shown as nobody's, and
+// their modes count for everybody else as ever.
+func withoutRoot() (uids, gids []syscall.SysProcIDMap) {
+	uids = []syscall.SysProcIDMap{{ContainerID: 0, HostID: nobodys, Size: 1}, {ContainerID: 1, HostID: 1, Size: nobodys - 1}}
+	return uids, []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: ids}}
+}
+
 // namespace returns a user namespace that holds the maps. Nobody runs in it:
 // it is made with a child that is ended before its first instruction.
 func namespace(uids, gids []syscall.SysProcIDMap) (*os.File, error) {

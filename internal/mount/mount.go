@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +43,11 @@ type Request struct {
 	Target   string // where it goes; its folder is root's and closed to others, and made where it is missing
 	ReadOnly bool
 	Owner    Owner
-	Idmap    *Mapping // nil: ids are shown as they are
+	Idmap    *Mapping // nil: ids are shown as they are, and root makes nothing in the mount where that can be kept from it
+
+	Shared bool     // it needn't be the owner's: who can get into it may mount it
+	Alone  bool     // what is mounted below it is left out; else it is refused
+	Closed []string // folders that a source is not in and does not hold
 
 	Namespaces *Namespaces // where those of mappings are kept; nil: nowhere
 }
@@ -71,6 +76,34 @@ func Prepare(r Request) error {
 	return makeTarget(source, r.Target)
 }
 
+// Mappable opens the source as Mount will, and reports whether its file system
+// can map ids. Nothing is mounted. Errors are as for Prepare.
+func Mappable(r Request) (bool, error) {
+	source, err := open(r)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(source) //nolint:errcheck // it was only asked
+	tree, err := clone(source, r)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(tree) //nolint:errcheck // it was only asked
+	err = mapIDs(tree, r)
+	if errors.Is(err, ErrCannotIdmap) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func clone(source int, r Request) (int, error) {
+	tree, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return -1, fmt.Errorf("clone %s: %w", r.Source, err)
+	}
+	return tree, nil
+}
+
 // Mount opens the source, clones it without what is mounted below it, and
 // puts the clone at the target, in place of what was mounted there.
 func Mount(r Request) error {
@@ -79,9 +112,9 @@ func Mount(r Request) error {
 		return err
 	}
 	defer unix.Close(source) //nolint:errcheck // the clone lives on
-	tree, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	tree, err := clone(source, r)
 	if err != nil {
-		return fmt.Errorf("clone %s: %w", r.Source, err)
+		return err
 	}
 	defer unix.Close(tree) //nolint:errcheck // the mount lives on
 	if err := restrict(tree, r); err != nil {
@@ -108,15 +141,29 @@ func restrict(tree int, r Request) error {
 	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, attr); err != nil {
 		return fmt.Errorf("restrict the mount of %s: %w", r.Source, err)
 	}
-	if r.Idmap == nil {
-		return nil
+	err := mapIDs(tree, r)
+	if r.Idmap == nil && errors.Is(err, ErrCannotIdmap) {
+		return nil // it was only to keep root out
 	}
-	uids, gids := r.Idmap.maps(r.Owner)
+	return err
+}
+
+// mapIDs maps the ids of a clone that isn't mounted yet.
+func mapIDs(tree int, r Request) error {
+	var uids, gids []syscall.SysProcIDMap
+	switch {
+	case r.Idmap != nil:
+		uids, gids = r.Idmap.maps(r.Owner)
+	case r.Owner.UID == 0:
+		return nil // root's own
+	default:
+		uids, gids = withoutRoot()
+	}
 	return r.Namespaces.use(uids, gids, func(namespace uintptr) error {
 		err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(namespace)})
 		// EINVAL: a kind of file system that can't; EPERM: one that is mapped already.
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) {
-			return failed(r, ErrCannotIdmap, "Mount a directory of another file system, such as one of your home.")
+			return failed(r, ErrCannotIdmap, "Mount a directory of another file system, such as one of your home; a container that exists must be made again.")
 		}
 		if err != nil {
 			return fmt.Errorf("map ids of %s: %w", r.Source, err)

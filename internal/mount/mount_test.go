@@ -225,7 +225,12 @@ func TestWhatIsMountedBelowTheSourceStaysOutside(t *testing.T) {
 	p.folder(inner, p.own.UID, p.own.GID, 0o755)
 	must(t, unix.Mount("ds01t", inner, "tmpfs", 0, ""))
 	must(t, os.WriteFile(filepath.Join(inner, "hidden"), nil, 0o600))
-	target := p.mounted(p.request(p.home, nil))
+	r := p.request(p.home, nil)
+	if err := mount.Mount(r); !errors.Is(err, problem.ErrDenied) || !strings.Contains(strings.Join(problem.Lines(err), " "), "at "+inner) {
+		t.Errorf("%v, want it denied, with the inner mount named", err)
+	}
+	r.Alone = true
+	target := p.mounted(r)
 	if _, err := os.Stat(filepath.Join(target, "inner", "hidden")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the inner mount came along: %v", err)
 	}

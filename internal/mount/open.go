@@ -41,7 +41,7 @@ func openBelow(r Request) (int, error) {
 	if !filepath.IsAbs(r.Source) || !filepath.IsAbs(r.Root) {
 		return -1, outside
 	}
-	root, err := settle(filepath.Clean(r.Root))
+	root, err := Settle(filepath.Clean(r.Root))
 	if errors.Is(err, unix.ELOOP) {
 		return -1, refuse(r, r.Root+" leads through a symbolic link that others than root could change", "Administrators: give the account's home without symbolic links.")
 	}
@@ -59,7 +59,34 @@ func openBelow(r Request) (int, error) {
 	if err != nil {
 		return -1, explain(r, err)
 	}
+	if err := enter(r, fd); err != nil {
+		_ = unix.Close(fd) // that error is the one to tell
+		return -1, err
+	}
 	return fd, nil
+}
+
+// enter runs with the owner's rights and refuses what they can't get into:
+// opening it for a mount asks for no right to it. Their own they could open up.
+func enter(r Request, fd int) error {
+	if !r.Shared {
+		return nil // check takes nothing but their own
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return explain(r, err)
+	}
+	want := uint32(unix.R_OK)
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		want = unix.X_OK
+	}
+	if int(st.Uid) == r.Owner.UID {
+		return nil
+	}
+	if err := unix.Faccessat(fd, "", want, unix.AT_EMPTY_PATH|unix.AT_EACCESS); err != nil {
+		return explain(r, err)
+	}
+	return nil
 }
 
 func within(root, path string) (below string, ok bool) {
@@ -70,10 +97,10 @@ func within(root, path string) (below string, ok bool) {
 // maxLinks is how many links the kernel follows in one path.
 const maxLinks = 40
 
-// settle returns an allowed root's path with its links resolved, such as a
+// Settle returns an allowed root's path with its links resolved, such as a
 // /home that leads to /data/home. It follows those that only the host's own
 // root can have made or moved; any other is ELOOP.
-func settle(root string) (string, error) {
+func Settle(root string) (string, error) {
 	at, rest, closed := "/", strings.Split(root, "/"), true
 	for links := 0; len(rest) > 0; {
 		var dir unix.Stat_t
@@ -133,12 +160,12 @@ func explain(r Request, err error) error {
 	case errors.Is(err, unix.ENOTDIR):
 		return refuse(r, "a part of its path is no directory", "Mount a directory of yours.")
 	case errors.Is(err, unix.EACCES):
-		return refuse(r, "you can't open it yourself", "Mount a directory of yours.")
+		return refuse(r, "you can't open it yourself", "Mount a directory that you can get into; 'id' shows which groups you are in.")
 	}
 	return fmt.Errorf("open %s: %w", r.Source, err)
 }
 
-// check refuses what isn't the owner's own directory or regular file.
+// check refuses what isn't a directory or regular file that may be shown.
 func check(r Request, fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -147,8 +174,8 @@ func check(r Request, fd int) error {
 	switch kind := st.Mode & unix.S_IFMT; {
 	case kind != unix.S_IFDIR && kind != unix.S_IFREG:
 		return refuse(r, "it is neither a directory nor a regular file", "Mount the directory that holds it.")
-	case int(st.Uid) != r.Owner.UID:
+	case int(st.Uid) != r.Owner.UID && !r.Shared:
 		return refuse(r, "it isn't yours", "Mount a directory or file that you own.")
 	}
-	return nil
+	return checkPlace(r, fd)
 }

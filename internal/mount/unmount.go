@@ -72,5 +72,8 @@ func mountPoints(table, folder string) []string {
 
 // unescape undoes the kernel's octal escapes for blanks in paths.
 func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

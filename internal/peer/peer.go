@@ -49,13 +49,31 @@ func Of(conn *net.UnixConn) (Peer, error) {
 	}
 	p := Peer{UID: int(cred.Uid), GID: int(cred.Gid), PID: int(cred.Pid)}
 	if err := sameNamespaces(p.PID); err != nil {
-		return Peer{}, refused(err)
+		return Peer{}, &refusedError{refused(err), p}
 	}
 	// The pid may have been given to another process while we looked.
 	if pidfdErr == nil && unix.PidfdSendSignal(pidfd, 0, nil, 0) != nil {
 		return Peer{}, refused(errors.New("it has ended"))
 	}
 	return p, nil
+}
+
+// A refusedError remembers who it was.
+type refusedError struct {
+	error
+	peer Peer
+}
+
+func (r *refusedError) Unwrap() error { return r.error }
+
+// Refused returns who was refused with err, as the kernel names them, for the
+// record only.
+func Refused(err error) (p Peer, ok bool) {
+	r, ok := errors.AsType[*refusedError](err)
+	if ok {
+		p = r.peer
+	}
+	return p, ok
 }
 
 func refused(err error) error {

@@ -139,10 +139,13 @@ func TestPeersInContainersAreRefused(t *testing.T) {
 		"a person's in a container not remapped": {Cloneflags: syscall.CLONE_NEWPID, Credential: &syscall.Credential{Uid: 70001, Gid: 70001}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, _ := connected(t, attr)
+			conn, cmd := connected(t, attr)
 			got, err := peer.Of(conn)
 			if !errors.Is(err, problem.ErrDenied) || got != (peer.Peer{}) {
 				t.Errorf("%+v, %v; want it denied", got, err)
+			}
+			if who, ok := peer.Refused(err); !ok || who.PID != cmd.Process.Pid {
+				t.Errorf("the record would name %+v", who)
 			}
 			if next := strings.Join(problem.Lines(err), " "); !strings.Contains(next, "login on the host") {
 				t.Errorf("it doesn't say what to do: %s", next)

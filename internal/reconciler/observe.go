@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"time"
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
@@ -10,15 +11,34 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
+// copyPatience is how long a look at a container waits for those who copy its
+// files. What was missed meanwhile, the next glance finds.
+const copyPatience = time.Second
+
 // tryObserve looks at one container of many: what is wrong with it alone is
-// logged and keeps nobody else waiting.
-func (r *Reconciler) tryObserve(ctx context.Context, id string) error {
-	err := r.Observe(ctx, id)
+// logged and keeps nobody else waiting. One that ds01 doesn't know either may
+// reach anything then.
+func (r *Reconciler) tryObserve(ctx context.Context, listed container.Observed) error {
+	err := r.Observe(ctx, listed.ID)
 	if err == nil || errors.Is(err, problem.ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}
-	r.Log.WarnContext(ctx, "container not looked up", "container", id, "error", err)
+	r.Log.WarnContext(ctx, "container not looked up", "container", listed.ID, "error", err)
+	if _, known := r.Ledger.ByContainer(listed.ID); !known && listed.State != "" {
+		listed.Hints = gpu.Hints{All: true}
+		r.quarantine(listed)
+	}
 	return nil
+}
+
+// lookTimeout bounds a look at one container. An engine may have lost one of
+// its locks, and then never says anything about that container again.
+const lookTimeout = 5 * time.Second
+
+func (r *Reconciler) inspect(ctx context.Context, id string) (container.Observed, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return r.Engine.Inspect(ctx, id)
 }
 
 // Observe looks at one container and brings its record in step.
@@ -27,13 +47,22 @@ func (r *Reconciler) tryObserve(ctx context.Context, id string) error {
 // how old its answer is: they take turns by the container's id, before its
 // claim, which not every container has.
 func (r *Reconciler) Observe(ctx context.Context, id string) error {
+	return r.observe(ctx, id, func() {})
+}
+
+// observe calls began when its turn has come.
+func (r *Reconciler) observe(ctx context.Context, id string, began func()) error {
 	defer r.Ledger.Lock(id)()
+	began()
 	claim, err := r.claimOf(ctx, id)
 	if err != nil || claim == "" {
 		return err
 	}
 	defer r.Ledger.Lock(claim)()
-	o, err := r.Engine.Inspect(ctx, id)
+	if !r.Launcher.AwaitCopies(ctx, claim, copyPatience) {
+		return nil // it stands still, and the engine tells nobody about it
+	}
+	o, err := r.inspect(ctx, id)
 	if errors.Is(err, problem.ErrNotFound) {
 		return r.forget(ctx, id)
 	}
@@ -57,6 +86,9 @@ func (r *Reconciler) Observe(ctx context.Context, id string) error {
 	r.observed[id] = o
 	delete(r.quarantined, id)
 	r.mu.Unlock()
+	if err := r.Launcher.Align(ctx, record, o); err != nil {
+		r.Log.WarnContext(ctx, "container has another name at the engine", "container", id, "name", o.Name, "error", err)
+	}
 	return r.follow(ctx, record, o)
 }
 
@@ -67,7 +99,7 @@ func (r *Reconciler) claimOf(ctx context.Context, id string) (string, error) {
 	if record, ok := r.Ledger.ByContainer(id); ok {
 		return record.ID, nil
 	}
-	o, err := r.Engine.Inspect(ctx, id)
+	o, err := r.inspect(ctx, id)
 	if errors.Is(err, problem.ErrNotFound) {
 		return "", r.forget(ctx, id)
 	}
@@ -84,6 +116,7 @@ func (r *Reconciler) claimOf(ctx context.Context, id string) (string, error) {
 // bind ties a pending claim to the container that was made for it after all.
 func (r *Reconciler) bind(ctx context.Context, record *container.Record, o container.Observed) error {
 	r.Log.InfoContext(ctx, "container found again by its claim", "claim", record.ID, "container", o.ID)
+	r.record("bind", "the engine made container "+o.ID+" for it, though its answer was lost", *record)
 	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
 		c.ContainerID, c.State, c.HeldUntil = o.ID, gpu.Bound, lifecycle.CreatedUntil(c.CreatedAt)
 		*record = *c
@@ -93,6 +126,7 @@ func (r *Reconciler) bind(ctx context.Context, record *container.Record, o conta
 // discard removes a container whose making was cut short, and its claim.
 func (r *Reconciler) discard(ctx context.Context, record container.Record, o container.Observed) error {
 	r.Log.WarnContext(ctx, "container was only half made, removing it", "claim", record.ID, "container", o.ID)
+	r.record("discard", "container "+o.ID+" was only half made", record)
 	if err := r.Remove(ctx, o.ID); err != nil && !errors.Is(err, problem.ErrNotFound) {
 		return err
 	}
@@ -116,6 +150,7 @@ func (r *Reconciler) forget(ctx context.Context, id string) error {
 	if !ok {
 		return nil
 	}
+	r.record("forget", "its container is gone", record)
 	if err := r.Launcher.Cleanup(ctx, record); err != nil {
 		return err
 	}
@@ -154,6 +189,11 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 // started past ds01. One whose devices went to somebody else is stopped: a
 // GPU never has two owners.
 func (r *Reconciler) followRunning(ctx context.Context, record container.Record, o container.Observed) error {
+	if o.State == "running" {
+		if err := r.Launcher.Thaw(record); err != nil {
+			r.Log.WarnContext(ctx, "container may be frozen", "container", o.ID, "error", err)
+		}
+	}
 	if record.State == gpu.Running {
 		return nil
 	}
@@ -166,5 +206,6 @@ func (r *Reconciler) followRunning(ctx context.Context, record container.Record,
 		return nil
 	}
 	r.Log.ErrorContext(ctx, "container runs without its devices, stopping it", "container", o.ID, "claim", record.ID, "error", err)
+	r.record("stop", "it runs without its devices, since "+o.StartedAt.UTC().Format(time.RFC3339Nano)+": "+err.Error(), record)
 	return r.Stop(ctx, o.ID)
 }

@@ -23,7 +23,12 @@ func (r *Reconciler) carryOut(ctx context.Context) {
 	}
 }
 
+// actTimeout bounds one action: the others wait for it.
+const actTimeout = 30 * time.Second
+
 func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
 	defer r.Ledger.Lock(a.Claim)()
 	record, ok := r.Ledger.Record(a.Claim)
 	if !ok || len(lifecycle.Plan([]container.Record{record}, r.Now())) == 0 {
@@ -31,8 +36,9 @@ func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
 	}
 	r.Log.InfoContext(ctx, "claim", "verb", string(a.Verb), "claim", a.Claim, "reason", a.Reason)
 	if a.Verb == lifecycle.Forget {
-		return r.giveUp(ctx, record)
+		return r.giveUp(ctx, record, a.Reason)
 	}
+	r.record(string(a.Verb), a.Reason, record)
 	if err := r.Launcher.Cleanup(ctx, record); err != nil {
 		return err
 	}
@@ -41,7 +47,7 @@ func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
 
 // giveUp drops a pending claim, unless the engine has its container after all.
 // The caller holds the claim's lock.
-func (r *Reconciler) giveUp(ctx context.Context, record container.Record) error {
+func (r *Reconciler) giveUp(ctx context.Context, record container.Record, reason string) error {
 	o, err := r.Engine.ByClaim(ctx, record.ID)
 	switch {
 	case err == nil && record.HalfMade():
@@ -51,6 +57,7 @@ func (r *Reconciler) giveUp(ctx context.Context, record container.Record) error 
 	case !errors.Is(err, problem.ErrNotFound):
 		return err
 	}
+	r.record("forget", reason, record)
 	if err := r.Launcher.Cleanup(ctx, record); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/problem"
@@ -14,11 +15,16 @@ import (
 
 func (r *Reconciler) quarantine(o container.Observed) {
 	r.mu.Lock()
-	_, known := r.quarantined[o.ID]
+	was, known := r.quarantined[o.ID]
 	r.quarantined[o.ID] = o
 	r.mu.Unlock()
 	if !known {
 		r.Log.Warn("container unknown to ds01, quarantined", "container", o.ID, "name", o.Name)
+		r.Recorder.Daemon(event.Event{
+			Action: "quarantine", Why: "ds01 did not make it, or has lost its record", Object: o.Name, Container: o.ID, Image: event.Reference(o.Image),
+		})
+	}
+	if !known || was.Hints.All != o.Hints.All {
 		r.countTaken()
 	}
 }

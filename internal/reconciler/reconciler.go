@@ -6,7 +6,6 @@ package reconciler
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/recorder"
 )
 
 // Engine shows containers.
@@ -40,6 +40,7 @@ type Parts struct {
 	Launcher  *launcher.Launcher
 	Limits    func(uid int) (limits.Limits, error)
 	Devices   func() []gpu.Device
+	Recorder  *recorder.Recorder // nil: nothing is written down
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -51,7 +52,9 @@ type Reconciler struct {
 	mu          sync.Mutex
 	observed    map[string]container.Observed // by container id: what was last seen
 	quarantined map[string]container.Observed // by container id: not in the ledger
+	queued      map[string]bool               // by container id: an event waits for its look
 	up          bool                          // the engine answered last
+	told        map[string]string             // by claim: what was last written down of it
 	revived     bool                          // since it came up, what is to run then was decided
 	starting    map[string]bool               // by claim: a start by its policy is on its way
 
@@ -62,6 +65,7 @@ type Reconciler struct {
 func New(p Parts) *Reconciler {
 	return &Reconciler{
 		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
+		queued: map[string]bool{}, told: map[string]string{},
 		starting: map[string]bool{}, changed: make(chan struct{}, 1),
 	}
 }
@@ -137,16 +141,16 @@ func (r *Reconciler) handle(ctx context.Context, e container.Event) {
 	switch e.Action {
 	case "create":
 		if !r.bound(e) {
-			err = r.Observe(ctx, e.ID)
+			err = r.glimpse(ctx, e.ID)
 		}
 	case "destroy":
 		err = r.bury(ctx, e.ID)
 	case "die":
 		if !r.removesItself(e.ID) {
-			err = r.Observe(ctx, e.ID)
+			err = r.glimpse(ctx, e.ID)
 		}
 	case "start", "restart", "pause", "unpause", "rename", "update", "oom":
-		err = r.Observe(ctx, e.ID)
+		err = r.glimpse(ctx, e.ID)
 	}
 	if err != nil {
 		r.Log.WarnContext(ctx, "container not looked up", "container", e.ID, "action", e.Action, "error", err)
@@ -162,6 +166,23 @@ func (r *Reconciler) bound(e container.Event) bool {
 	defer r.Ledger.Lock(e.Claim)()
 	record, ok := r.Ledger.Record(e.Claim)
 	return ok && record.ContainerID == e.ID
+}
+
+// glimpse looks at a container unless somebody is about to: a container that
+// keeps its lookers waiting must not have all of them.
+func (r *Reconciler) glimpse(ctx context.Context, id string) error {
+	r.mu.Lock()
+	queued := r.queued[id]
+	r.queued[id] = true
+	r.mu.Unlock()
+	if queued {
+		return nil
+	}
+	return r.observe(ctx, id, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.queued, id)
+	})
 }
 
 // removesItself reports whether the engine is about to remove a container that
@@ -226,13 +247,13 @@ func (r *Reconciler) Sweep(ctx context.Context) error {
 // outOfStep reports whether the engine's list shows what ds01 doesn't know.
 func (r *Reconciler) outOfStep(listed container.Observed) bool {
 	r.mu.Lock()
-	foreign := r.quarantined[listed.ID].State
+	foreign := r.quarantined[listed.ID]
 	state := r.observed[listed.ID].State
 	r.mu.Unlock()
 	record, ours := r.Ledger.ByContainer(listed.ID)
 	switch {
 	case !ours:
-		return foreign != listed.State
+		return foreign.State != listed.State || foreign.Hints.All // it may only be that it couldn't be looked at
 	case state != listed.State, listed.Running() != (record.State == gpu.Running):
 		return true
 	}
@@ -250,17 +271,21 @@ func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bo
 		return err
 	}
 	seen := map[string]bool{}
+	var looks errgroup.Group
+	looks.SetLimit(lookers)
+	observe := func(o container.Observed) { looks.Go(func() error { return r.tryObserve(ctx, o) }) }
 	for _, o := range list {
 		seen[o.ID] = true
 		if worth(o) {
-			err = errors.Join(err, r.tryObserve(ctx, o.ID))
+			observe(o)
 		}
 	}
 	for _, record := range r.Ledger.Records() {
 		if record.ContainerID != "" && !seen[record.ContainerID] {
-			err = errors.Join(err, r.tryObserve(ctx, record.ContainerID))
+			observe(container.Observed{ID: record.ContainerID})
 		}
 	}
+	err = looks.Wait()
 	r.mu.Lock()
 	maps.DeleteFunc(r.quarantined, func(id string, _ container.Observed) bool {
 		_, listed := before[id]
@@ -268,6 +293,10 @@ func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bo
 	})
 	maps.DeleteFunc(r.observed, func(id string, _ container.Observed) bool {
 		_, known := r.Ledger.ByContainer(id)
+		return !known
+	})
+	maps.DeleteFunc(r.told, func(claim, _ string) bool {
+		_, known := r.Ledger.Record(claim)
 		return !known
 	})
 	r.mu.Unlock()

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/docker/dockertest"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/lifecycle"
@@ -22,29 +25,56 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/store"
 )
 
 // A scene is a reconciler that runs, in a bubble of time of its own.
 type scene struct {
 	*reconciler.Reconciler
+	mu        sync.Mutex
 	engine    *dockertest.Engine
 	ledger    *allocator.Allocator
 	launcher  *launcher.Launcher
 	connected int
+	recorded  []event.Event
+}
+
+// Append takes what the reconciler writes down. The engine's events and the
+// clock start their own goroutines, which stand still when a story looks.
+func (s *scene) Append(e event.Event) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recorded = append(s.recorded, e)
+	return uint64(len(s.recorded)), nil
+}
+
+func (*scene) Ready() error { return nil }
+
+// wrote reports whether an action was written down with its reason and whose
+// container it is.
+func (s *scene) wrote(action string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.recorded, func(e event.Event) bool {
+		return e.Action == action && e.Why != "" && e.Door == event.Daemon && e.User == "ds01" && e.Object != "" && (action == "quarantine" || e.OwnerUID != nil)
+	})
 }
 
 type silent struct{}
 
-func (silent) Prepare(account.Account, container.Mount) error { return nil }
-func (silent) Mount(account.Account, container.Mount) error   { return nil }
-func (silent) Unmount(string) error                           { return nil }
+func (silent) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
+func (silent) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
+func (silent) Unmount(string) error                                                { return nil }
 func (silent) Lookup(uid int) (account.Account, error) {
 	return account.Account{UID: uid, GID: uid, Name: "alice"}, nil
 }
 
-func (silent) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
-func (silent) End(context.Context, int, string) (int, error)              { return 0, nil }
+func (silent) Ensure(context.Context, int, limits.Limits) (string, error)        { return "/ds01/u", nil }
+func (silent) End(context.Context, int, string) (int, error)                     { return 0, nil }
+func (silent) Freeze(context.Context, int, string) error                         { return nil }
+func (silent) Thaw(int, string) error                                            { return nil }
+func (silent) Cover(account.Account, admission.MountRoot, container.Mount) error { return nil }
 
 func bound() limits.Limits {
 	return limits.Limits{
@@ -94,12 +124,14 @@ func newScene(t *testing.T) *scene {
 	s.launcher = launcher.New(launcher.Parts{
 		Engine: s.engine, Ledger: s.ledger, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
-		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() string { return "none" }, Log: log, Now: time.Now,
+		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
+		NodeFolder: "/run/ds01/dev",
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Devices: devices, Log: log, Now: time.Now,
-		Remove: func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
-		Stop:   func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
+		Recorder: recorder.New(s, time.Now, log),
+		Remove:   func(ctx context.Context, id string) error { return s.engine.Remove(ctx, id, true) },
+		Stop:     func(ctx context.Context, id string) error { return s.engine.Stop(ctx, id, -1) },
 		Disarm: func(ctx context.Context, id string) error {
 			_, err := s.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
 			return err
@@ -171,6 +203,9 @@ func TestAStoppedContainerHoldsItsDevicesForItsTime(t *testing.T) {
 		s.want(t, r.ID, gpu.Held, ended.Add(time.Hour))
 		time.Sleep(4 * time.Second)
 		s.want(t, r.ID, gpu.Released, time.Time{})
+		if !s.wrote("release") {
+			t.Errorf("not written down: %+v", s.recorded)
+		}
 		if _, err := s.create(2, "other"); err != nil {
 			t.Error(err)
 		}
@@ -200,6 +235,9 @@ func TestARemovedContainerGivesEverythingBackAtOnce(t *testing.T) {
 		synctest.Wait()
 		if all := s.ledger.Records(); len(all) > 0 || len(s.Views(func(container.Record) bool { return true })) > 0 {
 			t.Errorf("left: %+v", all)
+		}
+		if !s.wrote("forget") || len(s.recorded) != 1 {
+			t.Errorf("written down: %+v", s.recorded)
 		}
 	})
 }
@@ -231,6 +269,9 @@ func TestAPendingClaimIsSettledByWhatTheEngineHas(t *testing.T) {
 				r, ok := s.ledger.Record(claim)
 				if ok != c.made || ok && (r.ContainerID == "" || r.State != gpu.Bound && r.State != gpu.Released) {
 					t.Errorf("known %t: %+v", ok, r)
+				}
+				if s.wrote("bind") != c.made || s.wrote("forget") == c.made {
+					t.Errorf("written down: %+v", s.recorded)
 				}
 			})
 		})
@@ -334,6 +375,9 @@ func TestWhatTheLedgerDoesNotKnowIsQuarantinedAndItsDevicesAreTaken(t *testing.T
 		if q := s.Quarantined(); len(q) != 2 || q[0].ID != min(harmless, forged) || q[1].ID != max(harmless, forged) {
 			t.Fatalf("quarantined %+v", q)
 		}
+		if !s.wrote("quarantine") || len(s.recorded) != 2 {
+			t.Errorf("written down: %+v", s.recorded)
+		}
 		if len(s.ledger.Taken()) != 0 {
 			t.Errorf("taken: %v", s.ledger.Taken())
 		}
@@ -378,7 +422,7 @@ func TestAnAnswerThatComesTooLateBringsNothingBack(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, s *scene) {
 				id := start(t, s)
 				synctest.Wait()
-				s.engine.Delay("Inspect", time.Second)
+				s.engine.Delay(id, time.Second)
 				s.engine.Exit(id, 0)
 				synctest.Wait() // its answer is on the way
 				if err := s.engine.Remove(t.Context(), id, true); err != nil {
@@ -391,6 +435,54 @@ func TestAnAnswerThatComesTooLateBringsNothingBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An engine that lost a lock says nothing about one container any more, and
+// all about the others.
+func TestAContainerThatCannotBeLookedAtKeepsNobodyWaiting(t *testing.T) {
+	var mute container.Record
+	inBubble(t, func(t *testing.T, s *scene) {
+		mute = s.running(t)
+		s.engine.Delay(mute.ContainerID, time.Hour)
+	}, func(t *testing.T, s *scene) {
+		time.Sleep(6 * time.Second)
+		if !s.Up() || s.ledger.Sighted() != nil {
+			t.Fatal("nobody is served")
+		}
+		s.want(t, mute.ID, gpu.Running, time.Time{})
+		for range 20 { // more than there are lookers
+			if err := s.engine.Stop(t.Context(), mute.ContainerID, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.engine.Start(t.Context(), mute.ContainerID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen := s.past(t, "other", `{"Image":"busybox"}`)
+		synctest.Wait()
+		if q := s.Quarantined(); len(q) != 1 || q[0].ID != seen {
+			t.Errorf("quarantined %v", q)
+		}
+		s.want(t, mute.ID, gpu.Running, time.Time{})
+	})
+}
+
+func TestAnUnknownContainerThatCannotBeLookedAtMayReachEverything(t *testing.T) {
+	var mute string
+	inBubble(t, func(t *testing.T, s *scene) {
+		mute = s.past(t, "mute", `{"Image":"busybox"}`)
+		s.engine.Delay(mute, time.Hour)
+	}, func(t *testing.T, s *scene) {
+		time.Sleep(6 * time.Second)
+		if _, err := s.create(1, "web"); !errors.Is(err, problem.ErrExhausted) || !s.Up() {
+			t.Errorf("got %v, up %t", err, s.Up())
+		}
+		s.engine.Delay(mute, 0)
+		time.Sleep(time.Minute)
+		if len(s.Quarantined()) != 1 || len(s.ledger.Taken()) != 0 {
+			t.Errorf("quarantined %v, taken %v", s.Quarantined(), s.ledger.Taken())
+		}
+	})
 }
 
 // A label names a claim; it is believed only for a claim that waits for its
@@ -420,7 +512,9 @@ func TestAdopt(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(31 * time.Second)
+				if err := s.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 				record := container.Record{Claim: gpu.Claim{UID: 7, Name: "mine"}, Login: "bob", Quota: container.QuotaRule{HoldAfterStop: time.Hour}}
 				adopted, err := s.Adopt(t.Context(), id, record)
 				if err != nil {
@@ -466,6 +560,9 @@ func TestWhatRunsOnADeviceItLostIsStopped(t *testing.T) {
 		synctest.Wait()
 		if o, err := s.engine.Inspect(t.Context(), r.ContainerID); err != nil || o.Running() {
 			t.Errorf("two run on one device: %+v, %v", o, err)
+		}
+		if !s.wrote("stop") {
+			t.Errorf("not written down: %+v", s.recorded)
 		}
 		if o, err := s.engine.Inspect(t.Context(), other.ContainerID); err != nil || !o.Running() {
 			t.Errorf("the owner was stopped: %+v, %v", o, err)

@@ -107,7 +107,7 @@ func (s *Store) compile(ctx context.Context) error {
 		&s.remove:  "DELETE FROM containers WHERE id = ?",
 	} {
 		var err error
-		if *stmt, err = s.db.PrepareContext(ctx, text); err != nil {
+		if *stmt, err = s.db.PrepareContext(ctx, text); err != nil { //nolint:sqlclosecheck // they live as long as the database
 			return err
 		}
 	}
@@ -208,18 +208,18 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, after a failure that error is the one to tell
-	_, err = tx.StmtContext(ctx, s.upsert).ExecContext(ctx,
+	err = exec(ctx, tx, s.upsert,
 		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
 		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts), string(restart))
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, conflict(err))
 	}
-	if _, err := tx.StmtContext(ctx, s.release).ExecContext(ctx, c.ID); err != nil {
+	if err := exec(ctx, tx, s.release, c.ID); err != nil {
 		return fmt.Errorf("save devices of claim %s: %w", c.ID, err)
 	}
 	for i, d := range c.Devices {
 		// A released claim remembers its devices without holding them.
-		_, err := tx.StmtContext(ctx, s.hold).ExecContext(ctx,
+		err := exec(ctx, tx, s.hold,
 			c.ID, i, d.UUID, d.Slot, int64(d.Share), c.State != gpu.Released)
 		if err != nil {
 			return fmt.Errorf("save device %s of claim %s: %w", d.Slot, c.ID, conflict(err))
@@ -229,6 +229,12 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)
 	}
 	return nil
+}
+
+// exec runs a statement as a part of a transaction.
+func exec(ctx context.Context, tx *sql.Tx, stmt *sql.Stmt, args ...any) error {
+	_, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, args...) //nolint:sqlclosecheck // it is closed with the transaction
+	return err
 }
 
 // Delete removes a record and its devices. Deleting what isn't there is no

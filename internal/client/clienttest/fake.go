@@ -47,6 +47,7 @@ type Fake struct {
 	sims       map[string]apitype.SimReading
 	processes  map[string]*Process
 	updates    map[string]apitype.UpdateContainer
+	files      map[string][]byte // by "container:/path"
 }
 
 // Start serves f on a socket of its own until the test ends and returns the
@@ -154,6 +155,9 @@ func (f *Fake) routes(mux *http.ServeMux) {
 		until := c.CreatedAt.Add(time.Hour)
 		c.State, c.ClaimState, c.HeldUntil = apitype.StateExited, "held", &until
 	}))
+	mux.HandleFunc("POST /v1/containers/{name}/pause", f.change(func(c *apitype.Container) { c.State = "paused" }))
+	mux.HandleFunc("POST /v1/containers/{name}/unpause", f.change(func(c *apitype.Container) { c.State = apitype.StateRunning }))
+	mux.HandleFunc("POST /v1/containers/{name}/rename", f.rename)
 	mux.HandleFunc("POST /v1/containers/{name}/adopt", f.adopt)
 	mux.HandleFunc("POST /v1/containers/{name}/update", f.update)
 	mux.HandleFunc("DELETE /v1/containers/{name}", f.remove)
@@ -219,6 +223,15 @@ func (f *Fake) change(do func(*apitype.Container)) http.HandlerFunc {
 		do(&f.containers[i])
 		reply(w, f.containers[i])
 	}
+}
+
+func (f *Fake) rename(w http.ResponseWriter, r *http.Request) {
+	var ask apitype.RenameContainer
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		apiError(w, err)
+		return
+	}
+	f.change(func(c *apitype.Container) { c.Name = ask.Name })(w, r)
 }
 
 func (f *Fake) adopt(w http.ResponseWriter, r *http.Request) {

@@ -32,6 +32,8 @@ func (f *Fake) streams(mux *http.ServeMux) {
 	const root = "/docker/v1.41"
 	mux.HandleFunc("GET "+root+"/containers/{id}/json", f.inspect)
 	mux.HandleFunc("GET "+root+"/containers/{id}/logs", f.logs)
+	mux.HandleFunc("GET "+root+"/containers/{id}/archive", f.archive)
+	mux.HandleFunc("PUT "+root+"/containers/{id}/archive", f.extract)
 	mux.HandleFunc("POST "+root+"/containers/{id}/exec", f.createExec)
 	mux.HandleFunc("POST "+root+"/exec/{id}/start", f.startExec)
 	mux.HandleFunc("POST "+root+"/exec/{id}/resize", f.resizeExec)

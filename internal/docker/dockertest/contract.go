@@ -30,6 +30,9 @@ type Subject interface {
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
 	WriteFiles(ctx context.Context, id string, files []container.File) error
+	Pause(ctx context.Context, id string) error
+	Unpause(ctx context.Context, id string) error
+	Rename(ctx context.Context, id, name string) error
 	Events(ctx context.Context, ready func(), changed func(container.Event)) error
 }
 
@@ -44,6 +47,8 @@ func Run(t *testing.T, e Subject) {
 	t.Run("what isn't there", func(t *testing.T) { absent(t, e) })
 	t.Run("what is wrong", func(t *testing.T) { wrong(t, e) })
 	t.Run("what is stored", func(t *testing.T) { stored(t, e) })
+	t.Run("pauses", func(t *testing.T) { pauses(t, e) })
+	t.Run("names", func(t *testing.T) { names(t, e) })
 	t.Run("files", func(t *testing.T) { files(t, e) })
 	t.Run("events", func(t *testing.T) { watch(t, e) })
 }

@@ -30,8 +30,8 @@ type Engine struct {
 	images     map[string]container.Image // by every name and id
 	containers map[string]*state          // by id
 	watchers   map[chan container.Event]bool
-	faults     map[string]fault // by method name
-	delays     map[string]time.Duration
+	faults     map[string]fault         // by method name
+	delays     map[string]time.Duration // by container id
 	calls      []string
 	down       bool
 }
@@ -54,8 +54,12 @@ type Body struct {
 			Name              string
 			MaximumRetryCount int
 		}
-		Memory int64
-		Mounts []struct{ Source, Target string }
+		Memory     int64
+		UsernsMode string
+		Mounts     []struct {
+			Source, Target string
+			ReadOnly       bool
+		}
 	}
 }
 
@@ -91,11 +95,11 @@ func (e *Engine) Fail(method string, err error, done bool) {
 	e.faults[method] = fault{err, done}
 }
 
-// Delay makes the answer to the next call of a method take its time to arrive.
-func (e *Engine) Delay(method string, d time.Duration) {
+// Delay makes answers about one container take their time to arrive.
+func (e *Engine) Delay(id string, d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.delays[method] = d
+	e.delays[id] = d
 }
 
 // SetDown ends the engine, or brings it back. Its containers stay.
@@ -142,29 +146,21 @@ func (e *Engine) BodyOf(id string) Body {
 // call books a call, then runs do under the lock unless the engine was told
 // to fail.
 func (e *Engine) call(method, argument string, do func() error) error {
-	delay, err := e.answer(method, argument, do)
-	time.Sleep(delay)
-	return err
-}
-
-func (e *Engine) answer(method, argument string, do func() error) (delay time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delay = e.delays[method]
-	delete(e.delays, method)
 	e.calls = append(e.calls, method+" "+argument)
 	if e.down {
-		return delay, refuse(http.StatusServiceUnavailable, "the engine is down")
+		return refuse(http.StatusServiceUnavailable, "the engine is down")
 	}
 	f, failing := e.faults[method]
 	delete(e.faults, method)
 	if failing && !f.done {
-		return delay, f.err
+		return f.err
 	}
 	if err := do(); err != nil {
-		return delay, err
+		return err
 	}
-	return delay, f.err
+	return f.err
 }
 
 func refuse(status int, text string) error {
@@ -303,16 +299,26 @@ func (e *Engine) Remove(_ context.Context, id string, force bool) error {
 }
 
 // Inspect returns one container.
-func (e *Engine) Inspect(_ context.Context, id string) (o container.Observed, err error) {
+func (e *Engine) Inspect(ctx context.Context, id string) (o container.Observed, err error) {
+	var delay time.Duration
 	err = e.call("Inspect", id, func() error {
+		delay = e.delays[id]
 		c, err := e.find(id)
 		if err == nil {
 			o = c.Observed
 			o.AutoRemove = c.body.HostConfig.AutoRemove
+			for _, m := range c.body.HostConfig.Mounts {
+				o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Target})
+			}
 		}
 		return err
 	})
-	return o, err
+	select {
+	case <-time.After(delay):
+		return o, err
+	case <-ctx.Done():
+		return container.Observed{}, ctx.Err()
+	}
 }
 
 // List returns all containers, by id.

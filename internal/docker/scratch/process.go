@@ -38,13 +38,14 @@ func command(ctx context.Context, log, name string, args ...string) (*process, *
 	return &process{cmd: cmd, log: log, gone: make(chan struct{})}, file, nil
 }
 
-// launch starts a child.
-func launch(ctx context.Context, log, name string, args ...string) (*process, error) {
+// launch starts a child that finds its own children on path.
+func launch(ctx context.Context, log, path, name string, args ...string) (*process, error) {
 	p, file, err := command(ctx, log, name, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // the child has its own copy
+	p.cmd.Env = append(p.cmd.Env, "PATH="+path) // the last one counts
+	defer file.Close()                          //nolint:errcheck // the child has its own copy
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

@@ -58,6 +58,9 @@ type Options struct {
 	Remap bool
 	// LiveRestore lets containers run on while the engine is restarted.
 	LiveRestore bool
+	// Path is a folder of programs that dockerd finds before the machine's own,
+	// such as a stand-in for NVIDIA's hook. "" is none.
+	Path string
 }
 
 // Engine is a running scratch engine. Its methods may not be called
@@ -152,7 +155,7 @@ func Sweep(ctx context.Context, dir string) error {
 // start starts containerd and dockerd.
 func (e *Engine) start(ctx context.Context) error {
 	socket := filepath.Join(e.opts.Dir, "containerd.sock")
-	p, err := launch(ctx, filepath.Join(e.opts.Dir, "containerd.log"),
+	p, err := launch(ctx, filepath.Join(e.opts.Dir, "containerd.log"), searchPath,
 		"containerd", "--config", filepath.Join(e.opts.Dir, "containerd.toml"))
 	if err != nil {
 		return err
@@ -191,7 +194,11 @@ func (e *Engine) startDockerd(ctx context.Context) error {
 	if e.opts.LiveRestore {
 		args = append(args, "--live-restore")
 	}
-	p, err := launch(ctx, in("dockerd.log"), "dockerd", args...)
+	path := searchPath
+	if e.opts.Path != "" {
+		path = e.opts.Path + ":" + path
+	}
+	p, err := launch(ctx, in("dockerd.log"), path, "dockerd", args...)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package bench_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +44,18 @@ func BenchmarkRun(b *testing.B) {
 	alice := func(args []string) *exec.Cmd { return l.Command("alice", append([]string{"docker"}, args...)...) }
 	programs(b, "`docker run --rm`, true(1)", 1.05, 60, alice(plain), direct(alone, plain...))
 	programs(b, "`docker run --rm --gpus 1`, true(1)", 1.05, 60, alice(device), direct(alone, sameDevice(b, l)...))
+}
+
+// BenchmarkCalls times single calls. A container is created at an engine of
+// its own for comparison, where no ds01 watches.
+func BenchmarkCalls(b *testing.B) {
+	l, _ := start(b, lab.Options{})
+	alice, root, alone := newClient(gateway(l), l.UID("alice")), newClient(l.Engine.Host(), 0), newClient(engine(b).Host(), 0)
+	crowd(b, alice, "a", 1)
+	there := fmt.Sprintf("a0._.%d", l.UID("alice"))
+	calls(b, "`GET /containers/{id}/json`", 500, inspect(alice, "a0"), inspect(root, there))
+	calls(b, "`POST /containers/create`", 60, create(alice), create(alone))
+	calls(b, "exec of true(1), made and started", 60, execute(alice, "a0"), execute(root, there))
 }
 
 func BenchmarkFifty(b *testing.B) {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,9 @@ func (l *Lab) Ask(name, method, path, body string) (status int, answer string) {
 	words := []string{
 		"curl", "-s", "--max-time", "10", "--unix-socket", l.GatewaySocket(), "-X", method,
 		"-w", "\n%{http_code}", "http://docker/v1.41" + path,
+	}
+	if method == http.MethodHead {
+		words = append(words, "--head", "-o", "/dev/null") // else curl waits for a body
 	}
 	if body != "" {
 		words = append(words, "-H", "Content-Type: application/json", "--data-binary", body)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"ds01.dev/ds01/internal/directory/scratchuser"
+	"ds01.dev/ds01/internal/redteam"
 )
 
 // person is one Unix user of the lab.
@@ -173,4 +174,14 @@ func (l *Lab) AtEngine(args ...string) string {
 		l.t.Fatalf("docker %v: %v\n%s", args, err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// Person returns a name of the lab as the red team knows people.
+func (l *Lab) Person(name string) redteam.Person {
+	p := l.people[name]
+	person := redteam.Person{UID: p.uid, GID: p.gid, Login: p.login, Home: p.home}
+	for _, g := range p.groups {
+		person.Groups = append(person.Groups, int(g))
+	}
+	return person
 }

@@ -1,0 +1,20 @@
+package daemon
+
+import (
+	"context"
+	"path/filepath"
+
+	"ds01.dev/ds01/internal/probe"
+	"ds01.dev/ds01/internal/safety"
+)
+
+// facts gathers what bears on this host's safety, from the host and from what
+// the engine told when it came up.
+func (d *daemon) facts(ctx context.Context) safety.Facts {
+	f := probe.Host(ctx, filepath.Dir(d.paths.RunDir), d.paths.Gateway, d.paths.APISocket)
+	f.Gateway = d.paths.Gateway
+	if info, known := d.host.info(); known {
+		f.Engine, f.Runc, f.DefaultRuntime, f.Remapped = info.Version, info.Runc, info.Runtime, info.Remapped
+	}
+	return f
+}

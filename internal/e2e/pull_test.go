@@ -1,0 +1,227 @@
+package e2e_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/e2e/lab"
+)
+
+// A shelf is a lab with a registry that has the images tools/busybox:1 and :2.
+type shelf struct {
+	*lab.Lab
+	registry *lab.Registry
+}
+
+// first and second are the images of a shelf.
+func (s shelf) first() string  { return s.registry.Image("tools/busybox:1") }
+func (s shelf) second() string { return s.registry.Image("tools/busybox:2") }
+
+// TestPull is how images come from a registry, a real one but for its being
+// empty at first: the engine itself pushes what is pulled.
+func TestPull(t *testing.T) {
+	l := start(t, lab.Options{Users: []string{"alice", "bob"}})
+	s := shelf{l, l.StartRegistry()}
+	s.stock()
+	for name, story := range map[string]func(*testing.T, shelf, string){
+		"what one pulls everybody uses":                    whatOnePullsEverybodyUses,
+		"run pulls an image that isn't there":              runPullsWhatIsntThere,
+		"an image is pulled by its digest":                 anImageIsPulledByItsDigest,
+		"progress is told while it goes on":                progressIsTold,
+		"what a registry hasn't got is said to be so":      whatARegistryHasntGot,
+		"a login serves whose it is, and nobody else":      aLoginServesWhoseItIs,
+		"who hangs up ends the download":                   whoHangsUpEndsTheDownload,
+		"who hangs up ends nobody else's pull":             whoHangsUpEndsNobodyElsesPull,
+		"nothing is pulled into people's own repositories": nothingIsPulledIntoPeoplesRepositories,
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachClient(t, l, func(t *testing.T, docker string) {
+				defer s.clear()
+				story(t, s, docker)
+			})
+		})
+	}
+}
+
+// stock pushes two images whose layers the engine doesn't keep.
+func (s shelf) stock() {
+	for i, image := range []string{s.first(), s.second()} {
+		id := s.AtEngine("run", "-d", "--network", "none", "--name", fmt.Sprint("stock", i), "busybox", "dd", "if=/dev/urandom", "of=/payload", "bs=1M", "count=4")
+		s.AtEngine("wait", id)
+		s.AtEngine("commit", "--change", `CMD ["sh"]`, id, image)
+		s.AtEngine("rm", id)
+		s.AtEngine("push", image)
+	}
+	s.clear()
+}
+
+// clear takes away what a story leaves at the engine and asks of the registry.
+func (s shelf) clear() {
+	s.registry.Demand("", "")
+	clearAll(s.Lab)
+	for image := range strings.FieldsSeq(s.AtEngine("images", "-q", "--no-trunc", "--filter", "reference="+s.registry.Image("*/*"))) {
+		s.AtEngine("rmi", "-f", image)
+	}
+}
+
+// has tells whether the engine has the image.
+func (s shelf) has(image string) bool {
+	return s.AtEngine("images", "-q", image) != ""
+}
+
+func whatOnePullsEverybodyUses(t *testing.T, s shelf, docker string) {
+	contains(t, s.OK("alice", docker, "pull", s.first()),
+		"1: Pulling from tools/busybox", "Pull complete", "Digest: sha256:", "Status: Downloaded newer image for "+s.first())
+	contains(t, s.OK("bob", docker, "pull", s.first()), "Status: Image is up to date for "+s.first())
+	for _, who := range []string{"alice", "bob"} {
+		if got := s.OK(who, docker, "images", "--format", "{{.Repository}}:{{.Tag}}", s.registry.Image("tools/busybox")); got != s.first() {
+			t.Errorf("%s sees the images %q, want %s", who, got, s.first())
+		}
+		s.OK(who, docker, "run", "-d", "--name", "web", "--gpus", "1", s.first(), "sleep", "1000")
+		cardNode(t, s.Lab, who, docker, "web")
+		if got := s.OK(who, docker, "exec", "web", "stat", "-c", "%s", "/payload"); got != fmt.Sprint(4<<20) {
+			t.Errorf("the layer that was pulled holds %s bytes", got)
+		}
+	}
+}
+
+func runPullsWhatIsntThere(t *testing.T, s shelf, docker string) {
+	r := s.Run("alice", docker, "run", "--rm", "--gpus", "1", s.first(), "sh", "-c", "ls /dev | grep -c ^nvidia[0-9]")
+	if r.Code != 0 || r.Out != "1" {
+		t.Errorf("exit code %d, %s GPUs: %s", r.Code, r.Out, r.Err)
+	}
+	contains(t, r.Err, "Unable to find image '"+s.first()+"' locally", "Pull complete")
+}
+
+func anImageIsPulledByItsDigest(t *testing.T, s shelf, docker string) {
+	_, digest, found := strings.Cut(s.OK("alice", docker, "pull", s.first()), "Digest: ")
+	digest, _, _ = strings.Cut(digest, "\n")
+	byDigest := s.registry.Image("tools/busybox@" + digest)
+	if !found {
+		t.Fatal("no digest is told")
+	}
+	s.clear()
+	contains(t, s.OK("alice", docker, "pull", byDigest), "Status: Downloaded newer image for "+byDigest)
+	if got := s.OK("bob", docker, "run", "--rm", byDigest, "echo", "runs"); got != "runs" {
+		t.Errorf("it says %q", got)
+	}
+}
+
+// progressIsTold pulls in a terminal, where clients draw bars. The registry
+// keeps half of the layer until the bar has been seen.
+func progressIsTold(t *testing.T, s shelf, docker string) {
+	goOn := s.registry.HoldUp()
+	defer goOn()
+	out, _ := background(t, s.Lab, "alice", "script", "-qec", "stty rows 40 cols 120; "+docker+" pull "+s.first(), "/dev/null")
+	s.Eventually("the layer's bar is on its way", 20*time.Second, func() bool {
+		return strings.Contains(out.String(), "Downloading [") && strings.Contains(out.String(), "B/4.19")
+	})
+	lacks(t, out.String(), "Downloaded newer image")
+	goOn()
+	s.Eventually("the pull ends", 20*time.Second, func() bool { return strings.Contains(out.String(), "Downloaded newer image for "+s.first()) })
+}
+
+func whatARegistryHasntGot(t *testing.T, s shelf, docker string) {
+	for name, c := range map[string]struct {
+		image string
+		says  []string
+	}{
+		"a tag":      {s.registry.Image("tools/busybox:none"), []string{"manifest", s.registry.Image("tools/busybox:none"), "not found"}},
+		"an image":   {s.registry.Image("tools/none:1"), []string{"repository", s.registry.Image("tools/none"), "not found"}},
+		"a registry": {"127.0.0.1:1/tools/busybox:1", []string{"127.0.0.1:1", "connection refused"}},
+		"a digest":   {s.registry.Image("tools/busybox@sha256:" + strings.Repeat("0", 64)), []string{"not found"}},
+	} {
+		r := s.Run("alice", docker, "pull", c.image)
+		if r.Code != 1 || s.has(c.image) {
+			t.Errorf("%s: exit code %d, image there: %t", name, r.Code, s.has(c.image))
+		}
+		contains(t, r.Err, c.says...)
+	}
+}
+
+// logIn writes what docker login keeps.
+func (s shelf) logIn(who, user, password string) {
+	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	s.OK(who, "sh", "-c", fmt.Sprintf(`mkdir -p ~/.docker && echo '{"auths":{"%s":{"auth":"%s"}}}' >~/.docker/config.json`, s.registry.Host(), auth))
+}
+
+func aLoginServesWhoseItIs(t *testing.T, s shelf, docker string) {
+	s.registry.Demand("lab", "s3cret")
+	defer s.OK("alice", "rm", "-rf", ".docker")
+	refused := func(who, image string, says ...string) {
+		t.Helper()
+		r := s.Run(who, docker, "pull", image)
+		if r.Code != 1 || s.has(image) {
+			t.Errorf("%s: exit code %d, image there: %t", who, r.Code, s.has(image))
+		}
+		contains(t, r.Err, says...)
+	}
+	refused("alice", s.first(), s.registry.Host(), "no basic auth credentials")
+	s.logIn("alice", "lab", "wrong")
+	refused("alice", s.first(), "unauthorized")
+	s.logIn("alice", "lab", "s3cret")
+	contains(t, s.OK("alice", docker, "pull", s.first()), "Downloaded newer image")
+	if got := s.OK("bob", docker, "run", "--rm", s.first(), "echo", "runs"); got != "runs" {
+		t.Errorf("bob's container says %q", got)
+	}
+	refused("bob", s.second(), s.registry.Host(), "no basic auth credentials")
+	lacks(t, s.Log(), "s3cret", base64.StdEncoding.EncodeToString([]byte("lab:s3cret")))
+}
+
+// whoHangsUpEndsTheDownload hangs up in the middle of a layer. The engine
+// notices at the layer's next bytes: 20.10 goes on waiting for those.
+func whoHangsUpEndsTheDownload(t *testing.T, s shelf, docker string) {
+	goOn := s.registry.HoldUp()
+	defer goOn()
+	_, hangUp := background(t, s.Lab, "alice", docker, "pull", s.first())
+	s.Eventually("half of the layer is there", 20*time.Second, func() bool { return s.registry.HeldUp() == 1 })
+	hangUp()
+	s.Eventually("the gateway has nobody on the line", 10*time.Second, func() bool { return connections(t, s.Lab) == 0 })
+	goOn()
+	time.Sleep(time.Second) // enough for a pull that went on
+	if s.has(s.first()) {
+		t.Error("the image was pulled all the same")
+	}
+	contains(t, s.OK("alice", docker, "pull", s.first()), "Downloaded newer image")
+	if got := s.OK("alice", docker, "run", "--rm", s.first(), "stat", "-c", "%s", "/payload"); got != fmt.Sprint(4<<20) {
+		t.Errorf("the layer that was pulled again holds %s bytes", got)
+	}
+}
+
+func whoHangsUpEndsNobodyElsesPull(t *testing.T, s shelf, docker string) {
+	goOn := s.registry.HoldUp()
+	defer goOn()
+	_, hangUp := background(t, s.Lab, "alice", docker, "pull", s.first())
+	s.Eventually("half of the layer is there", 20*time.Second, func() bool { return s.registry.HeldUp() == 1 })
+	bob, _ := background(t, s.Lab, "bob", docker, "pull", s.first())
+	s.Eventually("bob waits for the layer too", 20*time.Second, func() bool { return strings.Contains(bob.String(), "Pulling fs layer") })
+	hangUp()
+	s.Eventually("only bob is on the line", 10*time.Second, func() bool { return connections(t, s.Lab) == 1 })
+	goOn()
+	s.Eventually("bob has the image", 20*time.Second, func() bool { return strings.Contains(bob.String(), "Downloaded newer image for "+s.first()) })
+	if got := s.OK("bob", docker, "run", "--rm", s.first(), "echo", "runs"); got != "runs" {
+		t.Errorf("it says %q", got)
+	}
+}
+
+// nothingIsPulledIntoPeoplesRepositories writes a name of bob's in every way
+// that the engine would keep as his.
+func nothingIsPulledIntoPeoplesRepositories(t *testing.T, s shelf, docker string) {
+	name := fmt.Sprintf("ds01-%d/web", s.UID("bob"))
+	for _, who := range []string{"alice", "bob"} {
+		for _, prefix := range []string{"", "docker.io/", "index.docker.io/"} {
+			r := s.Run(who, docker, "pull", prefix+name)
+			if r.Code != 1 {
+				t.Errorf("%s pulls %s: exit code %d", who, prefix+name, r.Code)
+			}
+			contains(t, r.Err, "names that begin with ds01-<uid>/ are people's own images")
+			status, answer := s.Ask(who, "POST", "/images/create?tag=latest&fromImage="+prefix+name, "")
+			if status != 403 {
+				t.Errorf("%s asks for %s: status %d %s", who, prefix+name, status, answer)
+			}
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRenameAndPause(t *testing.T) {
+	l := newLab(t)
+	hers, his := l.create(t, alice), l.create(t, bob)
+	for _, path := range []string{"/rename?name=new", "/pause", "/unpause"} {
+		wantRefusal(t, l.ask(t, bob, "POST", "/v1.41/containers/"+hers+path, ""), 404, "No such container")
+	}
+	if a := l.ask(t, alice, "POST", "/v1.41/containers/web/rename?name=new", ""); a.status != 204 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if l.recordOf(t, hers).Name != "new" || l.recordOf(t, his).Name != "web" || !slices.Contains(l.engine.Calls(), "Rename "+hers) {
+		t.Errorf("hers is %s, his %s", l.recordOf(t, hers).Name, l.recordOf(t, his).Name)
+	}
+	l.create(t, alice)
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/new/rename?name=web", ""), 409, "called web already")
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/new/rename?name=x._.71002", ""), 400, "doesn't hold '._.'")
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/new/rename", ""), 400, "a name has letters")
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/new/pause", ""), 409, "new is created")
+	if err := l.engine.Start(t.Context(), hers); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"pause", "unpause"} {
+		if a := l.ask(t, alice, "POST", "/v1.41/containers/new/"+verb, ""); a.status != 204 {
+			t.Errorf("%s: %d %s", verb, a.status, a.body)
+		}
+	}
+	if !slices.Equal(l.observe, []string{hers, hers, hers}) {
+		t.Errorf("looked at %v", l.observe)
+	}
+}
+
+func TestPruneRemovesOnesOwnThatPassTheFilters(t *testing.T) {
+	now := time.Now().Unix()
+	for name, c := range map[string]struct {
+		filters string
+		removed bool
+	}{
+		"no filter":                    {``, true},
+		"an older one":                 {`{"until":["1h"]}`, true},
+		"none so old":                  {`{"until":["48h"]}`, false},
+		"before a time":                {fmt.Sprintf(`{"until":["%d"]}`, now), true},
+		"before an early time":         {`{"until":["2001-01-01T00:00:00Z"]}`, false},
+		"before an early day":          {`{"until":["2001-01-01"]}`, false},
+		"a label":                      {`{"label":{"x":true}}`, true},
+		"a label with its value":       {`{"label":["x=y"]}`, true},
+		"a label with another value":   {`{"label":["x=z"]}`, false},
+		"a label that it lacks":        {`{"label":["x","keep"]}`, false},
+		"not with a label":             {`{"label!":["x"]}`, false},
+		"not with a label it lacks":    {`{"label!":["keep=1"]}`, true},
+		"not with another label value": {`{"label!":["x=z"]}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			hers, his := l.create(t, alice), l.create(t, bob)
+			row := `{"Id":%q,"Created":%d,"Labels":{"x":"y"}}`
+			l.engine.answers["GET /containers/json"] = fmt.Sprintf("["+row+","+row+"]", hers, now-24*3600, his, now-24*3600)
+			l.engine.answers["GET /containers/"+hers+"/json"] = `{"SizeRw":42}`
+			a := l.ask(t, alice, "POST", "/v1.41/containers/prune?filters="+url.QueryEscape(c.filters), "")
+			got := decode[struct {
+				ContainersDeleted []string
+				SpaceReclaimed    int64
+			}](t, a)
+			want := []string{}
+			if c.removed {
+				want = []string{hers}
+			}
+			if !slices.Equal(got.ContainersDeleted, want) || got.SpaceReclaimed != int64(42*len(want)) || !strings.Contains(a.body, `"ContainersDeleted":[`) {
+				t.Errorf("%s", a.body)
+			}
+			if asked := slices.Contains(l.engine.requests, "DELETE /v1.41/containers/"+hers); asked != c.removed || slices.Contains(l.engine.requests, "DELETE /v1.41/containers/"+his) {
+				t.Errorf("asked %v", l.engine.requests)
+			}
+		})
+	}
+}
+
+func TestAPruneThatIsNotUnderstoodRemovesNothing(t *testing.T) {
+	l := newLab(t)
+	hers := l.create(t, alice)
+	l.engine.answers["GET /containers/json"] = fmt.Sprintf(`[{"Id":%q}]`, hers)
+	for filters, says := range map[string]string{
+		`{"name":["web"]}`: "not served", `{"until":["soon"]}`: "neither a time nor a duration", `{"until":["1h","2h"]}`: "more than one", `[`: "Filter not understood",
+	} {
+		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/prune?filters="+url.QueryEscape(filters), ""), 400, says)
+	}
+	if len(l.engine.requests) > 0 {
+		t.Errorf("asked %v", l.engine.requests)
+	}
+	// What was started meanwhile stays, and what nobody has isn't asked for.
+	l.engine.answers["DELETE /containers/"+hers] = `409!{"message":"it runs"}`
+	l.engine.answers["GET /containers/"+hers+"/json"] = "{}"
+	if a := l.ask(t, alice, "POST", "/v1.41/containers/prune", ""); !strings.Contains(a.body, `"ContainersDeleted":[]`) || a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	before := len(l.engine.requests)
+	if a := l.ask(t, admin, "POST", "/v1.41/containers/prune", ""); a.status != 200 || len(l.engine.requests) > before {
+		t.Errorf("%d %s, asked %v", a.status, a.body, l.engine.requests[before:])
+	}
+}

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ds01.dev/ds01/internal/problem"
+)
+
+// prune removes those of the caller's containers that don't run and pass the
+// filters, one by one. Administrators, too, prune their own.
+func (c *call) prune() error {
+	filters, err := readFilters(c.match.Query.Get("filters"))
+	if err != nil {
+		return err
+	}
+	if err := filters.allow("label", "label!", "until"); err != nil {
+		return err
+	}
+	until, err := pruneUntil(filters["until"], c.Now())
+	if err != nil {
+		return err
+	}
+	rows, err := c.stopped()
+	if err != nil {
+		return err
+	}
+	pruned := struct {
+		ContainersDeleted []string
+		SpaceReclaimed    int64
+	}{ContainersDeleted: []string{}}
+	for _, row := range rows {
+		if !row.matches(filters, until) {
+			continue
+		}
+		freed, err := c.pruneOne(row.ID)
+		if errors.Is(err, errKept) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		pruned.ContainersDeleted = append(pruned.ContainersDeleted, row.ID)
+		pruned.SpaceReclaimed += freed
+	}
+	return c.json(http.StatusOK, pruned)
+}
+
+// A pruneRow is what a prune looks at.
+type pruneRow struct {
+	ID      string `json:"Id"`
+	Created int64
+	Labels  map[string]string
+}
+
+// stopped returns the caller's containers that don't run, oldest first.
+func (c *call) stopped() ([]pruneRow, error) {
+	ids := c.ownIDs(nil)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	query := url.Values{"all": {"1"}, "filters": {filterSet{"id": ids, "status": {"created", "exited", "dead"}}.encode()}}
+	data, err := c.fetch(c.r.Context(), http.MethodGet, "/containers/json", query, nil)
+	if err != nil {
+		return nil, err
+	}
+	var rows []pruneRow
+	if err := json.Unmarshal(data, &rows); err != nil {
+		return nil, fmt.Errorf("read the engine's list: %w", err)
+	}
+	slices.SortFunc(rows, func(a, b pruneRow) int { return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) })
+	return rows, nil
+}
+
+func (r pruneRow) matches(filters filterSet, until time.Time) bool {
+	has := func(want string) bool {
+		key, value, valued := strings.Cut(want, "=")
+		have, ok := r.Labels[key]
+		return ok && (!valued || have == value)
+	}
+	if !until.IsZero() && !time.Unix(r.Created, 0).Before(until) {
+		return false
+	}
+	all := !slices.ContainsFunc(filters["label"], func(l string) bool { return !has(l) })
+	return all && !slices.ContainsFunc(filters["label!"], has)
+}
+
+// errKept says that a container wasn't pruned: it was started meanwhile, or is
+// gone.
+var errKept = errors.New("kept")
+
+// pruneOne removes one container and returns how many bytes it had written.
+func (c *call) pruneOne(id string) (freed int64, err error) {
+	record, ok := c.Ledger.ByContainer(id)
+	if !ok || record.UID != c.who.UID {
+		return 0, errKept
+	}
+	ctx := context.WithoutCancel(c.r.Context())
+	data, status, err := c.try(ctx, http.MethodGet, "/containers/"+id+"/json", url.Values{"size": {"1"}})
+	if err == nil && status == http.StatusOK {
+		var size struct{ SizeRw int64 }
+		err = json.Unmarshal(data, &size)
+		freed = size.SizeRw
+	}
+	if err != nil {
+		return 0, fmt.Errorf("measure container %s: %w", id, err)
+	}
+	data, status, err = c.try(ctx, http.MethodDelete, "/containers/"+id, nil)
+	switch {
+	case err != nil:
+		return 0, err
+	case status == http.StatusConflict, status == http.StatusNotFound:
+		return 0, errKept
+	case status >= http.StatusMultipleChoices:
+		return 0, fmt.Errorf("remove container %s: the engine answered %d: %s", id, status, data)
+	}
+	c.observe(ctx, record)
+	return freed, nil
+}
+
+// try asks the engine and returns its answer, whatever it is.
+func (c *call) try(ctx context.Context, method, path string, query url.Values) (data []byte, status int, err error) {
+	resp, err := c.ask(ctx, method, path, query, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read below
+	data, err = io.ReadAll(resp.Body)
+	return data, resp.StatusCode, err
+}
+
+// pruneUntil reads the filter until: a time, or how long before now. It is
+// zero where there is none.
+func pruneUntil(values []string, now time.Time) (time.Time, error) {
+	switch len(values) {
+	case 0:
+		return time.Time{}, nil
+	case 1:
+	default:
+		return time.Time{}, badFilter("more than one until filter")
+	}
+	text := values[0]
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
+		return time.Unix(0, int64(seconds*float64(time.Second))), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil { //nolint:gosmopolitan // as the engine reads it
+			return t, nil
+		}
+	}
+	return time.Time{}, &problem.Error{
+		What: "Nothing pruned", Why: problem.Because(problem.ErrInvalid, fmt.Sprintf("until: %q is neither a time nor a duration", text)),
+		Next: "Write it as 24h, or as 2030-05-17T12:00:00Z.",
+	}
+}

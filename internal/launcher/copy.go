@@ -1,0 +1,150 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// freezeTimeout bounds how long a container's processes may take to stand
+// still.
+const freezeTimeout = 5 * time.Second
+
+// Copy makes a container ready for the engine to read or write its files. The
+// engine does that as root of the host, with the container's mounts in place,
+// and finds its way by names that whoever runs in the container could change
+// meanwhile. So until done is called nobody does: its processes stand still,
+// it can't be started, paused or resumed, and in place of its owner's
+// directories the engine finds empty ones that can't be written to. The
+// context ends when ctx does, or when the container must be free at once. A
+// container with mounts that ds01 didn't make is refused.
+func (l *Launcher) Copy(ctx context.Context, claim string) (during context.Context, done func(), err error) {
+	defer l.Ledger.Lock(claim)()
+	record, err := l.existing("Files not copied", claim)
+	if err != nil {
+		return nil, nil, err
+	}
+	during, cancel := context.WithCancel(ctx)
+	number, joined := l.copies.join(claim, cancel) // whoever came first has made it ready
+	if !joined {
+		frozen, err := l.makeReady(ctx, record)
+		if err != nil {
+			cancel()
+			return nil, nil, err
+		}
+		number = l.copies.begin(claim, frozen, cancel)
+	}
+	return during, sync.OnceFunc(func() {
+		cancel()
+		rest := context.WithoutCancel(ctx)
+		l.awaitEngine(rest, record)
+		l.copies.end(claim, number, func(frozen bool) { l.letGo(rest, record, frozen) })
+	}), nil
+}
+
+// makeReady freezes the container and covers its mounts. The caller holds the
+// claim's lock.
+func (l *Launcher) makeReady(ctx context.Context, record container.Record) (frozen bool, err error) {
+	o, err := l.Engine.Inspect(ctx, record.ContainerID)
+	if err != nil {
+		return false, err
+	}
+	if err := l.onlyOurs(record, o); err != nil {
+		return false, err
+	}
+	owner, err := l.Accounts.Lookup(record.UID)
+	if err != nil {
+		return false, err
+	}
+	err = l.eachMount(owner, l.Limits(owner), record, func(root admission.MountRoot, m container.Mount) error {
+		return l.Mounter.Cover(owner, root, m)
+	})
+	if err == nil && o.State == "running" { // one that is paused stands still already
+		err, frozen = l.freeze(ctx, record), true
+	}
+	if err != nil {
+		l.unmount(ctx, record)
+	}
+	return frozen, err
+}
+
+// onlyOurs refuses a container into which a directory of the host was mounted
+// past ds01: nothing can be put in its place.
+func (l *Launcher) onlyOurs(record container.Record, o container.Observed) error {
+	ours := map[string]bool{}
+	for _, m := range record.Mounts {
+		ours[m.HostPath] = true
+	}
+	for _, m := range o.Mounts {
+		if !ours[m.Source] && !strings.HasPrefix(m.Source, l.NodeFolder+"/") {
+			return &problem.Error{
+				What: "Files of " + record.Name + " not copied",
+				Why:  problem.Because(problem.ErrDenied, fmt.Sprintf("%s in it was not mounted by ds01, and the engine would reach it as root", m.Target)),
+				Next: fmt.Sprintf("Copy through a command: docker exec %s tar -cf - PATH.", record.Name),
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Launcher) freeze(ctx context.Context, record container.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, freezeTimeout)
+	defer cancel()
+	err := l.Cgroups.Freeze(ctx, record.UID, record.ContainerID)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		err = errors.New("its control group isn't where ds01 puts them")
+	case errors.Is(err, context.DeadlineExceeded):
+		err = errors.New("some of them wait for a device or a disk")
+	}
+	return &problem.Error{
+		What: "Files of " + record.Name + " not copied",
+		Why:  problem.Because(problem.ErrConflict, "its processes can't be made to stand still: "+err.Error()),
+		Next: "Try again in a moment, or stop it first.",
+	}
+}
+
+// awaitEngine returns once the engine is done with what it was asked for: also
+// after a client that hung up it takes a moment, and answers nobody about the
+// container before.
+func (l *Launcher) awaitEngine(ctx context.Context, record container.Record) {
+	for {
+		look, cancel := context.WithTimeout(ctx, callTimeout)
+		_, err := l.Engine.Inspect(look, record.ContainerID)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+		l.Log.ErrorContext(ctx, "engine still at a container's files", "container", record.ContainerID)
+	}
+}
+
+// letGo undoes makeReady.
+func (l *Launcher) letGo(ctx context.Context, record container.Record, frozen bool) {
+	l.unmount(ctx, record)
+	if !frozen {
+		return
+	}
+	if err := l.Cgroups.Thaw(record.UID, record.ContainerID); err != nil {
+		l.Log.ErrorContext(ctx, "container still frozen", "container", record.ContainerID, "error", err)
+	}
+}
+
+// Thaw lets a container run on that a daemon before this one has left frozen.
+// The caller holds the claim's lock, and has seen that it isn't paused.
+func (l *Launcher) Thaw(record container.Record) error {
+	if l.copies.busy(record.ID) {
+		return nil
+	}
+	return l.Cgroups.Thaw(record.UID, record.ContainerID)
+}

@@ -1,0 +1,49 @@
+package peer
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Hints are what the process says about itself. Nothing may be decided by
+// them: it can have changed, or ended and left its number to another.
+type Hints struct {
+	Exe      string // the program it runs, "" where that can't be told
+	LoginUID *int   // who had logged in, also behind sudo and su; nil: unknown
+}
+
+// Hints looks at the process now. Of one that has ended, or another user's
+// under the same number, nothing is known.
+func (p Peer) Hints() Hints {
+	folder := filepath.Join("/proc", strconv.Itoa(p.PID))
+	var h Hints
+	h.Exe, _ = os.Readlink(filepath.Join(folder, "exe"))                         // gone: unknown
+	if text, err := os.ReadFile(filepath.Join(folder, "loginuid")); err == nil { //nolint:gosec // below /proc
+		if n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32); err == nil && n != math.MaxUint32 {
+			uid := int(n)
+			h.LoginUID = &uid
+		}
+	}
+	if !p.runs(folder) {
+		return Hints{}
+	}
+	return h
+}
+
+// runs reports whether the process at folder is one of the peer's user.
+func (p Peer) runs(folder string) bool {
+	text, err := os.ReadFile(filepath.Join(folder, "status")) //nolint:gosec // below /proc
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
+			return slices.Contains(strings.Fields(ids), strconv.Itoa(p.UID))
+		}
+	}
+	return false
+}
