@@ -58,8 +58,35 @@ func FuzzDecodeCreate(f *testing.F) {
 				t.Fatalf("mounts %+v", m)
 			}
 		}
-		if _, err := admission.Encode(sent); err != nil {
-			t.Fatal(err)
+		if u, err := storedAs(t, sent, nil).Check(s, grant(ask)); err != nil || !u.Empty() {
+			t.Fatalf("what may be made may not be started as it is: %+v, %v", u, err)
+		}
+	})
+}
+
+// FuzzDecodeUpdate: nothing panics, and whatever passes is within the limits.
+func FuzzDecodeUpdate(f *testing.F) {
+	for _, name := range []string{"docker-28-memory", "docker-20.10-restart"} {
+		f.Add(read(f, "testdata/updates/"+name+".json"))
+	}
+	f.Add([]byte(`{"Memory":-1,"MemorySwap":-1,"NanoCpus":-1,"PidsLimit":-1,"CpuShares":-1,"MemoryReservation":-1}`))
+	s := subject(f, admission.UserNS)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		u, err := admission.DecodeUpdate(data)
+		if err != nil {
+			return
+		}
+		sent, _, err := admission.ReviewUpdate(u, s)
+		if err != nil {
+			return
+		}
+		switch {
+		case sent.Memory < 0 || sent.Memory > 2<<30, sent.MemorySwap < 0 || sent.MemorySwap > 3<<30, sent.NanoCPUs < 0 || sent.NanoCPUs > 2e9,
+			sent.PidsLimit != nil && (*sent.PidsLimit < 1 || *sent.PidsLimit > 256), sent.CPUShares < 0 || sent.CPUShares > 1024,
+			sent.MemoryReservation < 0 || sent.MemoryReservation > 2<<30:
+			t.Fatalf("beyond the limits: %+v", sent)
+		case sent.RestartPolicy != (admission.RestartPolicy{}):
+			t.Fatalf("the engine is to follow %+v", sent.RestartPolicy)
 		}
 	})
 }

@@ -56,16 +56,18 @@ and how often ds01 has started the container since somebody did.
   waited for, and so is everything else that keeps the container from starting:
   ` + "`container list`" + ` and the log say what. It never starts with less than it had.
 - Changing the policy of a container that doesn't run doesn't start it.
+- While it waits, ` + "`docker inspect`" + ` and ` + "`container list`" + ` call it restarting. The
+  engine, and so ` + "`docker ps`" + `, calls it exited, and ` + "`docker wait`" + ` answers at once.
 
 ## What is checked at each start
 
 The engine is asked what it has stored for the container, and that is reviewed
 as if it were asked for now: limits may have been lowered since, or the
 configuration changed past ds01. Memory, processors and processes above the
-limit are brought within it. Anything else that nobody may ask for, or that
-isn't what ds01 wrote (control group, devices, mounts, dropped capabilities, the
-engine's restart policy), is a refusal that names the field: make the container
-anew.
+limit are brought within it, and a restart policy at the engine is taken away.
+Anything else that nobody may ask for, or that isn't what ds01 wrote (control
+group, devices, mounts, dropped capabilities), is a refusal that names the
+field: make the container anew.
 
 A container that was made past ds01 and adopted keeps the control group, mounts
 and devices that it was made with. What reaches beyond it (the first table of

@@ -76,6 +76,12 @@ func (r Record) Restarting() bool {
 	return !r.Restart.Due.IsZero() && (r.State == gpu.Held || r.State == gpu.Released)
 }
 
+// ComesBack reports whether a container that doesn't run is started again, or
+// may be once its end is known.
+func (r Record) ComesBack() bool {
+	return r.Restarting() || r.State == gpu.Running && r.Restart.Policy.Wanted() && !r.Restart.Stopped
+}
+
 // HalfMade reports whether a pending claim's container needs more than the
 // engine's create call: files of its owner's, or the numbers of its user. One
 // that is found again after a crash can't be told from a whole one.

@@ -131,7 +131,7 @@ func TestAnAdoptedContainerThatReachesBeyondIsForAdministrators(t *testing.T) {
 		l.Eventually(name+" is quarantined", 5*time.Second, func() bool { return l.DS01("dean", "container", "adopt", name, l.Login("alice")).Code == 0 })
 		l.OK("alice", "docker", "stop", "-t", "0", name)
 	}
-	if got := l.AtEngine("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", "plain"); got != "no" {
+	if got := l.AtEngine("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", shown(l, "alice", "plain", "{{.Id}}")); got != "no" {
 		t.Errorf("the engine's policy is %s", got)
 	}
 	if got := shown(l, "alice", "plain", "{{.HostConfig.RestartPolicy.Name}}"); got != "always" {

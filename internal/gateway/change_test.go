@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
 )
 
 func TestRenameAndPause(t *testing.T) {
@@ -78,6 +81,37 @@ func TestPruneRemovesOnesOwnThatPassTheFilters(t *testing.T) {
 				t.Errorf("%s", a.body)
 			}
 			if asked := slices.Contains(l.engine.requests, "DELETE /v1.41/containers/"+hers); asked != c.removed || slices.Contains(l.engine.requests, "DELETE /v1.41/containers/"+his) {
+				t.Errorf("asked %v", l.engine.requests)
+			}
+		})
+	}
+}
+
+// A container between two runs is stopped for the engine only.
+func TestAPruneLeavesWhatIsStartedAgain(t *testing.T) {
+	always := container.RestartPolicy{Name: container.RestartAlways}
+	for name, c := range map[string]struct {
+		state   gpu.State
+		restart container.Restart
+		removed bool
+	}{
+		"it waits to be started":     {gpu.Held, container.Restart{Policy: always, Due: time.Now()}, false},
+		"it waits, its GPU released": {gpu.Released, container.Restart{Policy: always, Due: time.Now()}, false},
+		"its end isn't known yet":    {gpu.Running, container.Restart{Policy: always}, false},
+		"it is stopped":              {gpu.Held, container.Restart{Policy: always, Stopped: true}, true},
+		"it is being stopped":        {gpu.Running, container.Restart{Policy: always, Stopped: true}, true},
+		"nobody wants it again":      {gpu.Running, container.Restart{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			id := l.create(t, alice)
+			err := l.ledger.Update(t.Context(), l.recordOf(t, id).ID, func(r *container.Record) { r.State, r.Restart = c.state, c.restart })
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.engine.answers["GET /containers/json"] = fmt.Sprintf(`[{"Id":%q}]`, id)
+			l.ask(t, alice, "POST", "/v1.41/containers/prune", "")
+			if asked := slices.Contains(l.engine.requests, "DELETE /v1.41/containers/"+id); asked != c.removed {
 				t.Errorf("asked %v", l.engine.requests)
 			}
 		})

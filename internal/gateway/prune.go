@@ -102,7 +102,7 @@ var errKept = errors.New("kept")
 // pruneOne removes one container and returns how many bytes it had written.
 func (c *call) pruneOne(id string) (freed int64, err error) {
 	record, ok := c.Ledger.ByContainer(id)
-	if !ok || record.UID != c.who.UID {
+	if !ok || record.UID != c.who.UID || record.ComesBack() {
 		return 0, errKept
 	}
 	ctx := context.WithoutCancel(c.r.Context())

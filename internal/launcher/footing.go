@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -10,6 +11,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/network"
+	"ds01.dev/ds01/internal/problem"
 )
 
 // A footing is what a start stands on: the owner with today's limits, and what
@@ -68,12 +70,38 @@ func (l *Launcher) check(ctx context.Context, record container.Record, seen cont
 	if seen.ClaimID() == record.ID {
 		return config.Check(s, g)
 	}
+	if err := l.checkReach(record, seen); err != nil {
+		return admission.Update{}, err
+	}
 	excess, err := config.CheckAdopted(s, g)
 	if err != nil && why == byAdmin {
 		l.Log.WarnContext(ctx, "administrator starts an adopted container as it is", "container", record.ContainerID, "beyond", err)
 		return admission.Update{}, nil
 	}
-	return excess, err
+	return excess, adopted(err)
+}
+
+// checkReach makes sure that an adopted container opens no device but those
+// that it holds: its rules may reach one that has come since, whoever starts it.
+func (l *Launcher) checkReach(record container.Record, seen container.Observed) error {
+	for _, uuid := range seen.Hints.Reaches(l.Devices()) {
+		if !slices.ContainsFunc(record.Devices, func(g gpu.Grant) bool { return g.UUID == uuid }) {
+			return &problem.Error{
+				What: "Container " + record.Name + " not started",
+				Why:  problem.Because(problem.ErrDenied, "it was made past ds01, and reaches device "+uuid+", which it doesn't hold"),
+				Next: "Make it anew with --gpus N.",
+			}
+		}
+	}
+	return nil
+}
+
+// adopted says of a refusal what can be done about it.
+func adopted(err error) error {
+	if p, ok := errors.AsType[*problem.Error](err); ok {
+		return &problem.Error{What: p.What, Why: p.Why, Next: "It was made past ds01 and adopted: make it anew, or ask an administrator to start it as it is.", Code: p.Code}
+	}
+	return err
 }
 
 // attached grants what of a stored configuration's networks, volumes and ports

@@ -51,7 +51,13 @@ func (l *Launcher) Halt(ctx context.Context, claim string) error {
 	if !ok || record.Restart == lifecycle.Halted(record.Restart) {
 		return nil
 	}
-	return l.Ledger.Update(ctx, claim, func(c *container.Record) { c.Restart = lifecycle.Halted(c.Restart) })
+	err := l.Ledger.Update(ctx, claim, func(c *container.Record) { c.Restart = lifecycle.Halted(c.Restart) })
+	if err == nil || record.Restart.Policy.Wanted() {
+		return err
+	}
+	// Nothing starts it again, and a full disk keeps nobody from ending it.
+	l.Log.WarnContext(ctx, "container's end not noted", "claim", claim, "error", err)
+	return nil
 }
 
 // beginAnew forgets, when somebody starts a container, how often its policy

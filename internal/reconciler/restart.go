@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -83,6 +84,7 @@ func (r *Reconciler) wake() {
 }
 
 func (r *Reconciler) startAgain(ctx context.Context, record container.Record) {
+	r.record("start", fmt.Sprintf("its restart policy is %s; start %d since somebody started it", record.Restart.Policy, record.Restart.Count+1), record)
 	err := r.Launcher.Again(ctx, record.ID)
 	log := r.Log.With("container", record.ContainerID, "claim", record.ID, "policy", record.Restart.Policy.String())
 	switch {

@@ -107,6 +107,9 @@ func TestWhatEndsByItselfIsStartedAgainAsItsOwnerWishes(t *testing.T) {
 						s.want(t, r.ID, gpu.Running, time.Time{})
 					}
 					time.Sleep(5 * time.Minute)
+					if s.wrote("start") != again {
+						t.Errorf("the log of decisions has its start: %t", s.wrote("start"))
+					}
 					if got := s.restart(t, r).Count; got != map[bool]int{true: 1}[again] {
 						t.Errorf("started %d times", got)
 					}

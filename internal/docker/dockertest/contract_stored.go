@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -47,6 +48,16 @@ func stored(t *testing.T, e Subject) {
 	must(t, err)
 	if h := look(); h.Memory != 20<<20 || h.MemorySwap != 32<<20 || h.RestartPolicy.Name != "no" || h.Runtime != "runc" {
 		t.Errorf("updated while it runs: %+v", h)
+	}
+	_, err = e.Update(t.Context(), id, []byte(`{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}`))
+	must(t, err)
+	if got := inspect(t, e, id).Restart; got != (container.RestartPolicy{Name: "on-failure", MaxRetries: 3}) {
+		t.Errorf("the engine's restart policy: %+v", got)
+	}
+	_, err = e.Update(t.Context(), id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
+	must(t, err)
+	if got := inspect(t, e, id).Restart; got.Wanted() {
+		t.Errorf("taken back: %+v", got)
 	}
 	_, err = e.Update(t.Context(), id, []byte(`{"Memory":1000}`))
 	wantKind(t, "too little memory", err, problem.ErrInvalid)

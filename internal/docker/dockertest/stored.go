@@ -60,6 +60,11 @@ func (e *Engine) Update(_ context.Context, id string, body []byte) (warnings []s
 			return refuse(http.StatusBadRequest, "Minimum memory limit allowed is 6MB")
 		}
 		maps.Copy(c.host, change)
+		if p, ok := change["RestartPolicy"].(map[string]any); ok {
+			name, _ := p["Name"].(string)
+			retries, _ := p["MaximumRetryCount"].(float64)
+			c.Restart = container.RestartPolicy{Name: name, MaxRetries: int(retries)}
+		}
 		e.tell(c.ID, "update")
 		return nil
 	})
