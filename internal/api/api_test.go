@@ -29,6 +29,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
+	"ds01.dev/ds01/internal/safety"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -161,6 +162,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },
+		Facts:    func(context.Context) safety.Facts { return safety.Facts{Runc: "1.1.12"} },
 		State: func() api.State {
 			return api.State{Version: "1", EngineUp: true, GPUProvider: "sim", DefaultImage: "busybox", Groups: account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"}}
 		},
