@@ -25,13 +25,13 @@ func stage(l *lab.Lab) redteam.Stage {
 	}
 }
 
-// share is which part of the vectors a kind of engine gets: every fourth, so
+// share is which part of the vectors a kind of engine gets: every eighth, so
 // that the tests stay short, or all of them where DS01_TEST_REDTEAM=all.
 func share(first int) func(redteam.Vector) bool {
 	all, n := os.Getenv("DS01_TEST_REDTEAM") == "all", first
 	return func(redteam.Vector) bool {
 		n++
-		return all || n%4 == 0
+		return all || n%8 == 0
 	}
 }
 
@@ -41,7 +41,7 @@ func TestRedTeam(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			first := 0
 			if plain {
-				first = 2
+				first = 4
 			}
 			l := start(t, lab.Options{
 				Plain: plain, Limits: redLimits, Users: []string{"alice", "bob"},

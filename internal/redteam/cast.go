@@ -81,7 +81,7 @@ func (s *Scene) makeVictim(ctx context.Context) error {
 		return err
 	}
 	var exec []byte
-	if status, err := s.ask(ctx, v, "POST", "/containers/"+id+"/exec", `{"Cmd":["touch","/reached"]}`, &exec); err != nil || status != http.StatusCreated {
+	if status, err := s.ask(ctx, v, "POST", "/containers/"+id+"/exec", `{"AttachStdout":true,"Cmd":["touch","/reached"]}`, &exec); err != nil || status != http.StatusCreated {
 		return orRefused("a command of "+v.Login, err, status, exec)
 	}
 	maps.Copy(f, facts{
