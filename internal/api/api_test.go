@@ -33,6 +33,7 @@ import (
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/registrar/registrartest"
+	"ds01.dev/ds01/internal/safety"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -178,6 +179,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },
+		Facts:    func(context.Context) safety.Facts { return safety.Facts{Runc: "1.1.12"} },
 		State:    func() api.State { return l.state },
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)

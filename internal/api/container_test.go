@@ -220,8 +220,11 @@ func TestDoctorTellsWhatIsMissing(t *testing.T) {
 	if got := results(alice); strings.Contains(strings.Join(values(got), " "), "fail") {
 		t.Errorf("alice is told %v", got)
 	}
-	if got := results(admin); len(got) <= len(results(alice)) {
+	if got := results(admin); len(got) <= len(results(alice)) || got["runc version"] != "warn" || got["docker group"] != "ok" {
 		t.Errorf("an administrator is told %v", got)
+	}
+	if got := results(alice); got["runc version"] != "" || got["docker group"] != "" {
+		t.Errorf("alice is told of the host: %v", got)
 	}
 }
 

@@ -2,9 +2,14 @@ package daemon
 
 import (
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,5 +62,29 @@ func TestTheEngineIsNotAskedForWhatIsNotWrittenDown(t *testing.T) {
 	}
 	if err := a.Stop(t.Context(), "x", 0); errors.Is(err, errFull) {
 		t.Error("what nobody asked for waits for the log")
+	}
+}
+
+// Every method of the engine that changes something is announced, and one that
+// comes is refused here until it is, or is known only to look.
+func TestEveryChangeOfTheEngineIsAnnounced(t *testing.T) {
+	looks := []string{
+		"ByClaim", "Close", "Events", "Exists", "HasVolume", "Image", "Images", "Info", "Inspect", "List", "Networks", "ReadFile", "Stored", "Volumes",
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "announced.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own []string
+	for _, d := range file.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok {
+			own = append(own, f.Name.Name)
+		}
+	}
+	engine := reflect.TypeFor[*docker.Engine]()
+	for i := range engine.NumMethod() {
+		if name := engine.Method(i).Name; slices.Contains(looks, name) == slices.Contains(own, name) {
+			t.Errorf("%s is in neither list, or in both", name)
+		}
 	}
 }

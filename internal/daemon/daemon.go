@@ -138,12 +138,12 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {
 		return err
 	}
-	if d.images, err = curator.New(ctx, records, d.engine, d.ledger, time.Now); err != nil {
+	if d.images, err = curator.New(ctx, records, announced{d.engine}, d.ledger, time.Now); err != nil {
 		return err
 	}
 	d.ledger.SetBlind(true) // until the reconciler has looked
 	d.registrar, err = registrar.New(ctx, registrar.Parts{
-		Engine: d.engine, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
+		Engine: announced{d.engine}, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
 		Routes: routes, Log: d.Log, Now: time.Now,
 	})
 	return err

@@ -25,13 +25,13 @@ func stage(l *lab.Lab) redteam.Stage {
 	}
 }
 
-// everyFourth is which part of the vectors a kind of engine gets: every fourth, so
+// everyEighth is which part of the vectors a kind of engine gets: every eighth, so
 // that the tests stay short, or all of them where DS01_TEST_REDTEAM=all.
-func everyFourth(first int) func(redteam.Vector) bool {
+func everyEighth(first int) func(redteam.Vector) bool {
 	all, n := os.Getenv("DS01_TEST_REDTEAM") == "all", first
 	return func(redteam.Vector) bool {
 		n++
-		return all || n%4 == 0
+		return all || n%8 == 0
 	}
 }
 
@@ -41,14 +41,14 @@ func TestRedTeam(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			first := 0
 			if plain {
-				first = 2
+				first = 4
 			}
 			l := start(t, lab.Options{
 				Plain: plain, Limits: redLimits, Users: []string{"alice", "bob"},
 				GPU: "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb], mig: {1: [1g.10gb, 1g.10gb]}}}",
 			})
 			began := time.Now()
-			report, err := redteam.Run(t.Context(), stage(l), redteam.Options{Lab: true, Chosen: everyFourth(first), Tell: func(r redteam.Result) { tell(t, r) }})
+			report, err := redteam.Run(t.Context(), stage(l), redteam.Options{Lab: true, Chosen: everyEighth(first), Tell: func(r redteam.Result) { tell(t, r) }})
 			if err != nil {
 				t.Fatal(err)
 			}

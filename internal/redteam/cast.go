@@ -21,8 +21,8 @@ func (s *Scene) container(ctx context.Context, who Person, name, body string, ru
 	}
 	id := idOf(answer)
 	s.later(func(ctx context.Context) error {
-		_, err := s.ask(ctx, who, "DELETE", "/containers/"+id+"?force=1&v=1", "", nil)
-		return err
+		status, err := s.ask(ctx, who, "DELETE", "/containers/"+id+"?force=1&v=1", "", nil)
+		return left("a container of "+who.Login, status, err)
 	})
 	if !run {
 		return id, nil
@@ -81,7 +81,7 @@ func (s *Scene) makeVictim(ctx context.Context) error {
 		return err
 	}
 	var exec []byte
-	if status, err := s.ask(ctx, v, "POST", "/containers/"+id+"/exec", `{"Cmd":["touch","/reached"]}`, &exec); err != nil || status != http.StatusCreated {
+	if status, err := s.ask(ctx, v, "POST", "/containers/"+id+"/exec", `{"AttachStdout":true,"Cmd":["touch","/reached"]}`, &exec); err != nil || status != http.StatusCreated {
 		return orRefused("a command of "+v.Login, err, status, exec)
 	}
 	maps.Copy(f, facts{
@@ -116,17 +116,25 @@ func (s *Scene) noteGPU(look Inspection) {
 	}
 }
 
-// makeEngineThings makes, at the engine itself, a volume, a network and an
-// image that are the victim's, and a name that is everybody's. What the
-// engine can't do here is left untried.
-func (s *Scene) makeEngineThings(ctx context.Context) error {
+// makeRoom makes, at the engine itself, a volume and a network that are the
+// victim's. What the engine can't do here is left untried. It comes before the
+// containers, so that it goes after them.
+func (s *Scene) makeRoom(ctx context.Context) error {
+	if s.Victim != nil && s.EngineSocket != "" {
+		suffix := "._." + strconv.Itoa(s.Victim.UID)
+		s.makeVolume(ctx, s.mark+"-vv"+suffix)
+		s.makeNetwork(ctx, s.mark+"-vn"+suffix)
+	}
+	return nil
+}
+
+// makeImages makes, at the engine itself, an image that is the victim's, and
+// a name that is everybody's. What the engine can't do here is left untried.
+func (s *Scene) makeImages(ctx context.Context) error {
 	if s.Victim == nil || s.EngineSocket == "" {
 		return nil
 	}
 	f := s.facts
-	suffix := "._." + f["{victimuid}"]
-	s.makeVolume(ctx, s.mark+"-vv"+suffix)
-	s.makeNetwork(ctx, s.mark+"-vn"+suffix)
 	repo := fmt.Sprintf("ds01-%s/%s", f["{victimuid}"], s.mark)
 	config := fmt.Sprintf(`{"Labels":{"%sv":"1"}}`, s.mark)
 	var image struct {
@@ -146,8 +154,19 @@ func (s *Scene) makeEngineThings(ctx context.Context) error {
 }
 
 func (s *Scene) dropImage(ctx context.Context, name string) error {
-	_, err := s.engine(ctx, "DELETE", "/images/"+name+"?force=1", "", nil)
-	return err
+	status, err := s.engine(ctx, "DELETE", "/images/"+name+"?force=1", "", nil)
+	return left("the image "+name, status, err)
+}
+
+// left is the error about what could not be taken away.
+func left(what string, status int, err error) error {
+	if err == nil && status >= http.StatusBadRequest && status != http.StatusNotFound {
+		err = fmt.Errorf("status %d", status)
+	}
+	if err != nil {
+		return fmt.Errorf("%s of the red team's is left: %w", what, err)
+	}
+	return nil
 }
 
 func (s *Scene) makeVolume(ctx context.Context, name string) {
@@ -158,8 +177,8 @@ func (s *Scene) makeVolume(ctx context.Context, name string) {
 	}
 	s.facts["{victimvolume}"] = name
 	s.later(func(ctx context.Context) error {
-		_, err := s.engine(ctx, "DELETE", "/volumes/"+name+"?force=1", "", nil)
-		return err
+		status, err := s.engine(ctx, "DELETE", "/volumes/"+name+"?force=1", "", nil)
+		return left("the volume "+name, status, err)
 	})
 	_ = os.WriteFile(filepath.Join(v.Mountpoint, "secret"), []byte(s.secret("a file in another's volume")), 0o600) // without it nothing can be heard
 }
@@ -174,8 +193,8 @@ func (s *Scene) makeNetwork(ctx context.Context, name string) {
 	}
 	s.facts["{victimnetwork}"] = name
 	s.later(func(ctx context.Context) error {
-		_, err := s.engine(ctx, "DELETE", "/networks/"+name, "", nil)
-		return err
+		status, err := s.engine(ctx, "DELETE", "/networks/"+name, "", nil)
+		return left("the network "+name, status, err)
 	})
 }
 

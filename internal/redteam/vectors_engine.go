@@ -142,7 +142,7 @@ func apiVectors() []Vector {
 		at("start", "a start of another's container", "POST", "/v1/containers/{stopped}/start", "", gone(), 85),
 		at("start-as", "a start of another's container as them", "POST", "/v1/containers/{stopped}/start?user={victimlogin}", "", denied, 85),
 		at("stop", "a stop of another's container", "POST", "/v1/containers/{victim}/stop", `{"timeout_seconds":0}`, gone(), 85),
-		at("stop-as", "a stop of another's container as them", "POST", "/v1/containers/{victim}/stop?user={victimlogin}", `{}`, denied, 85),
+		at("stop-as", "a stop of another's container as them", "POST", "/v1/containers/{victim}/stop?user={victimlogin}", `{"timeout_seconds":0}`, denied, 85),
 		at("remove", "the removal of another's container", "DELETE", "/v1/containers/{victim}?force=true", "", gone(), 76),
 		at("remove-as", "the removal of another's container as them", "DELETE", "/v1/containers/{victim}?force=true&user={victimlogin}", "", denied, 76),
 		at("remove-prefix", "the removal of another's container by the beginning of its id", "DELETE", "/v1/containers/{victimprefix}?force=true", "", append([]int{409}, gone()...), 76, 87),

@@ -105,6 +105,12 @@ func judgeGroup(f Facts) (apitype.Check, bool) {
 		"ds01 doesn't need it: gpasswd -d USER docker, for each."), true
 }
 
+// JudgeMember tells somebody that they are in the group docker.
+func JudgeMember(login string) apitype.Check {
+	return warn("docker group", login+" is in the group docker, which ds01 doesn't need: wherever an engine listens for that group, it is root on the host.",
+		"Ask your administrators to take you out: gpasswd -d "+login+" docker.")
+}
+
 // usualGateway is where Docker's clients look.
 const usualGateway = "/run/docker.sock"
 
