@@ -128,8 +128,9 @@ func (a *app) form(ctx context.Context) *wizard.Form {
 }
 
 // confirm asks before something is lost. Where nobody can be asked, the flag
-// has to say it.
-func (a *app) confirm(ctx context.Context, question, flag string) error {
+// --yes has to say it.
+func (a *app) confirm(ctx context.Context, question string) error {
+	const flag = "--yes"
 	if !a.interactive() {
 		return usage("cannot ask: "+question, "stdin is not a terminal", "Add "+flag+" to do it without being asked.")
 	}

@@ -47,7 +47,7 @@ func (a *app) containerPrune() *cobra.Command {
 			}
 			names := prunable(own, before)
 			if len(names) > 0 && !yes {
-				if err := a.confirm(ctx, "Delete "+strings.Join(names, ", ")+"?", "--yes"); err != nil {
+				if err := a.confirm(ctx, "Delete "+strings.Join(names, ", ")+"?"); err != nil {
 					return err
 				}
 			}

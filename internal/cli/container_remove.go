@@ -33,7 +33,7 @@ func (a *app) containerRemove() *cobra.Command {
 				return err
 			}
 			if !yes && !force {
-				if err := a.confirm(ctx, "Delete "+strings.Join(args, ", ")+"?", "--yes"); err != nil {
+				if err := a.confirm(ctx, "Delete "+strings.Join(args, ", ")+"?"); err != nil {
 					return err
 				}
 			}

@@ -28,7 +28,7 @@ func (a *app) containerRetire() *cobra.Command {
 				return err
 			}
 			if !yes {
-				if err := a.confirm(ctx, "Stop and delete "+strings.Join(args, ", ")+"?", "--yes"); err != nil {
+				if err := a.confirm(ctx, "Stop and delete "+strings.Join(args, ", ")+"?"); err != nil {
 					return err
 				}
 			}

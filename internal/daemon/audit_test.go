@@ -82,8 +82,8 @@ func TestEveryChangeOfTheEngineIsAnnounced(t *testing.T) {
 		}
 	}
 	engine := reflect.TypeFor[*docker.Engine]()
-	for i := range engine.NumMethod() {
-		if name := engine.Method(i).Name; slices.Contains(looks, name) == slices.Contains(own, name) {
+	for m := range engine.Methods() {
+		if name := m.Name; slices.Contains(looks, name) == slices.Contains(own, name) {
 			t.Errorf("%s is in neither list, or in both", name)
 		}
 	}
