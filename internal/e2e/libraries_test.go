@@ -18,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/docker/scratch"
 	"ds01.dev/ds01/internal/gpu"
@@ -26,6 +27,7 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/nvml/sim"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/store"
 )
 
@@ -88,6 +90,9 @@ func (w *workshop) open(t *testing.T, database string, remap bool) {
 	t.Cleanup(func() { records.Close() })
 	ledger, err := allocator.New(t.Context(), records, devices, time.Now)
 	must(t, err)
+	images, err := curator.New(t.Context(), records, w.engine, ledger, time.Now)
+	must(t, err)
+	networks := false
 	document, _, err := limits.Decode(limits.File{Name: "limits", Data: []byte(librariesLimits)}, nil)
 	must(t, err)
 	isolation := admission.UID
@@ -95,7 +100,7 @@ func (w *workshop) open(t *testing.T, database string, remap bool) {
 		isolation = admission.UserNS
 	}
 	w.Launcher = launcher.New(launcher.Parts{
-		Engine: w.engine, Ledger: ledger, Cgroups: below(w.scratch.CgroupParent()), Accounts: ann{}, Devices: devices,
+		Engine: w.engine, Images: images, Ledger: ledger, Registrar: registrartest.New(t, w.engine, records, ledger.Lock, time.Now, &networks), Cgroups: below(w.scratch.CgroupParent()), Accounts: ann{}, Devices: devices,
 		Limits:    func(a account.Account) limits.Limits { return document.Resolve(a, time.Now()) },
 		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return w.libraries() },
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, NodeFolder: "/nonexistent",

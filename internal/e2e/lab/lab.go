@@ -151,8 +151,7 @@ gpu: %s
 cgroup: {parent: %s/people}
 images: {default: busybox}
 groups: {docker: %[3]sd, gpu: %[3]sg, priority: %[3]sp, admin: %[3]sa}
-%[4]s
-`, l.opts.GPU, l.Engine.CgroupParent(), l.groups, l.opts.Config)
+%[4]s`, l.opts.GPU, l.Engine.CgroupParent(), l.groups, l.opts.Config)
 }
 
 // Write writes a file below the root.
