@@ -208,6 +208,7 @@ type Paths struct {
 	RunDir      string // …/run/ds01
 	APISocket   string // …/run/ds01/ds01.sock
 	DeviceNodes string // …/run/ds01/dev
+	DeviceLinks string // …/dev/char, the host's own
 	Mounts      string // …/run/ds01/mnt
 	Engine      string // socket path of the engine
 	Gateway     string // socket path of the gateway
@@ -225,6 +226,7 @@ func PathsUnder(root string) Paths {
 		RunDir:      at("run/ds01"),
 		APISocket:   at("run/ds01/ds01.sock"),
 		DeviceNodes: at("run/ds01/dev"),
+		DeviceLinks: at("dev/char"),
 		Mounts:      at("run/ds01/mnt"),
 	}
 }
