@@ -30,7 +30,7 @@ test: deps ## every test, with the race detector, on a real engine if root
 test-long: deps ## the same with more rounds in the crash and load suites
 	DS01_TEST_LONG=1 $(GOTEST) -timeout 80m ./...
 
-test-vm: deps ## control groups v2 and systemd, in an emulated machine
+test-vm: deps ## the whole under systemd and control groups v2, in an emulated machine
 	tools/vm-test.sh
 
 lint: bin/golangci-lint ## linters, formatting, go.mod, shell scripts
