@@ -33,7 +33,7 @@ test-long: deps ## the same with more rounds in the crash and load suites
 redteam: deps ## every attack on the gateway, on a real engine, as root; lists each
 	DS01_TEST_REDTEAM=all $(GOTEST) -v -count 1 -timeout 20m -run RedTeam ./internal/e2e
 
-test-vm: deps ## control groups v2 and systemd, in an emulated machine
+test-vm: deps ## the whole under systemd and control groups v2, in an emulated machine
 	tools/vm-test.sh
 
 lint: bin/golangci-lint ## linters, formatting, go.mod, shell scripts

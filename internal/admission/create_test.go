@@ -347,8 +347,8 @@ func TestDevicesAreGrantedByMountAndRule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := granted.HostConfig
-	if diff := cmp.Diff([]string{"c 120:0 rw", "c 120:255 rw", "c 120:1 rw"}, h.DeviceCgroupRules); diff != "" {
+	h, rules := granted.HostConfig, []string{"c 120:0 rw", "c 120:255 rw", "c 120:1 rw"}
+	if diff := cmp.Diff(rules, h.DeviceCgroupRules); diff != "" {
 		t.Error(diff)
 	}
 	if len(h.DeviceRequests) != 0 || len(h.Mounts) != 3 || h.Mounts[2].Source != "/run/ds01/dev/nvidia1" || h.Mounts[2].Target != "/dev/nvidia1" {
@@ -362,6 +362,9 @@ func TestDevicesAreGrantedByMountAndRule(t *testing.T) {
 	granted, err = admission.Review(c, s, g)
 	if err != nil || granted.HostConfig.DeviceRequests[0].Driver != "nvidia" || !slices.Equal(granted.HostConfig.DeviceRequests[0].DeviceIDs, []string{"GPU-a", "GPU-b"}) {
 		t.Errorf("hook: %+v, %v", granted.HostConfig.DeviceRequests, err)
+	}
+	if diff := cmp.Diff(rules, granted.HostConfig.DeviceCgroupRules); diff != "" || len(granted.HostConfig.Mounts) != 0 {
+		t.Errorf("hook: %s, %+v", diff, granted.HostConfig.Mounts)
 	}
 	if slices.Contains(granted.Env, "NVIDIA_VISIBLE_DEVICES=void") || !slices.Contains(granted.Env, "NVIDIA_VISIBLE_DEVICES=GPU-a,GPU-b") {
 		t.Errorf("the hook would be told %q", granted.Env)

@@ -86,26 +86,42 @@ func grantDevices(c *Create, _ Subject, g Grant) error {
 		// both say the same.
 		c.Env = append(withoutVisible(c.Env), visibleDevices+"="+strings.Join(ids, ","))
 		h.DeviceRequests = []DeviceRequest{{Driver: "nvidia", DeviceIDs: ids, Capabilities: [][]string{{"gpu", "compute", "utility"}}}}
+		// The hook opens devices behind the engine's back, and systemd, which
+		// knows what the engine tells it, closes them when it reads its units
+		// again (NVIDIA/nvidia-docker#1671).
+		for _, n := range nodes(g.Devices) {
+			h.DeviceCgroupRules = append(h.DeviceCgroupRules, rule(n))
+		}
 	default:
 		grantNodes(h, g)
 	}
 	return nil
 }
 
+// grantNodes mounts the devices' nodes and opens them.
+func grantNodes(h *HostConfig, g Grant) {
+	for _, n := range nodes(g.Devices) {
+		h.Mounts = append(h.Mounts, bind(path.Join(g.NodeFolder, n.Name), "/dev/"+n.Name, false))
+		h.DeviceCgroupRules = append(h.DeviceCgroupRules, rule(n))
+	}
+}
+
 func withoutVisible(env []string) []string {
 	return slices.DeleteFunc(env, func(e string) bool { return nameOf(e) == visibleDevices })
 }
 
-func grantNodes(h *HostConfig, g Grant) {
-	var seen []string
-	for _, d := range g.Devices {
+// rule lets a container open the node.
+func rule(n gpu.Node) string { return fmt.Sprintf("c %d:%d rw", n.Major, n.Minor) }
+
+// nodes returns every node of the devices once: they share control nodes.
+func nodes(devices []gpu.Device) []gpu.Node {
+	var all []gpu.Node
+	for _, d := range devices {
 		for _, n := range d.Nodes {
-			if slices.Contains(seen, n.Name) {
-				continue // devices share control nodes
+			if !slices.ContainsFunc(all, func(o gpu.Node) bool { return o.Name == n.Name }) {
+				all = append(all, n)
 			}
-			seen = append(seen, n.Name)
-			h.Mounts = append(h.Mounts, bind(path.Join(g.NodeFolder, n.Name), "/dev/"+n.Name, false))
-			h.DeviceCgroupRules = append(h.DeviceCgroupRules, fmt.Sprintf("c %d:%d rw", n.Major, n.Minor))
 		}
 	}
+	return all
 }

@@ -231,6 +231,7 @@ type Paths struct {
 	RunDir      string // …/run/ds01
 	APISocket   string // …/run/ds01/ds01.sock
 	DeviceNodes string // …/run/ds01/dev
+	DeviceLinks string // …/dev/char, the host's own
 	Mounts      string // …/run/ds01/mnt
 	Audit       string // …/var/log/ds01/audit.jsonl
 	Engine      string // socket path of the engine
@@ -249,6 +250,7 @@ func PathsUnder(root string) Paths {
 		RunDir:      at("run/ds01"),
 		APISocket:   at("run/ds01/ds01.sock"),
 		DeviceNodes: at("run/ds01/dev"),
+		DeviceLinks: at("dev/char"),
 		Mounts:      at("run/ds01/mnt"),
 		Audit:       at("var/log/ds01/audit.jsonl"),
 	}

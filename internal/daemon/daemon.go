@@ -132,7 +132,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 		return err
 	}
 	d.onClose(records.Close)
-	if d.inventory, err = inventory.New(ctx, d.driver, d.paths.DeviceNodes, d.Log); err != nil {
+	if d.inventory, err = inventory.New(ctx, d.driver, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
 		return err
 	}
 	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {

@@ -32,6 +32,7 @@ func sound(t *testing.T, l *lab.Lab, patience time.Duration) {
 func agree(t *testing.T, l *lab.Lab, patience time.Duration, strict bool) {
 	t.Helper()
 	var wrong []string
+	patience = l.Patience(patience)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if wrong = disagreements(l, strict); len(wrong) == 0 {
 			return
@@ -189,8 +190,11 @@ func mountPoints(folder string) []string {
 func strayProcesses(l *lab.Lab, engine map[string]lab.Container) []string {
 	var wrong []string
 	for _, group := range containerGroups(l) {
+		if !v2() && !strings.Contains(group, "/devices/") {
+			continue // one of v1's hierarchies shows them all
+		}
 		procs, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
-		if id := filepath.Base(group); strings.Contains(group, "/devices/") && len(procs) > 0 && !engine[id].State.Running {
+		if id := containerOf(group); len(procs) > 0 && !engine[id].State.Running {
 			words, _ := os.ReadFile("/proc/" + strings.Fields(string(procs))[0] + "/cmdline")
 			wrong = append(wrong, fmt.Sprintf("container %s (%q at the engine) has a process: %q", id, engine[id].State.Status, words))
 		}
@@ -202,19 +206,30 @@ func strayProcesses(l *lab.Lab, engine map[string]lab.Container) []string {
 // engine: only persons' groups may be left when no container is.
 func containerGroups(l *lab.Lab) []string {
 	var all []string
-	root := "/sys/fs/cgroup"
-	for _, pattern := range []string{root + "/*" + l.Engine.CgroupParent(), root + l.Engine.CgroupParent()} {
-		tops, _ := filepath.Glob(pattern)
-		for _, top := range tops {
-			filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
-				if err == nil && d.IsDir() && len(d.Name()) == 64 {
-					all = append(all, path)
-				}
-				return nil
-			})
+	for _, parent := range l.Groups() {
+		for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+			tops, _ := filepath.Glob(filepath.Join(root, parent))
+			for _, top := range tops {
+				filepath.WalkDir(top, func(path string, d os.DirEntry, err error) error {
+					if err == nil && d.IsDir() && containerOf(path) != "" {
+						all = append(all, path)
+					}
+					return nil
+				})
+			}
 		}
 	}
 	return all
+}
+
+// containerOf returns the ID of the container whose control group or scope
+// this is; "" if it is none's.
+func containerOf(group string) string {
+	id := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(group), "docker-"), ".scope")
+	if len(id) != 64 {
+		return ""
+	}
+	return id
 }
 
 // clean checks that nothing of any container is left.

@@ -16,9 +16,12 @@ type groups struct {
 	v2 bool
 }
 
-func newGroups(t *testing.T) groups {
+func newGroups(t *testing.T) groups { return groups{t, v2()} }
+
+// v2 tells which control groups this host has.
+func v2() bool {
 	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
-	return groups{t, err == nil}
+	return err == nil
 }
 
 // files names, for each thing that is read, its controller and file on v1 and
@@ -26,6 +29,7 @@ func newGroups(t *testing.T) groups {
 func files() map[string][3]string {
 	return map[string][3]string{
 		"memory limit":  {"memory", "memory.limit_in_bytes", "memory.max"},
+		"memory high":   {"memory", "", "memory.high"}, // v1 has nothing like it
 		"memory in use": {"memory", "memory.usage_in_bytes", "memory.current"},
 		"memory events": {"memory", "memory.oom_control", "memory.events"},
 		"tasks limit":   {"pids", "pids.max", "pids.max"},

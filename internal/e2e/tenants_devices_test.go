@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -49,6 +50,18 @@ func TestTheKernelKeepsDevicesApart(t *testing.T) {
 	}
 }
 
+// mayOpen and mayNotOpen are what a container is told that opens a node: no driver
+// is behind ours.
+const mayOpen, mayNotOpen = "No such device or address", "Operation not permitted"
+
+// putNode makes a node that everybody may open.
+func putNode(t *testing.T, path string, dev int) {
+	t.Helper()
+	if err := errors.Join(unix.Mknod(path, unix.S_IFCHR|0o666, dev), unix.Chmod(path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func devicesAreApart(t *testing.T, l *lab.Lab, docker string) {
 	defer clearAll(l)
 	for _, who := range []string{"alice", "bob"} {
@@ -61,15 +74,9 @@ func devicesAreApart(t *testing.T, l *lab.Lab, docker string) {
 	}
 	root := filepath.Join("/proc", l.OK("alice", docker, "inspect", "-f", "{{.State.Pid}}", "web"), "root")
 	for name, dev := range map[string]int{"hers": hers, "his": his} {
-		if err := unix.Mknod(filepath.Join(root, name), unix.S_IFCHR|0o666, dev); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Chmod(filepath.Join(root, name), 0o666); err != nil {
-			t.Fatal(err)
-		}
+		putNode(t, filepath.Join(root, name), dev)
 	}
-	const granted, refused = "No such device or address", "Operation not permitted"
-	for path, want := range map[string]string{"/dev/" + node: granted, "/hers": granted, "/his": refused} {
+	for path, want := range map[string]string{"/dev/" + node: mayOpen, "/hers": mayOpen, "/his": mayNotOpen} {
 		for _, how := range []string{"exec 3<" + path, "exec 3>" + path, "exec 3<>" + path} {
 			r := l.Run("alice", docker, "exec", "web", "sh", "-c", how)
 			if r.Code == 0 || !strings.Contains(r.Err+r.Out, want) {
@@ -77,7 +84,7 @@ func devicesAreApart(t *testing.T, l *lab.Lab, docker string) {
 			}
 		}
 	}
-	if r := l.Run("alice", docker, "exec", "web", "mknod", "/made", "c", "120", "1"); r.Code == 0 || !strings.Contains(r.Err, refused) {
+	if r := l.Run("alice", docker, "exec", "web", "mknod", "/made", "c", "120", "1"); r.Code == 0 || !strings.Contains(r.Err, mayNotOpen) {
 		t.Errorf("alice makes a node herself: %s %s", r.Out, r.Err)
 	}
 	for _, g := range l.GPUs() {

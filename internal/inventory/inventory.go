@@ -1,5 +1,6 @@
 // Package inventory knows which GPUs the host has now and keeps an openable
-// node for each in a folder that host users can't enter. It grants nothing.
+// node for each in a folder that host users can't enter, and a link to it by
+// number. It grants nothing.
 package inventory
 
 import (
@@ -29,6 +30,7 @@ type Driver interface {
 type Inventory struct {
 	driver  Driver
 	folder  string
+	links   string
 	log     *slog.Logger
 	devices atomic.Pointer[[]gpu.Device]
 
@@ -38,9 +40,10 @@ type Inventory struct {
 }
 
 // New returns an inventory whose nodes lie in folder, and reads the driver
-// once. A driver that doesn't answer is an error.
-func New(ctx context.Context, driver Driver, folder string, log *slog.Logger) (*Inventory, error) {
-	i := &Inventory{driver: driver, folder: folder, log: log}
+// once. A driver that doesn't answer is an error. links is the host's folder
+// of devices by number, /dev/char; where it doesn't exist, nothing is linked.
+func New(ctx context.Context, driver Driver, folder, links string, log *slog.Logger) (*Inventory, error) {
+	i := &Inventory{driver: driver, folder: folder, links: links, log: log}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("folder of device nodes: %w", err)
 	}
@@ -54,7 +57,7 @@ func New(ctx context.Context, driver Driver, folder string, log *slog.Logger) (*
 // shared: don't change it.
 func (i *Inventory) Devices() []gpu.Device { return *i.devices.Load() }
 
-// Refresh reads the cards anew and makes the nodes that are missing.
+// Refresh reads the cards anew and makes the nodes and links that are missing.
 func (i *Inventory) Refresh(ctx context.Context) error {
 	cards, err := i.driver.Cards(ctx)
 	if err != nil {
@@ -63,7 +66,7 @@ func (i *Inventory) Refresh(ctx context.Context) error {
 	devices := gpu.Devices(cards)
 	for _, d := range devices {
 		for _, n := range d.Nodes {
-			if err := i.makeNode(n); err != nil {
+			if err := errors.Join(i.makeNode(n), i.link(n)); err != nil {
 				return fmt.Errorf("device node %s: %w", n.Name, err)
 			}
 		}
@@ -95,6 +98,24 @@ func (i *Inventory) makeNode(n gpu.Node) error {
 		return err
 	}
 	return os.Chmod(path, 0o666) //nolint:gosec // containers open it as any user; the folder keeps host users out
+}
+
+// link makes the node known by its number, as udev does for devices that it
+// knows, which NVIDIA's are not. runc 1.1.3 to 1.1.6 don't tell systemd of a
+// device without such a name, and systemd then takes it from the container
+// when it reads its units again (opencontainers/runc#3708).
+func (i *Inventory) link(n gpu.Node) error {
+	name := filepath.Join(i.links, fmt.Sprintf("%d:%d", n.Major, n.Minor))
+	if _, err := os.Stat(name); err == nil {
+		return nil // the driver's own, or from before
+	}
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) { // it leads nowhere
+		return err
+	}
+	if err := os.Symlink(filepath.Join(i.folder, n.Name), name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // freshFor is how long readings are served without asking the driver again.

@@ -51,7 +51,7 @@ func cards() []gpu.Card {
 
 func open(t *testing.T, d *driver, folder string) (*inventory.Inventory, error) {
 	t.Helper()
-	return inventory.New(t.Context(), d, folder, slog.New(slog.DiscardHandler))
+	return inventory.New(t.Context(), d, folder, "/nonexistent/char", slog.New(slog.DiscardHandler))
 }
 
 func needRoot(t *testing.T) {
@@ -132,6 +132,33 @@ func TestAWrongNodeIsReplaced(t *testing.T) {
 			}
 			wantNode(t, filepath.Join(folder, "nvidia0"), 120, 7)
 		})
+	}
+}
+
+func TestEachNodeIsKnownByItsNumber(t *testing.T) {
+	needRoot(t)
+	folder, links := t.TempDir(), t.TempDir()
+	const known, lost = "120:7", "120:300"
+	for name, target := range map[string]string{known: "/dev/null", lost: "/nonexistent"} {
+		if err := os.Symlink(target, filepath.Join(links, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := &driver{cards: cards()}
+	d.cards[0].Nodes = append(d.cards[0].Nodes, gpu.Node{Name: "nvidiactl", Major: 120, Minor: 255})
+	i, err := inventory.New(t.Context(), d, folder, links, slog.New(slog.DiscardHandler))
+	for range 2 { // a second look finds all as it should be
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{
+			known: "/dev/null", lost: filepath.Join(folder, "nvidia-caps/nvidia-cap1"), "120:255": filepath.Join(folder, "nvidiactl"),
+		} {
+			if got, err := os.Readlink(filepath.Join(links, name)); got != want {
+				t.Errorf("%s leads to %s (%v), want %s", name, got, err, want)
+			}
+		}
+		err = i.Refresh(t.Context())
 	}
 }
 

@@ -29,6 +29,9 @@ func prepare(ctx context.Context, opts Options) error {
 	case len(opts.Dir)+len(longest) > maxSocket || len(opts.Socket) > maxSocket:
 		return fmt.Errorf("folder %s, socket %s: too long for a unix socket; use a short path such as os.MkdirTemp gives", opts.Dir, opts.Socket)
 	}
+	if err := checkDriver(opts.CgroupDriver); err != nil {
+		return err
+	}
 	if missing := Missing(); len(missing) > 0 {
 		return fmt.Errorf("missing: %s", strings.Join(missing, ", "))
 	}
@@ -52,6 +55,21 @@ func prepare(ctx context.Context, opts Options) error {
 		return fmt.Errorf("configure dockerd: %w", err)
 	}
 	return nil
+}
+
+// checkDriver refuses a cgroup driver that this host can't have.
+func checkDriver(driver string) error {
+	switch driver {
+	case Cgroupfs:
+		return nil
+	case Systemd:
+		if _, err := os.Stat("/run/systemd/system"); err != nil { // as sd_booted(3) looks
+			return fmt.Errorf("the cgroup driver systemd wants systemd as the first process: %w", err)
+		}
+		return nil
+	default:
+		return fmt.Errorf("cgroup driver %q: want %s or %s", driver, Cgroupfs, Systemd)
+	}
 }
 
 // openToOthers makes dir passable, and checks that its parents are.
@@ -108,6 +126,16 @@ func dockerdConfig(ctx context.Context, dir string) (string, error) {
 
 // cgroupOf derives the cgroup from the folder, so that a later sweep finds it.
 func cgroupOf(dir string) string {
+	return "/ds01-engine-" + mark(dir)
+}
+
+// sliceOf is cgroupOf where systemd makes the cgroups. A '-' in the name would
+// put it into another slice.
+func sliceOf(dir string) string {
+	return "ds01engine" + mark(dir) + ".slice"
+}
+
+func mark(dir string) string {
 	sum := sha256.Sum256([]byte(dir))
-	return "/ds01-engine-" + hex.EncodeToString(sum[:4])
+	return hex.EncodeToString(sum[:4])
 }

@@ -32,7 +32,7 @@ func startGuard(ctx context.Context, opts Options) (*guard, error) {
 		user = remapUser
 	}
 	p, file, err := command(ctx, filepath.Join(opts.Dir, "guard.log"),
-		"sh", "-c", guardScript, "guard.sh", opts.Dir, cgroupOf(opts.Dir), user)
+		"sh", "-c", guardScript, "guard.sh", opts.Dir, cgroupOf(opts.Dir), sliceOf(opts.Dir), user)
 	if err != nil {
 		return nil, err
 	}

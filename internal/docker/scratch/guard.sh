@@ -1,15 +1,15 @@
 #!/bin/sh
-# guard.sh DIR CGROUP [USER]
+# guard.sh DIR CGROUP SLICE [USER]
 #
 # Watches over one scratch engine, which lives in DIR, keeps its containers
-# under CGROUP in each cgroup hierarchy and, where USER is given, is remapped
-# by that user's subordinate ids. Prints "ready" when the engine may start, and
-# then waits on its standard input, whose other end the engine's starter holds.
-# However the starter ends, the guard notices, ends whatever is left of the
-# engine and takes back what it changed on the host. The word "leave" sends it
-# away without doing so.
+# under CGROUP in each cgroup hierarchy, or in systemd's SLICE, and, where USER
+# is given, is remapped by that user's subordinate ids. Prints "ready" when the
+# engine may start, and then waits on its standard input, whose other end the
+# engine's starter holds. However the starter ends, the guard notices, ends
+# whatever is left of the engine and takes back what it changed on the host. The
+# word "leave" sends it away without doing so.
 set -u
-dir=$1 cgroup=$2 user=${3-}
+dir=$1 cgroup=$2 slice=$3 user=${4-}
 ids=2147483648-4294483647
 lock=/run/ds01-scratch
 
@@ -33,7 +33,7 @@ end() {
 }
 
 cgroups() {
-	for g in "/sys/fs/cgroup$cgroup" /sys/fs/cgroup/*"$cgroup"; do
+	for g in "/sys/fs/cgroup$cgroup" /sys/fs/cgroup/*"$cgroup" "/sys/fs/cgroup/$slice" /sys/fs/cgroup/*/"$slice"; do
 		[ -d "$g" ] && find "$g" -depth -type d
 	done
 }
@@ -61,6 +61,8 @@ sweep() {
 		for m in $(mounts); do umount "$m" 2>/dev/null; done
 		sleep 0.05
 	done
+	# its groups are gone, but systemd may still take it for active
+	! systemctl --quiet is-active "$slice" 2>/dev/null || systemctl stop "$slice" || return 1
 	rm -rf "$dir/data" "$dir/exec" "$dir"/exec.* "$dir/root" "$dir/state"
 	rm -f "$dir/containerd.sock" "$dir/containerd.sock.ttrpc" "$dir/engine.sock" "$dir/engine.pid" "$dir/key.json" "$dir/net"
 }

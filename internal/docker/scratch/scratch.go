@@ -41,8 +41,9 @@ const remapUser = "ds01-scratch"
 // caller's may lack the sbin folders.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// startTimeout bounds the wait for an engine, which takes about a second.
-const startTimeout = 30 * time.Second
+// startTimeout bounds the wait for an engine, which takes about a second, and
+// in an emulated machine many times that.
+const startTimeout = 2 * time.Minute
 
 // Options say how to start an engine.
 type Options struct {
@@ -65,7 +66,17 @@ type Options struct {
 	// firewall rules in it: networks and published ports work there, and the
 	// host's are left alone. Without it containers have no network.
 	NetNS bool
+	// CgroupDriver is who makes the containers' cgroups: the engine itself
+	// with Cgroupfs, or if empty, and systemd with Systemd, which must be the
+	// first process then.
+	CgroupDriver string
 }
+
+// The cgroup drivers of an engine, as docker info has them.
+const (
+	Cgroupfs = "cgroupfs"
+	Systemd  = "systemd"
+)
 
 // Engine is a running scratch engine. Its methods may not be called
 // concurrently, but Host, CgroupParent and LoadBusybox.
@@ -81,6 +92,9 @@ type Engine struct {
 func Start(ctx context.Context, opts Options) (*Engine, error) {
 	if opts.Socket == "" {
 		opts.Socket = filepath.Join(opts.Dir, "engine.sock")
+	}
+	if opts.CgroupDriver == "" {
+		opts.CgroupDriver = Cgroupfs
 	}
 	if err := prepare(ctx, opts); err != nil {
 		return nil, fmt.Errorf("start a scratch engine: %w", err)
@@ -105,9 +119,15 @@ func Start(ctx context.Context, opts Options) (*Engine, error) {
 // Host returns the engine's address, as DOCKER_HOST has it.
 func (e *Engine) Host() string { return "unix://" + e.opts.Socket }
 
-// CgroupParent returns the cgroup above the engine's containers, as
-// --cgroup-parent has it. Groups that others make below it go with the engine.
-func (e *Engine) CgroupParent() string { return cgroupOf(e.opts.Dir) }
+// CgroupParent returns the cgroup, or the slice, above the engine's containers,
+// as --cgroup-parent has it. Groups that others make below it go with the
+// engine.
+func (e *Engine) CgroupParent() string {
+	if e.opts.CgroupDriver == Systemd {
+		return sliceOf(e.opts.Dir)
+	}
+	return cgroupOf(e.opts.Dir)
+}
 
 // Kill ends dockerd by SIGKILL, as a crash would. Containers run on until
 // Restart; without LiveRestore dockerd ends them then.
@@ -194,7 +214,7 @@ func (e *Engine) startDockerd(ctx context.Context) error {
 		"--host", e.Host(), "--group", "root", "--config-file", in("dockerd.json"),
 		"--containerd", in("containerd.sock"), "--data-root", in("data"),
 		"--exec-root", in("exec"), "--pidfile", in("engine.pid"),
-		"--cgroup-parent", e.CgroupParent(), "--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--cgroup-parent", e.CgroupParent(), "--exec-opt", "native.cgroupdriver=" + e.opts.CgroupDriver,
 		"--storage-driver", "overlay2",
 	}
 	if e.opts.NetNS {

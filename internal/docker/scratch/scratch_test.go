@@ -220,6 +220,7 @@ func TestStartSaysWhatIsWrongWithTheFolder(t *testing.T) {
 		"going up":                 {scratch.Options{Dir: "/tmp/../etc"}, "absolute path"},
 		"too long for its sockets": {scratch.Options{Dir: "/tmp/" + strings.Repeat("x", 80)}, "too long"},
 		"closed to remapped root":  {scratch.Options{Dir: closed + "/engine", Remap: true}, closed + " is closed to others"},
+		"no driver for cgroups":    {scratch.Options{Dir: used, CgroupDriver: "none"}, `cgroup driver "none": want cgroupfs or systemd`},
 		"of another engine":        {scratch.Options{Dir: used}, "another engine runs in " + used},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/docker/scratch"
+	"ds01.dev/ds01/internal/systemd"
 )
 
 // Options say what kind of lab it is. The zero value is a remapped engine,
@@ -29,6 +30,7 @@ import (
 type Options struct {
 	Binary  string   // the ds01 to run; required
 	Plain   bool     // an engine without remapped user namespaces
+	Systemd bool     // an engine that leaves control groups to systemd, and people's in ds01.slice
 	GPU     string   // YAML under "gpu:" in ds01.yaml
 	Limits  string   // resource-limits.yaml; "" leaves the file out
 	Users   []string // who may use containers and GPUs; "root" needs no mention
@@ -39,6 +41,7 @@ type Options struct {
 	Proxy   bool     // put a Proxy between the daemon and the engine
 	NetNS   bool     // an engine with networks, in a network namespace of its own
 	Config  string   // more of ds01.yaml
+	Slow    int      // how many times longer things may take, for an emulated machine; 0 is once
 }
 
 // A Lab is one running system.
@@ -57,8 +60,12 @@ type Lab struct {
 }
 
 // Build builds cmd/ds01 into folder and returns the binary's path. Tests call
-// it once, in TestMain.
+// it once, in TestMain. Where there is no Go, DS01_TEST_BINARY names a binary
+// that is there already.
 func Build(folder string) (string, error) {
+	if binary := os.Getenv("DS01_TEST_BINARY"); binary != "" {
+		return binary, nil
+	}
 	binary := filepath.Join(folder, "ds01")
 	build := exec.Command("go", "build", "-o", binary, "ds01.dev/ds01/cmd/ds01")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -129,8 +136,14 @@ func (l *Lab) startEngine(dir string) {
 	if l.opts.Proxy {
 		socket = "" // its own place
 	}
+	driver := scratch.Cgroupfs
+	if l.opts.Systemd {
+		driver = scratch.Systemd
+		l.shareDeviceLinks()
+		l.t.Cleanup(l.stopSlices) // when the engine's containers have gone
+	}
 	engine, err := scratch.Start(context.Background(), scratch.Options{
-		Dir: filepath.Join(dir, "e"), Socket: socket, Remap: !l.opts.Plain, LiveRestore: true, NetNS: l.opts.NetNS,
+		Dir: filepath.Join(dir, "e"), Socket: socket, Remap: !l.opts.Plain, LiveRestore: true, NetNS: l.opts.NetNS, CgroupDriver: driver,
 	})
 	l.must(err)
 	l.Engine = engine
@@ -146,12 +159,47 @@ func (l *Lab) startEngine(dir string) {
 }
 
 func (l *Lab) config() string {
+	parent := l.Engine.CgroupParent() + "/people"
+	if l.opts.Systemd {
+		parent = "auto" // as it is shipped: people
+	}
 	return fmt.Sprintf(`version: 1
 gpu: %s
-cgroup: {parent: %s/people}
+cgroup: {parent: %s}
 images: {default: busybox}
 groups: {docker: %[3]sd, gpu: %[3]sg, priority: %[3]sp, admin: %[3]sa}
-%[4]s`, l.opts.GPU, l.Engine.CgroupParent(), l.groups, l.opts.Config)
+%[4]s`, l.opts.GPU, parent, l.groups, l.opts.Config)
+}
+
+// shareDeviceLinks lets the daemon name its devices where the engine and systemd
+// look for them.
+func (l *Lab) shareDeviceLinks() {
+	l.t.Helper()
+	const char = "/dev/char"
+	l.must(os.MkdirAll(filepath.Join(l.Root, "dev"), 0o755))
+	l.must(os.Symlink(char, filepath.Join(l.Root, char)))
+	l.t.Cleanup(func() {
+		names, err := os.ReadDir(char)
+		l.gone(err)
+		for _, n := range names {
+			name := filepath.Join(char, n.Name())
+			if target, err := os.Readlink(name); err == nil && strings.HasPrefix(target, l.Root) {
+				l.gone(os.Remove(name))
+			}
+		}
+	})
+}
+
+// people is the slice that people's are in, unless ds01 is told another one.
+const people = "ds01.slice"
+
+// Groups returns the control groups, or the slices, that the engine's
+// containers are in.
+func (l *Lab) Groups() []string {
+	if l.opts.Systemd {
+		return []string{l.Engine.CgroupParent(), people}
+	}
+	return []string{l.Engine.CgroupParent()}
 }
 
 // Write writes a file below the root.
@@ -172,7 +220,7 @@ func (l *Lab) Read(name string) string {
 func (l *Lab) StartDaemon() {
 	l.t.Helper()
 	l.Spawn()
-	if err := l.waitUp(15 * time.Second); err != nil {
+	if err := l.waitUp(l.Patience(15 * time.Second)); err != nil {
 		l.t.Fatalf("%v\n%s", err, l.Log())
 	}
 }
@@ -228,7 +276,7 @@ func (l *Lab) EndDaemon(s syscall.Signal) int {
 	_ = l.daemon.Process.Signal(s) // it may have ended
 	select {
 	case <-l.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(l.Patience(20 * time.Second)):
 		_ = l.daemon.Process.Kill()
 		<-l.exited
 		l.t.Errorf("the daemon didn't end within 20 s of %v", s)
@@ -242,7 +290,7 @@ func (l *Lab) Exited() int {
 	select {
 	case <-l.exited:
 		return l.daemon.ProcessState.ExitCode()
-	case <-time.After(15 * time.Second):
+	case <-time.After(l.Patience(15 * time.Second)):
 		l.t.Fatalf("the daemon runs on\n%s", l.Log())
 		return 0
 	}
@@ -276,6 +324,23 @@ func (l *Lab) tearDown() {
 	}
 }
 
+// Patience returns how long this machine may take for what others do in d.
+func (l *Lab) Patience(d time.Duration) time.Duration { return d * time.Duration(max(l.opts.Slow, 1)) }
+
+// stopSlices takes the slices of the lab's own people away. On a host with a
+// ds01 of its own, others are in ds01.slice, and root may be too.
+func (l *Lab) stopSlices() {
+	for name, p := range l.people {
+		if name == "root" {
+			continue
+		}
+		slice := systemd.Slice(people, p.uid)
+		if out, err := exec.Command("systemctl", "stop", slice).CombinedOutput(); err != nil {
+			l.t.Errorf("stop %s: %v: %s", slice, err, out)
+		}
+	}
+}
+
 // api asks the daemon as root.
 func (l *Lab) api(path string, v any) error {
 	out, err := exec.Command("curl", "-sf", "--unix-socket", filepath.Join(l.Root, "run/ds01/ds01.sock"), "http://ds01"+path).Output()
@@ -304,6 +369,7 @@ func (l *Lab) GPUs() []apitype.GPU {
 // Eventually waits until ok, or fails the test with what.
 func (l *Lab) Eventually(what string, patience time.Duration, ok func() bool) {
 	l.t.Helper()
+	patience = l.Patience(patience)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if ok() {
 			return
