@@ -121,15 +121,15 @@ func usageIsRead(t *testing.T, l *lab.Lab) {
 // any package with a unit does, from what the engine has told it about them.
 func aCardStaysOpen(t *testing.T, l *lab.Lab) {
 	for _, who := range []string{"alice", "bob"} {
-		l.OK(who, "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+		l.OK(who, "docker", "run", "-d", "--name", "job", "--gpus", "1", "busybox", "sleep", "1000")
 	}
-	node, _ := cardNode(t, l, "alice", debian, "web")
-	_, his := cardNode(t, l, "bob", debian, "web")
-	putNode(t, filepath.Join("/proc", pidOf(l, "alice", "web"), "root/his"), his)
+	node, _ := cardNode(t, l, "alice", debian, "job")
+	_, his := cardNode(t, l, "bob", debian, "job")
+	putNode(t, filepath.Join("/proc", pidOf(l, "alice", "job"), "root/his"), his)
 	opens := func(when string) {
 		t.Helper()
 		for path, want := range map[string]string{"/dev/" + node: mayOpen, "/his": mayNotOpen} {
-			if r := l.Run("alice", "docker", "exec", "web", "sh", "-c", "exec 3<>"+path); !strings.Contains(r.Err+r.Out, want) {
+			if r := l.Run("alice", "docker", "exec", "job", "sh", "-c", "exec 3<>"+path); !strings.Contains(r.Err+r.Out, want) {
 				t.Errorf("%s, %s: %s, want %s", when, path, r.Err+r.Out, want)
 			}
 		}
