@@ -43,6 +43,8 @@ type Ledger interface {
 type Person struct {
 	UID   int
 	Admin bool // sees and removes everybody's
+
+	since int // names returned until they began to look, and 1; 0: they look at what is now
 }
 
 // Curator is one engine's. It is safe for concurrent use.
@@ -54,10 +56,11 @@ type Curator struct {
 
 	naming sync.Mutex // held while names change at the engine: what was looked up still holds
 
-	mu     sync.Mutex
-	owners map[string][]container.ImageOwner // by image
-	names  map[string]container.ImageName    // by name: shared and lent ones
-	former map[string][]int                  // by image: who owned it, for events that are yet to come
+	mu       sync.Mutex
+	owners   map[string][]container.ImageOwner // by image
+	names    map[string]container.ImageName    // by name: shared and lent ones
+	returned []container.ImageName             // lent names that were taken back, in order: a few for each push
+	former   map[string][]int                  // by image: who owned it, for events that are yet to come
 }
 
 // New loads what the store knows.
@@ -166,8 +169,37 @@ func (c *Curator) forget(ctx context.Context, name string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n := c.names[name]; n.Kind == container.NameLent {
+		c.returned = append(c.returned, n)
+	}
 	delete(c.names, name)
 	return nil
+}
+
+// looking returns p as somebody who asks the engine from now on: a name that is
+// lent now, and isn't any more when the engine's answer is read, was still lent
+// when the engine gave it.
+func (c *Curator) looking(p Person) Person {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.since = 1 + len(c.returned)
+	return p
+}
+
+// lentTo returns the names that are lent, or were since p began to look.
+func (c *Curator) lentTo(p Person) []container.ImageName {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var lent []container.ImageName
+	for _, n := range c.names {
+		if n.Kind == container.NameLent {
+			lent = append(lent, n)
+		}
+	}
+	if p.since > 0 {
+		lent = append(lent, c.returned[p.since-1:]...)
+	}
+	return lent
 }
 
 // Named brings what is known of a name in step with the engine: once it stands

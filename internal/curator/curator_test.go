@@ -145,8 +145,13 @@ func TestANameLentToAPushIsHidden(t *testing.T) {
 	s.must(s.CheckLent("reg:5000/x:2"))
 	_, err = s.Lend(ctx, bob, id("b"), "reg:5000/x:1")
 	wantKind(t, err, problem.ErrConflict)
+	looks, err := s.View(ctx, bob) // and reads what the engine said only when it is over
+	s.must(err)
 	s.must(giveBack(ctx))
 	s.wantNames(hers, "ds01-1001/reg__5000/x:1")
+	if looks.Sees(hers, []string{"reg:5000/x:1"}) {
+		t.Error("bob sees it by what the engine said while it was lent")
+	}
 
 	_, err = s.Lend(ctx, alice, hers, "reg:5000/x:1")
 	s.must(err)

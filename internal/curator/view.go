@@ -19,15 +19,17 @@ func (c *Curator) bears(p Person, image, name string) bool {
 		n, ok := c.meaning(name)
 		return owner == p.UID || ok && n.Kind == container.NameShared && n.Image == image
 	}
-	return !c.lent(image, name)
+	return !lends(c.lentTo(p), image, name)
 }
 
 // lent reports whether an image has a registry's name only because it is being
 // pushed. A push leaves a digest of that repository until it is over.
-func (c *Curator) lent(image, name string) bool {
+func (c *Curator) lent(image, name string) bool { return lends(c.lentTo(Person{}), image, name) }
+
+func lends(lent []container.ImageName, image, name string) bool {
 	repository, _, digested := strings.Cut(name, "@")
-	for _, n := range c.kept() {
-		if n.Kind != container.NameLent || n.Image != image {
+	for _, n := range lent {
+		if n.Image != image {
 			continue
 		}
 		if n.Name == name || digested && n.Name[:strings.LastIndex(n.Name, ":")] == repository {
@@ -48,6 +50,7 @@ type View struct {
 
 // View looks at all images for p.
 func (c *Curator) View(ctx context.Context, p Person) (*View, error) {
+	p = c.looking(p)
 	v := &View{curator: c, person: p, mine: map[string]bool{}}
 	var err error
 	if v.images, err = c.engine.Images(ctx); err != nil {
