@@ -2,6 +2,7 @@ package curator_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -145,6 +146,9 @@ func TestANameLentToAPushIsHidden(t *testing.T) {
 	s.must(s.CheckLent("reg:5000/x:2"))
 	_, err = s.Lend(ctx, bob, id("b"), "reg:5000/x:1")
 	wantKind(t, err, problem.ErrConflict)
+	if v, err := s.View(ctx, bob); err != nil || v.Sees(hers, []string{"reg:5000/y@sha256:" + strings.Repeat("0", 64)}) {
+		t.Errorf("bob sees it by a digest that a push has left: %v", err)
+	}
 	looks, err := s.View(ctx, bob) // and reads what the engine said only when it is over
 	s.must(err)
 	s.must(giveBack(ctx))

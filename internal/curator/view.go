@@ -19,6 +19,11 @@ func (c *Curator) bears(p Person, image, name string) bool {
 		n, ok := c.meaning(name)
 		return owner == p.UID || ok && n.Kind == container.NameShared && n.Image == image
 	}
+	// A push that ends when nobody waits for it any more leaves a digest behind,
+	// and no tag: that alone doesn't make somebody's image everybody's.
+	if strings.Contains(name, "@") && len(c.Owners(image)) > 0 {
+		return false
+	}
 	return !lends(c.lentTo(p), image, name)
 }
 

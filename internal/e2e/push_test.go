@@ -168,7 +168,7 @@ func TestAKillInMidPushShowsNothingToOthers(t *testing.T) {
 	l.StartDaemon()
 	for _, reference := range []string{name, id} {
 		if r := l.Run("bob", debian, "image", "inspect", reference); r.Code == 0 {
-			t.Errorf("bob finds %s", reference)
+			t.Errorf("bob finds %s: %s", reference, l.AtEngine("image", "inspect", "-f", "{{.RepoTags}} {{.RepoDigests}}", id))
 		}
 	}
 	l.Eventually("the registry's name is gone", patience, func() bool { return !s.has(name) })
