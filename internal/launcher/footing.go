@@ -111,6 +111,9 @@ func (l *Launcher) attached(record container.Record, stored admission.Stored, g 
 	networks, volumes, other := stored.Named()
 	g.Ports = record.Ports
 	g.Networks.Endpoints = map[string][]string{network.DefaultOf(record.UID): nil}
+	if !l.Registrar.Served() { // the engine's own is no network then
+		g.Networks.Endpoints[network.Default], g.Networks.Endpoints[network.Bridge] = nil, nil
+	}
 	for _, name := range networks {
 		if n, ok := l.Registrar.NetworkAt(name); ok && n.UID == record.UID {
 			g.Networks.Endpoints[name] = nil

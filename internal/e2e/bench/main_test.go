@@ -36,21 +36,29 @@ func BenchmarkEmptyList(b *testing.B) {
 }
 
 // BenchmarkRun compares the whole life of a container with that at an engine
-// of its own, where no ds01 watches.
+// of its own, where no ds01 watches: one without networks, where the rest is
+// ds01's own doing, and one with them, as on a host.
 func BenchmarkRun(b *testing.B) {
-	l, _ := start(b, lab.Options{})
-	alone := engine(b)
+	for name, networks := range map[string]bool{"no networks": false, "networks": true} {
+		b.Run(name, func(b *testing.B) { runs(b, ", "+name, networks) })
+	}
+}
+
+func runs(b *testing.B, on string, networks bool) {
+	b.Helper()
+	l, _ := start(b, lab.Options{NetNS: networks})
+	alone := engine(b, networks)
 	plain, device := []string{"run", "--rm", "busybox", "true"}, []string{"run", "--rm", "--gpus", "1", "busybox", "true"}
 	alice := func(args []string) *exec.Cmd { return l.Command("alice", append([]string{"docker"}, args...)...) }
-	programs(b, "`docker run --rm`, true(1)", 1.05, 60, alice(plain), direct(alone, plain...))
-	programs(b, "`docker run --rm --gpus 1`, true(1)", 1.05, 60, alice(device), direct(alone, sameDevice(b, l)...))
+	programs(b, "`docker run --rm`, true(1)"+on, 1.05, 60, alice(plain), direct(alone, plain...))
+	programs(b, "`docker run --rm --gpus 1`, true(1)"+on, 1.05, 60, alice(device), direct(alone, sameDevice(b, l)...))
 }
 
 // BenchmarkCalls times single calls. A container is created at an engine of
 // its own for comparison, where no ds01 watches.
 func BenchmarkCalls(b *testing.B) {
 	l, _ := start(b, lab.Options{})
-	alice, root, alone := newClient(gateway(l), l.UID("alice")), newClient(l.Engine.Host(), 0), newClient(engine(b).Host(), 0)
+	alice, root, alone := newClient(gateway(l), l.UID("alice")), newClient(l.Engine.Host(), 0), newClient(engine(b, false).Host(), 0)
 	crowd(b, alice, "a", 1)
 	there := fmt.Sprintf("a0._.%d", l.UID("alice"))
 	calls(b, "`GET /containers/{id}/json`", 500, inspect(alice, "a0"), inspect(root, there))
@@ -92,9 +100,9 @@ func start(b *testing.B, o lab.Options) (l *lab.Lab, binary string) {
 }
 
 // engine starts an engine without a ds01.
-func engine(b *testing.B) *scratch.Engine {
+func engine(b *testing.B, networks bool) *scratch.Engine {
 	b.Helper()
-	e, err := scratch.Start(context.Background(), scratch.Options{Dir: filepath.Join(folder(b), "e"), Remap: true, LiveRestore: true})
+	e, err := scratch.Start(context.Background(), scratch.Options{Dir: filepath.Join(folder(b), "e"), Remap: true, LiveRestore: true, NetNS: networks})
 	if err != nil {
 		b.Fatal(err)
 	}
