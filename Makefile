@@ -51,7 +51,7 @@ bin/golangci-lint: tools/go.mod tools/go.sum | deps
 fuzz: deps ## each fuzz target for ten seconds
 	tools/fuzz.sh 10s
 
-bench: deps ## one table: ds01 against the engine it stands before, in four minutes
+bench: deps ## one table: ds01 against the engine it stands before, in six minutes
 	go test -vet=off -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/e2e/bench
 
 deb: build ## the Debian package, in bin/
