@@ -133,6 +133,10 @@ func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu
 	return r, devices, nil
 }
 
+// NameTaken is the code of the error that tells of a name its owner has given
+// already.
+const NameTaken = "CONTAINER_NAME_TAKEN"
+
 // checkOwner checks the name and the number of the owner's containers.
 func (a *Allocator) checkOwner(o Order) error {
 	own := 0
@@ -146,6 +150,7 @@ func (a *Allocator) checkOwner(o Order) error {
 				What: "Container " + o.Name + " not created",
 				Why:  problem.Because(problem.ErrConflict, "you have a container of that name already"),
 				Next: fmt.Sprintf("Open it with 'container open %s', remove it with 'container remove %s', or choose another name.", o.Name, o.Name),
+				Code: NameTaken,
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/label"
@@ -29,10 +31,22 @@ func (c *call) create() error {
 	if err != nil {
 		return err
 	}
-	name := c.match.Query.Get("name")
-	if name == "" {
-		name = c.freeName()
+	if name := c.match.Query.Get("name"); name != "" {
+		return c.createAs(name, body)
 	}
+	for attempt := 0; ; attempt++ {
+		// Somebody who makes several at once may be given one name twice.
+		err := c.createAs(c.freeName(), body)
+		if p, ok := errors.AsType[*problem.Error](err); !ok || p.Code != allocator.NameTaken || attempt == maxNames {
+			return err
+		}
+	}
+}
+
+// maxNames is how many names are tried for a container whose maker gave none.
+const maxNames = 10
+
+func (c *call) createAs(name string, body admission.Create) error {
 	if !account.ValidContainerName(name) {
 		return &problem.Error{
 			What: fmt.Sprintf("Container %q not created", name),
