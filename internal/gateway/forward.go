@@ -73,16 +73,19 @@ func (c *call) fetchInto(ctx context.Context, data *bytes.Buffer, method, path s
 	return nil
 }
 
-// relay sends the engine's answer on as it is, flushing each piece. It
-// returns errAnswered.
+// relay sends the engine's answer on as it is; of one whose end isn't known it
+// flushes each piece. It returns errAnswered.
 func (c *call) relay(resp *http.Response) error {
 	c.head(resp)
 	if resp.StatusCode >= http.StatusBadRequest {
 		c.relayError(resp.Body)
 		return errAnswered
 	}
-	flusher := http.NewResponseController(c.w)
-	_ = flusher.Flush() // the head goes out before the first byte of a stream
+	flush := func() {}
+	if resp.ContentLength < 0 {
+		flush = func() { _ = http.NewResponseController(c.w).Flush() } // fails only with the next write
+	}
+	flush() // the head goes out before the first byte of a stream
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := resp.Body.Read(buf)
@@ -90,7 +93,7 @@ func (c *call) relay(resp *http.Response) error {
 			if _, werr := c.w.Write(buf[:n]); werr != nil {
 				return errAnswered // the client went
 			}
-			_ = flusher.Flush() // fails only with the next write
+			flush()
 		}
 		if errors.Is(err, io.EOF) {
 			return errAnswered

@@ -72,6 +72,7 @@ type Gateway struct {
 	lists sync.Pool // of *listing
 	execs *execs
 	walks chan struct{} // one token: the engine measures its disk for one at a time
+	last  sync.Map      // uid to account.Account, as it was when it asked last
 }
 
 // New returns a gateway of these parts.
@@ -161,6 +162,9 @@ type call struct {
 
 // ServeHTTP answers one request of the Docker API.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.suppose(w, r) {
+		return
+	}
 	c, err := g.accept(w, r)
 	if err == nil {
 		err = c.recorded(r.Context(), g.serve[c.match.Op])
@@ -203,11 +207,8 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) (*call, error) 
 		return c, err
 	}
 	c.peer = p
-	if c.who, err = g.Accounts.Lookup(p.UID); err != nil {
-		return c, &problem.Error{
-			What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(p.UID)+" has no account on this host"),
-			Next: "Log in with your own account.",
-		}
+	if c.who, err = g.lookup(p.UID); err != nil {
+		return c, err
 	}
 	if c.roles = g.Roles(c.who); !c.roles.Docker {
 		return c, &problem.Error{
@@ -216,13 +217,32 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) (*call, error) 
 			Next: "Ask your administrators to add you; 'ds01 doctor' shows which group.",
 		}
 	}
-	if err := checkTransport(r); err != nil {
-		return c, err
+	return c, c.route()
+}
+
+// lookup finds an account, and keeps it for the next request's supposition.
+func (g *Gateway) lookup(uid int) (account.Account, error) {
+	who, err := g.Accounts.Lookup(uid)
+	if err != nil {
+		g.last.Delete(uid)
+		return who, &problem.Error{
+			What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(uid)+" has no account on this host"),
+			Next: "Log in with your own account.",
+		}
 	}
-	if c.match, err = g.table.Match(r.Method, r.URL.EscapedPath(), r.URL.RawQuery); err != nil {
-		return c, err
+	g.last.Store(uid, who)
+	return who, nil
+}
+
+// route finds out what is asked for.
+func (c *call) route() (err error) {
+	if err := checkTransport(c.r); err != nil {
+		return err
 	}
-	return c, c.negotiate()
+	if c.match, err = c.table.Match(c.r.Method, c.r.URL.EscapedPath(), c.r.URL.RawQuery); err != nil {
+		return err
+	}
+	return c.negotiate()
 }
 
 // checkTransport refuses requests that two parsers could read in two ways.

@@ -126,7 +126,8 @@ type lab struct {
 	log     auditLog
 
 	registrar *registrar.Registrar
-	served    bool // the engine makes networks
+	served    bool     // the engine makes networks
+	moved     sync.Map // see directory
 }
 
 func (l *lab) Up() bool { return !l.down }
@@ -149,13 +150,21 @@ func (nothing) Freeze(context.Context, int, string) error     { return nil }
 func (nothing) Thaw(int, string) error                        { return nil }
 
 // directory knows the people, and takes the process of the test for one.
-type directory struct{ who int }
+// A directory knows the peer of each request as one of the people.
+type directory struct {
+	who   int
+	moved *sync.Map // uid to the group that somebody is in by now
+}
 
 func (d directory) Lookup(uid int) (account.Account, error) {
 	if uid == os.Getuid() {
 		uid = d.who
 	}
-	if a, ok := people()[uid]; ok {
+	a, known := people()[uid]
+	if group, moved := d.moved.Load(uid); moved {
+		a.Groups[0].Name, known = group.(string), group != ""
+	}
+	if known {
 		return a, nil
 	}
 	return account.Account{}, errors.New("no such user")
@@ -207,12 +216,12 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	log := slog.New(slog.DiscardHandler)
 	isolation := func() admission.Isolation { return admission.UserNS }
 	starter := launcher.New(launcher.Parts{
-		Engine: l.engine, Images: l.images, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
+		Engine: l.engine, Images: l.images, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid, &l.moved},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
 		Isolation: isolation, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
 	})
 	g := gateway.New(gateway.Parts{
-		Engine: l.engine, Images: l.images, Registries: func() []string { return l.hosts }, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Observer: l, Accounts: directory{uid},
+		Engine: l.engine, Images: l.images, Registries: func() []string { return l.hosts }, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Observer: l, Accounts: directory{uid, &l.moved},
 		Roles: func(a account.Account) account.Roles {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},

@@ -11,10 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -77,13 +75,6 @@ func (f filterSet) encode() string {
 		return "" // strings and booleans always encode
 	}
 	return string(data)
-}
-
-type mountView struct {
-	Name        string         `json:"Name,omitempty"`
-	Source      string         `json:"Source"`
-	Destination string         `json:"Destination"`
-	Rest        jsontext.Value `json:",embed"`
 }
 
 // A listing is one list on its way, used again for the next: making room for
@@ -253,11 +244,7 @@ func (c *call) show(out, row []byte, names []*regexp.Regexp) ([]byte, error) {
 // showMount appends a mount with the owner's path.
 func showMount(out, m []byte, record container.Record) ([]byte, error) {
 	return editObject(out, m, []string{"Source"}, func(out []byte, _ string, value []byte) ([]byte, error) {
-		source, err := jsontext.AppendUnquote(nil, value)
-		if err != nil {
-			return out, fmt.Errorf("source of a mount: %w", err)
-		}
-		return jsontext.AppendQuote(out, ownerPath(record, string(source)))
+		return editString(out, value, func(source string) string { return ownerPath(record, source) })
 	})
 }
 
@@ -286,71 +273,6 @@ func anyMatch(patterns []*regexp.Regexp, names []string) bool {
 			return re.MatchString(name) || re.MatchString(name[1:])
 		})
 	})
-}
-
-// inspect answers about the caller's container in its owner's words.
-func (c *call) inspect() error {
-	record, err := c.own()
-	if err != nil {
-		return err
-	}
-	c.match.Query.Del("size")
-	data, err := c.fetch(c.r.Context(), http.MethodGet, c.path(record.ContainerID), c.match.Query, nil)
-	if err != nil {
-		return err
-	}
-	var doc inspection
-	if err := jsonv2.Unmarshal(data, &doc); err != nil {
-		return fmt.Errorf("read the engine's answer: %w", err)
-	}
-	doc.Name = "/" + record.Name
-	if record.UID != c.who.UID {
-		doc.Name = "/" + account.EngineName(record.Name, record.UID)
-	}
-	doc.Config.Image = record.Image
-	for i := range doc.Mounts {
-		doc.Mounts[i].Source = ownerPath(record, doc.Mounts[i].Source)
-		doc.Mounts[i].Name = c.volumeName(doc.Mounts[i].Name)
-	}
-	for i := range doc.HostConfig.Mounts {
-		doc.HostConfig.Mounts[i].Source = c.volumeName(ownerPath(record, doc.HostConfig.Mounts[i].Source))
-	}
-	if record.UID == c.who.UID {
-		doc.HostConfig.NetworkMode = c.ownNetworkNames(doc.HostConfig.NetworkMode)
-		doc.NetworkSettings = c.ownNetworkNames(doc.NetworkSettings)
-	}
-	doc.showRestart(record)
-	out, err := jsonv2.Marshal(doc)
-	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	return c.raw(http.StatusOK, out)
-}
-
-// An inspection is the engine's answer; what isn't named passes as it is.
-type inspection struct {
-	ID     string      `json:"Id"`
-	Name   string      `json:"Name"`
-	Mounts []mountView `json:"Mounts"`
-	Config struct {
-		Image string         `json:"Image"`
-		Rest  jsontext.Value `json:",embed"`
-	} `json:"Config"`
-	HostConfig struct {
-		Mounts        []hostMount    `json:"Mounts,omitempty"`
-		RestartPolicy restartPolicy  `json:"RestartPolicy"`
-		NetworkMode   jsontext.Value `json:"NetworkMode,omitzero"`
-		Rest          jsontext.Value `json:",embed"`
-	} `json:"HostConfig"`
-	RestartCount    int            `json:"RestartCount"`
-	State           inspectedState `json:"State"`
-	NetworkSettings jsontext.Value `json:"NetworkSettings,omitzero"`
-	Rest            jsontext.Value `json:",embed"`
-}
-
-type hostMount struct {
-	Source string         `json:"Source"`
-	Rest   jsontext.Value `json:",embed"`
 }
 
 func containerOfExec(data []byte) (string, error) {

@@ -22,11 +22,7 @@ import (
 // something is written before the engine hears of it: see announced.
 func (c *call) recorded(ctx context.Context, serve func(*call) error) error {
 	if !c.match.Changes() {
-		err := serve(c)
-		if err != nil && !errors.Is(err, errAnswered) {
-			c.newEntry().Finish(err, problem.HTTPStatus(err))
-		}
-		return err
+		return c.looked(serve(c))
 	}
 	entry := c.newEntry()
 	ctx, err := entry.Begin(ctx)
@@ -50,6 +46,14 @@ func (c *call) recorded(ctx context.Context, serve func(*call) error) error {
 		entry.Finish(recorder.Refused(w.status, w.said()), w.status)
 	default:
 		entry.Finish(nil, w.status)
+	}
+	return err
+}
+
+// looked writes down what keeps the caller from a look.
+func (c *call) looked(err error) error {
+	if err != nil && !errors.Is(err, errAnswered) {
+		c.newEntry().Finish(err, problem.HTTPStatus(err))
 	}
 	return err
 }

@@ -5,10 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"ds01.dev/ds01/internal/admission"
-	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/lifecycle"
 )
 
@@ -64,32 +61,4 @@ func (c *call) remove() error {
 		return c.change()
 	}
 	return c.end()
-}
-
-// restartPolicy is a wish as inspect shows it.
-type restartPolicy struct {
-	Name              string
-	MaximumRetryCount int
-}
-
-// inspectedState is how a container is, in the engine's words.
-type inspectedState struct {
-	Status     string         `json:"Status"`
-	Running    bool           `json:"Running"`
-	Restarting bool           `json:"Restarting"`
-	Rest       jsontext.Value `json:",embed"`
-}
-
-// showRestart puts the owner's wish, and what ds01 does about it, in the place
-// of what the engine knows, which is nothing.
-func (d *inspection) showRestart(record container.Record) {
-	p := record.Restart.Policy
-	d.HostConfig.RestartPolicy = restartPolicy{p.Name, p.MaxRetries}
-	if p.Name == "" {
-		d.HostConfig.RestartPolicy.Name = container.RestartNo
-	}
-	d.RestartCount = record.Restart.Count
-	if record.Restarting() && !d.State.Running {
-		d.State.Status, d.State.Running, d.State.Restarting = "restarting", true, true
-	}
 }

@@ -3,8 +3,11 @@ package gateway
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The engine's lists are long and little of them is ours to change, so they
@@ -14,11 +17,23 @@ import (
 
 var errCutOff = errors.New("the engine's JSON is cut off")
 
+// editString appends a string to out as edit returns it.
+func editString(out, value []byte, edit func(string) string) ([]byte, error) {
+	text, err := jsontext.AppendUnquote(nil, value)
+	if err != nil {
+		return out, fmt.Errorf("%s is no string: %w", value, err)
+	}
+	return jsontext.AppendQuote(out, edit(string(text)))
+}
+
 // editArray appends an array to out. edit gets each element and appends it,
-// changed or not, or appends nothing to leave it out.
+// changed or not, or appends nothing to leave it out. A null stays one.
 func editArray(out, array []byte, edit func(out, element []byte) ([]byte, error)) ([]byte, error) {
 	i := skip(array, 0, " \t\r\n")
 	if i >= len(array) || array[i] != '[' {
+		if string(bytes.TrimSpace(array)) == "null" {
+			return append(out, "null"...), nil
+		}
 		return out, errCutOff
 	}
 	out = append(out, '[')
