@@ -1,7 +1,11 @@
 package bench_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -10,25 +14,39 @@ import (
 // addedTarget is how much longer a call may take through ds01.
 const addedTarget = 150 * time.Microsecond
 
-// calls times one call through ds01 and at the engine, turn about. A call
-// returns how long the part of it took that counts.
-func calls(b *testing.B, what string, n int, ours, engine func() (time.Duration, error)) {
+// A timedCall returns how long the part of a call took that counts.
+type timedCall func() (time.Duration, error)
+
+// pairs times one call through ds01 and at the engine, each going first in
+// every other pair. The first warmUp pairs don't count.
+func pairs(b *testing.B, n, warmUp int, ours, engine timedCall) (mine, theirs []time.Duration) {
 	b.Helper()
-	say(what)
-	timed := func(call func() (time.Duration, error)) time.Duration {
+	timed := func(call timedCall) time.Duration {
 		took, err := call()
 		if err != nil {
 			b.Fatal(err)
 		}
 		return took
 	}
-	var mine, theirs []time.Duration
-	for i := range n + 10 {
-		m, t := timed(ours), timed(engine)
-		if i >= 10 { // the first ones warm up
+	for i := range n + warmUp {
+		var m, t time.Duration
+		if i%2 == 0 {
+			m, t = timed(ours), timed(engine)
+		} else {
+			t, m = timed(engine), timed(ours)
+		}
+		if i >= warmUp {
 			mine, theirs = append(mine, m), append(theirs, t)
 		}
 	}
+	return mine, theirs
+}
+
+// calls adds a row about a call.
+func calls(b *testing.B, what string, n int, ours, engine timedCall) {
+	b.Helper()
+	say(what)
+	mine, theirs := pairs(b, n, 10, ours, engine)
 	added := quantile(mine, 0.5) - quantile(theirs, 0.5)
 	results = append(results, row{
 		what, p50p99(mine), p50p99(theirs), "p50 +" + short(added), "p50 +" + short(addedTarget) + " or less", added <= addedTarget,
@@ -46,12 +64,12 @@ func asked(c *http.Client, method, path, body string, answer any) (time.Duration
 	return took, json.Unmarshal(data, answer)
 }
 
-func inspect(c *http.Client, name string) func() (time.Duration, error) {
+func inspect(c *http.Client, name string) timedCall {
 	return func() (time.Duration, error) { return asked(c, http.MethodGet, "/containers/"+name+"/json", "", nil) }
 }
 
 // create makes a container, and removes it when the time is taken.
-func create(c *http.Client) func() (time.Duration, error) {
+func create(c *http.Client) timedCall {
 	return func() (time.Duration, error) {
 		var made struct{ ID string }
 		took, err := asked(c, http.MethodPost, "/containers/create", `{"Image":"busybox","Cmd":["true"]}`, &made)
@@ -63,7 +81,7 @@ func create(c *http.Client) func() (time.Duration, error) {
 	}
 }
 
-func execute(c *http.Client, name string) func() (time.Duration, error) {
+func execute(c *http.Client, name string) timedCall {
 	return func() (time.Duration, error) {
 		var made struct{ ID string }
 		first, err := asked(c, http.MethodPost, "/containers/"+name+"/exec", `{"Cmd":["true"]}`, &made)
@@ -76,4 +94,71 @@ func execute(c *http.Client, name string) func() (time.Duration, error) {
 		}
 		return first + second, err
 	}
+}
+
+// copied is how much a copy takes along, in bytes.
+const copied = 1 << 30
+
+// copies adds a row about a copy.
+func copies(b *testing.B, what string, ours, engine timedCall) {
+	b.Helper()
+	say(what)
+	mine, theirs := pairs(b, 6, 2, ours, engine)
+	speed := quantile(paired(theirs, mine), 0.5)
+	results = append(results, row{what, rate(mine), rate(theirs), fmt.Sprintf("%.2f of the speed", speed), "≥ 0.8", speed >= 0.8})
+}
+
+func rate(took []time.Duration) string {
+	return fmt.Sprintf("%.0f MiB/s", copied/(1<<20)/quantile(took, 0.5).Seconds())
+}
+
+// copyIn writes a file into a container, as docker cp does.
+func copyIn(c *http.Client, name string) timedCall {
+	return func() (time.Duration, error) {
+		var head, end bytes.Buffer
+		if err := tar.NewWriter(&head).WriteHeader(&tar.Header{Name: "big", Mode: 0o644, Size: copied, Typeflag: tar.TypeReg}); err != nil {
+			return 0, err
+		}
+		if err := tar.NewWriter(&end).Close(); err != nil {
+			return 0, err
+		}
+		body := io.MultiReader(&head, io.LimitReader(zeros{}, copied), &end)
+		return archive(c, http.MethodPut, "/containers/"+name+"/archive?path=/", body)
+	}
+}
+
+// copyOut reads what copyIn has written.
+func copyOut(c *http.Client, name string) timedCall {
+	return func() (time.Duration, error) {
+		return archive(c, http.MethodGet, "/containers/"+name+"/archive?path=/big", http.NoBody)
+	}
+}
+
+// archive times one copy to its end.
+func archive(c *http.Client, method, path string, body io.Reader) (time.Duration, error) {
+	req, err := http.NewRequest(method, "http://docker"+path, body)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "application/x-tar")
+	began := time.Now()
+	resp, err := c.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	n, err := io.Copy(io.Discard, resp.Body)
+	took := time.Since(began)
+	if err == nil && (resp.StatusCode != http.StatusOK || method == http.MethodGet && n < copied) {
+		err = fmt.Errorf("%s %s: %s after %d bytes", method, path, resp.Status, n)
+	}
+	return took, err
+}
+
+// zeros are as many as one reads.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

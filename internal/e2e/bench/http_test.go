@@ -2,7 +2,6 @@ package bench_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -77,29 +76,17 @@ func ask(c *http.Client, method, path, body string) ([]byte, error) {
 func lists(b *testing.B, what string, target float64, n int, ours, engine *http.Client, expectOurs, expectEngine int) {
 	b.Helper()
 	say(what)
-	list := func(c *http.Client, expect int) time.Duration {
-		began := time.Now()
-		data, err := ask(c, http.MethodGet, "/containers/json", "")
-		took := time.Since(began)
-		var rows []struct{}
-		if err == nil {
-			err = json.Unmarshal(data, &rows)
-		}
-		if err == nil && len(rows) != expect {
-			err = fmt.Errorf("%d containers listed, not %d", len(rows), expect)
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-		return took
-	}
-	var mine, theirs []time.Duration
-	for i := range n + 10 {
-		m, t := list(ours, expectOurs), list(engine, expectEngine)
-		if i >= 10 { // the first ones warm up
-			mine, theirs = append(mine, m), append(theirs, t)
+	list := func(c *http.Client, expect int) timedCall {
+		return func() (time.Duration, error) {
+			var rows []struct{}
+			took, err := asked(c, http.MethodGet, "/containers/json", "", &rows)
+			if err == nil && len(rows) != expect {
+				err = fmt.Errorf("%d containers listed, not %d", len(rows), expect)
+			}
+			return took, err
 		}
 	}
+	mine, theirs := pairs(b, n, 10, list(ours, expectOurs), list(engine, expectEngine))
 	ratio := float64(quantile(mine, 0.5)) / float64(quantile(theirs, 0.5))
 	tail := float64(quantile(mine, 0.99)) / float64(quantile(theirs, 0.99))
 	results = append(results, row{

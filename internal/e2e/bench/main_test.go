@@ -64,6 +64,8 @@ func BenchmarkCalls(b *testing.B) {
 	calls(b, "`GET /containers/{id}/json`", 500, inspect(alice, "a0"), inspect(root, there))
 	calls(b, "`POST /containers/create`", 60, create(alice), create(alone))
 	calls(b, "exec of true(1), made and started", 60, execute(alice, "a0"), execute(root, there))
+	copies(b, "1 GiB copied into a container", copyIn(alice, "a0"), copyIn(root, there))
+	copies(b, "1 GiB copied out of a container", copyOut(alice, "a0"), copyOut(root, there))
 }
 
 func BenchmarkFifty(b *testing.B) {
