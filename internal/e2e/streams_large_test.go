@@ -80,9 +80,11 @@ func thereAndBack(t *testing.T, l *lab.Lab, words ...string) {
 // ofALog reads a long log. ds01 keeps those of its own containers short, so
 // this is one that was made before and adopted.
 func ofALog(t *testing.T, l *lab.Lab) {
-	lines := much() / 128
-	line := strings.Repeat("x", 127)
-	l.AtEngine("run", "--name", "talker", "busybox", "sh", "-c", fmt.Sprintf("yes %s | head -n %d", line, lines))
+	const width = 8 << 10 // the engine takes longer for short ones
+	lines := much() / width
+	line := strings.Repeat("x", width-1)
+	l.AtEngine("run", "-d", "--name", "talker", "busybox", "sh", "-c", fmt.Sprintf("yes %s | head -n %d", line, lines))
+	l.AtEngine("wait", "talker")
 	if r := l.DS01("dean", "container", "adopt", "talker", "--user", l.Login("alice")); r.Code != 0 {
 		t.Fatal(r.Err)
 	}
