@@ -25,7 +25,7 @@ func does() map[admission.Op]string {
 		admission.Ping:              "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:           "Passes.",
 		admission.Info:              "Rewritten: counts are the caller's own; labels, swarm, plugins, registries and proxies are left out. Administrators see it whole.",
-		admission.Events:            "Rewritten: only events of one's own containers and images, and of shared images, in one's own names. Administrators see all.",
+		admission.Events:            "Rewritten: only events of one's own containers, images, volumes and networks, and of shared images, in one's own names and of no container but one's own. What is gone is remembered for ten minutes. Administrators see all.",
 		admission.ImageCreate:       "A pull goes on with the client's registry login, from the registries of `images.registries` in `ds01.yaml`; what is pulled is everybody's. An import reads what the client sends, never an address, and is the caller's. Names in somebody's own repository (`ds01-<uid>/`) are refused.",
 		admission.ImageList:         "Rewritten: shared images and one's own, in one's own names; a shared name that means an image of one's own is left out. What has no name is seen by whoever made it.",
 		admission.ImageInspect:      "Of a shared image, one's own, or one that one's container runs; in one's own names.",

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,7 @@ func TestNetworks(t *testing.T) {
 		"a container joins and leaves networks":          aContainerJoinsAndLeaves,
 		"a network that was tidied away comes back":      aNetworkThatWasTidiedAwayComesBack,
 		"networks that nothing runs in are pruned":       idleNetworksArePruned,
+		"events of networks and volumes are one's own":   eventsOfNetworksAndVolumesAreOnesOwn,
 		"published ports are one's own":                  publishedPortsAreOnesOwn,
 		"a port that can't be says which can":            aPortThatCantBeSaysWhichCan,
 	} {
@@ -259,4 +261,55 @@ func idleNetworksArePruned(t *testing.T, l *lab.Lab) {
 	lacks(t, l.OK("alice", "docker", "network", "ls"), "idle")
 	contains(t, l.OK("bob", "docker", "network", "ls"), "idle", "used")
 	l.OK("alice", "docker", "network", "create", "idle")
+}
+
+func eventsOfNetworksAndVolumesAreOnesOwn(t *testing.T, l *lab.Lab) {
+	const format = "{{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}"
+	since := l.OK("root", "date", "+%s.%N")
+	listen := func(who, docker string, words ...string) string {
+		until := l.OK("root", "date", "+%s.%N")
+		return l.OK(who, append([]string{docker, "events", "--since", since, "--until", until, "--format", format}, words...)...)
+	}
+	live, _ := background(t, l, "alice", "docker", "events", "--since", since, "--format", format)
+	ids := map[string]string{}
+	for _, who := range []string{"alice", "bob"} {
+		ids[who] = l.OK(who, "docker", "network", "create", "net")
+		l.OK(who, "docker", "volume", "create", "data")
+		l.OK(who, "docker", "run", "-d", "--name", "web", "--network", "net", "-v", "data:/data", "-v", "/loose", "busybox", "sleep", "1000")
+		l.OK(who, "docker", "network", "connect", "bridge", "web")
+		l.OK(who, "docker", "rm", "-fv", "web")
+		l.OK(who, "docker", "network", "rm", "net")
+		l.OK(who, "docker", "volume", "rm", "data")
+	}
+	net := func(action string) string { return "network " + action + " " + ids["alice"] + " net" }
+	want := []string{
+		net("create"), net("connect"), net("disconnect"), net("destroy"),
+		"volume create data", "volume mount data", "volume unmount data", "volume destroy data",
+	}
+	l.Eventually("alice has heard of the end of her volume", 5*time.Second, func() bool { return strings.Contains(live.String(), "volume destroy data") })
+	contains(t, live.String(), want...)
+	for _, action := range []string{"create", "mount", "unmount", "destroy"} {
+		if !regexp.MustCompile(`volume ` + action + ` [0-9a-f]{64}`).MatchString(live.String()) {
+			t.Errorf("alice doesn't hear that her volume without a name is at %s:\n%s", action, live)
+		}
+	}
+	lacks(t, live.String(), ids["bob"], "._.")
+	eachClient(t, l, func(t *testing.T, docker string) {
+		all := listen("alice", docker)
+		contains(t, all, append(want, "container start")...)
+		lacks(t, all, ids["bob"], "._.")
+		contains(t, listen("alice", docker, "--filter", "type=volume"), want[4:]...)
+		lacks(t, listen("alice", docker, "--filter", "type=volume"), "network", "container")
+		volume := listen("alice", docker, "--filter", "volume=data")
+		contains(t, volume, want[4:]...)
+		contains(t, listen("alice", docker, "--filter", "network=net"), want[:4]...)
+		contains(t, listen("alice", docker, "--filter", "network=bridge"), " bridge")
+		for _, got := range []string{volume, listen("alice", docker, "--filter", "network=bridge")} {
+			lacks(t, got, " net", "container", "._.")
+		}
+		if got := listen("alice", docker, "--filter", "network="+ids["bob"]); got != "" {
+			t.Errorf("of bob's network alice hears %s", got)
+		}
+	})
+	contains(t, listen("ada", "docker"), ids["alice"], ids["bob"], l.EngineName("alice", "data"), l.EngineName("bob", "data"))
 }

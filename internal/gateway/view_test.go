@@ -146,7 +146,7 @@ func TestEventsAreOnesOwnInOnesOwnNames(t *testing.T) {
 		t.Errorf("got %s", a.body)
 	}
 	query, err := url.QueryUnescape(l.engine.last())
-	if err != nil || !strings.Contains(query, `"type":{"container":true,"image":true}`) || !strings.Contains(query, "since=5") {
+	if err != nil || !strings.Contains(query, `"type":{"container":true,"image":true,"network":true,"volume":true}`) || !strings.Contains(query, "since=5") {
 		t.Errorf("asked %s, %v", query, err)
 	}
 	if a := l.ask(t, admin, "GET", "/v1.41/events", ""); strings.Count(a.body, "\n") != 4 {

@@ -99,6 +99,24 @@ func (s *Scene) makeVictim(ctx context.Context) error {
 	return nil
 }
 
+// makeHidden makes a volume of the victim's of which nobody else may hear.
+// Where the gateway makes none, nothing can be heard.
+func (s *Scene) makeHidden(ctx context.Context) error {
+	if s.Victim == nil {
+		return nil
+	}
+	name := s.secret("the name of another's volume")
+	status, err := s.ask(ctx, *s.Victim, "POST", "/volumes/create", fmt.Sprintf(`{"Name":%q}`, name), nil)
+	if err != nil || status != http.StatusCreated {
+		return err
+	}
+	s.later(func(ctx context.Context) error {
+		status, err := s.ask(ctx, *s.Victim, "DELETE", "/volumes/"+name, "", nil)
+		return left("a volume of "+s.Victim.Login, status, err)
+	})
+	return nil
+}
+
 func (s *Scene) gpuWish() string {
 	if !s.GPU {
 		return ""

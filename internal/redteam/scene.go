@@ -65,7 +65,7 @@ func prepare(ctx context.Context, stage Stage) (*Scene, error) {
 	if stage.EngineSocket == "" {
 		s.facts["{engine}"] = "/run/ds01/engine.sock"
 	}
-	for _, step := range []func(context.Context) error{s.checkAttacker, s.makeFiles, s.makeRoom, s.makeOwn, s.makeVictim, s.makeImages} {
+	for _, step := range []func(context.Context) error{s.checkAttacker, s.makeFiles, s.makeRoom, s.makeOwn, s.makeVictim, s.makeHidden, s.makeImages} {
 		if err := step(ctx); err != nil {
 			return s, err
 		}

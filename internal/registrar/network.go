@@ -66,6 +66,11 @@ func (r *Registrar) findNetwork(reference string, mine func(network.Record) bool
 func (r *Registrar) NetworkAt(engineName string) (network.Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.networkAt(engineName)
+}
+
+// networkAt is NetworkAt. The caller holds mu.
+func (r *Registrar) networkAt(engineName string) (network.Record, bool) {
 	if n, ok := r.networks[engineName]; ok {
 		return n, true
 	}
@@ -75,6 +80,21 @@ func (r *Registrar) NetworkAt(engineName string) (network.Record, bool) {
 		}
 	}
 	return network.Record{}, false
+}
+
+// OwnerOfNetwork returns who owns a network of that id, or owned it until a
+// moment ago. One that is still being made is known by the engine's name only.
+func (r *Registrar) OwnerOfNetwork(id, engineName string) (uid int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n, known := r.networkAt(id); known {
+		return n.UID, true
+	}
+	if n, known := r.networks[engineName]; known && n.ID == "" {
+		return n.UID, true
+	}
+	t, ok := r.gone[networkKey(id)]
+	return t.uid, ok
 }
 
 // DefaultNetwork returns the network of uid's containers that ask for none,
@@ -211,6 +231,9 @@ func (r *Registrar) forgetNetwork(ctx context.Context, engineName string) error 
 	defer r.mu.Unlock()
 	if err := r.Store.DeleteNetwork(ctx, engineName); err != nil {
 		return err
+	}
+	if n := r.networks[engineName]; n.ID != "" {
+		r.bury(networkKey(n.ID), n.UID)
 	}
 	delete(r.networks, engineName)
 	return nil

@@ -6,6 +6,7 @@ package registrar
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -70,11 +71,19 @@ type Registrar struct {
 	volumes  map[string]volume.Record  // by name at the engine
 	networks map[string]network.Record // by name at the engine
 	slots    map[int]int               // uid → place of their range of ports
+	gone     map[string]tombstone      // by volumeKey or networkKey
+}
+
+type tombstone struct {
+	uid int
+	at  time.Time
 }
 
 // New loads every record from the store.
 func New(ctx context.Context, p Parts) (*Registrar, error) {
-	r := &Registrar{Parts: p, volumes: map[string]volume.Record{}, networks: map[string]network.Record{}}
+	r := &Registrar{
+		Parts: p, volumes: map[string]volume.Record{}, networks: map[string]network.Record{}, gone: map[string]tombstone{},
+	}
 	volumes, err := p.Store.Volumes(ctx)
 	if err != nil {
 		return nil, err
@@ -102,6 +111,21 @@ func (r *Registrar) Settle(ctx context.Context) error {
 	}
 	return r.settleNetworks(ctx)
 }
+
+// mourning is how long the owner of what was removed is remembered, so that its
+// last events still reach them.
+const mourning = 10 * time.Minute
+
+// bury remembers whose something was. The caller holds mu.
+func (r *Registrar) bury(key string, uid int) {
+	now := r.Now()
+	maps.DeleteFunc(r.gone, func(_ string, t tombstone) bool { return now.Sub(t.at) > mourning })
+	r.gone[key] = tombstone{uid, now}
+}
+
+func volumeKey(engineName string) string { return "volume " + engineName }
+
+func networkKey(id string) string { return "network " + id }
 
 // notStored is the error for a store that can't write.
 func notStored(what string, err error) error {

@@ -35,11 +35,12 @@ type scene struct {
 	config config.Config
 	served bool
 	routes []netip.Prefix
+	now    func() time.Time
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{engine: dockertest.New(time.Now), config: config.Default(), served: true}
+	s := &scene{engine: dockertest.New(time.Now), config: config.Default(), served: true, now: time.Now}
 	var err error
 	if s.store, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "ds01.db")); err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func (s *scene) restart(t *testing.T) {
 	}
 	s.Registrar, err = registrar.New(t.Context(), registrar.Parts{
 		Engine: s.engine, Store: s.store, Lock: ledger.Lock, Config: func() config.Config { return s.config }, Served: func() bool { return s.served },
-		Routes: func() ([]netip.Prefix, error) { return s.routes, nil }, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Routes: func() ([]netip.Prefix, error) { return s.routes, nil }, Log: slog.New(slog.DiscardHandler), Now: s.now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -199,6 +200,49 @@ func TestRecordsFollowTheEngine(t *testing.T) {
 				t.Error("a network that is gone has a record")
 			}
 		})
+	}
+}
+
+func TestTheOwnerOfWhatWasRemovedIsRememberedForAMoment(t *testing.T) {
+	s := newScene(t)
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	s.restart(t)
+	_, err := s.volume(t, alice, "data")
+	must(t, err)
+	n, err := s.CreateNetwork(t.Context(), alice, "net", network.Spec{})
+	must(t, err)
+	check := func(when string, want bool) {
+		t.Helper()
+		volumes, v := s.OwnerOfVolume("data._.1001")
+		networks, n := s.OwnerOfNetwork(n.ID, "net._.1001")
+		if v != want || n != want || want && (volumes != alice || networks != alice) {
+			t.Errorf("%s: %d %t, %d %t", when, volumes, v, networks, n)
+		}
+	}
+	check("there", true)
+	if _, ok := s.OwnerOfNetwork("another", "net._.1001"); ok {
+		t.Error("another network of that name is hers")
+	}
+	s.engine.DropVolume("data._.1001")
+	s.engine.DropNetwork(n.ID)
+	must(t, s.Settle(t.Context()))
+	check("gone", true)
+	now = now.Add(time.Hour)
+	_, err = s.volume(t, bob, "more") // whoever goes next, others are forgotten
+	must(t, err)
+	must(t, s.ForgetVolume(t.Context(), "more._.1002"))
+	check("long gone", false)
+}
+
+func TestANetworkThatIsBeingMadeHasAnOwner(t *testing.T) {
+	s := newScene(t)
+	s.engine.Fail("CreateNetwork", errLost, true)
+	if _, err := s.CreateNetwork(t.Context(), alice, "net", network.Spec{}); !errors.Is(err, errLost) {
+		t.Fatal(err)
+	}
+	if uid, ok := s.OwnerOfNetwork("not told yet", "net._.1001"); !ok || uid != alice {
+		t.Errorf("owner %d, %t", uid, ok)
 	}
 }
 

@@ -34,6 +34,18 @@ func (r *Registrar) VolumeAt(engineName string) (volume.Record, bool) {
 	return v, ok
 }
 
+// OwnerOfVolume returns who owns a volume, or owned it until a moment ago, by
+// the engine's name.
+func (r *Registrar) OwnerOfVolume(engineName string) (uid int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v, known := r.volumes[engineName]; known {
+		return v.UID, true
+	}
+	t, ok := r.gone[volumeKey(engineName)]
+	return t.uid, ok
+}
+
 // VolumesOf returns uid's volumes, by their names.
 func (r *Registrar) VolumesOf(uid int) []volume.Record {
 	r.mu.Lock()
@@ -175,13 +187,15 @@ func (r *Registrar) addVolume(ctx context.Context, v volume.Record) error {
 func (r *Registrar) ForgetVolume(ctx context.Context, engineName string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.volumes[engineName]; !known {
+	v, known := r.volumes[engineName]
+	if !known {
 		return nil
 	}
 	if err := r.Store.DeleteVolume(ctx, engineName); err != nil {
 		return err
 	}
 	delete(r.volumes, engineName)
+	r.bury(volumeKey(engineName), v.UID)
 	return nil
 }
 
