@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
@@ -16,7 +15,7 @@ import (
 // also remove what is nobody's: images without name and owner and, with all,
 // shared ones that no container uses. It returns the steps in the engine's
 // names, and the bytes given back as far as the engine tells.
-func (c *Curator) Prune(ctx context.Context, p Person, all bool, want func(i container.Image, now time.Time) bool) ([]container.Removed, int64, error) {
+func (c *Curator) Prune(ctx context.Context, p Person, all bool, want func(container.Image) bool) ([]container.Removed, int64, error) {
 	c.naming.Lock()
 	defer c.naming.Unlock()
 	list, err := c.engine.Images(ctx)
@@ -27,11 +26,10 @@ func (c *Curator) Prune(ctx context.Context, p Person, all bool, want func(i con
 	if err != nil {
 		return nil, 0, err
 	}
-	now := c.now()
 	var removed []container.Removed
 	var bytes int64
 	for _, i := range list {
-		if !want(i, now) || uses(users, i.ID, p.UID) || !c.prunable(p, i, all, len(users[i.ID]) > 0) {
+		if !want(i) || uses(users, i.ID, p.UID) || !c.prunable(p, i, all, len(users[i.ID]) > 0) {
 			continue
 		}
 		size := c.ownSize(ctx, i)

@@ -3,7 +3,6 @@ package curator_test
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
@@ -166,7 +165,7 @@ func TestPruning(t *testing.T) {
 			}
 			p := alice
 			p.UID, p.Admin = c.who, c.who == ada.UID
-			removed, bytes, err := s.Prune(t.Context(), p, c.all, func(container.Image, time.Time) bool { return true })
+			removed, bytes, err := s.Prune(t.Context(), p, c.all, func(container.Image) bool { return true })
 			s.must(err)
 			left := ""
 			for _, letter := range []string{"1", "2", "3", "4", "5", "6", "7", "8", "b"} {

@@ -251,10 +251,22 @@ func aNetworkThatWasTidiedAwayComesBack(t *testing.T, l *lab.Lab) {
 
 func idleNetworksArePruned(t *testing.T, l *lab.Lab) {
 	for _, who := range []string{"alice", "bob"} {
-		l.OK(who, "docker", "network", "create", "idle")
+		l.OK(who, "docker", "network", "create", "--label", "keep=no", "idle")
 		l.OK(who, "docker", "network", "create", "used")
 		l.OK(who, "docker", "run", "-d", "--network", "used", "busybox", "sleep", "1000")
 	}
+	for _, filter := range []string{"until=1h", "until=2001-01-01T10:00:00Z", "label=keep=yes", "label!=keep"} {
+		eachClient(t, l, func(t *testing.T, docker string) {
+			if got := l.OK("alice", docker, "network", "prune", "-f", "--filter", filter); got != "" {
+				t.Errorf("%s: %s", filter, got)
+			}
+		})
+	}
+	eachClient(t, l, func(t *testing.T, docker string) {
+		l.OK("alice", docker, "network", "create", "--label", "keep=no", "more")
+		contains(t, l.OK("alice", docker, "network", "prune", "-f", "--filter", "until=0s", "--filter", "label=keep=no"), "more")
+		l.OK("alice", docker, "network", "create", "--label", "keep=no", "idle")
+	})
 	got := l.OK("alice", "docker", "network", "prune", "-f")
 	contains(t, got, "idle")
 	lacks(t, got, "used", "._.", "bridge")

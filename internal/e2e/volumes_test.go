@@ -204,6 +204,9 @@ func idleVolumesArePruned(t *testing.T, l *lab.Lab) {
 		l.OK(who, "docker", "run", "-d", "-v", "used:/data", "busybox", "sleep", "1000")
 		l.OK(who, "docker", "run", "--rm", "-v", "idle:/data", "busybox", "dd", "if=/dev/zero", "of=/data/x", "bs=1024", "count=1024")
 	}
+	if got := l.OK("alice", "docker", "volume", "prune", "-f", "--filter", "label!=keep"); strings.Contains(got, "idle") {
+		t.Errorf("without the label: %s", got)
+	}
 	got := l.OK("alice", "docker", "volume", "prune", "-f", "--filter", "label=keep=no")
 	contains(t, got, "idle", "1.049MB")
 	lacks(t, got, "used", "._.")

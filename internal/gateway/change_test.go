@@ -48,19 +48,28 @@ func TestPruneRemovesOnesOwnThatPassTheFilters(t *testing.T) {
 		filters string
 		removed bool
 	}{
-		"no filter":                    {``, true},
-		"an older one":                 {`{"until":["1h"]}`, true},
-		"none so old":                  {`{"until":["48h"]}`, false},
-		"before a time":                {fmt.Sprintf(`{"until":["%d"]}`, now), true},
-		"before an early time":         {`{"until":["2001-01-01T00:00:00Z"]}`, false},
-		"before an early day":          {`{"until":["2001-01-01"]}`, false},
-		"a label":                      {`{"label":{"x":true}}`, true},
-		"a label with its value":       {`{"label":["x=y"]}`, true},
-		"a label with another value":   {`{"label":["x=z"]}`, false},
-		"a label that it lacks":        {`{"label":["x","keep"]}`, false},
-		"not with a label":             {`{"label!":["x"]}`, false},
-		"not with a label it lacks":    {`{"label!":["keep=1"]}`, true},
-		"not with another label value": {`{"label!":["x=z"]}`, true},
+		"no filter":                     {``, true},
+		"an older one":                  {`{"until":["1h"]}`, true},
+		"none so old":                   {`{"until":["48h"]}`, false},
+		"before a time":                 {fmt.Sprintf(`{"until":["%d"]}`, now), true},
+		"before an early time":          {`{"until":["2001-01-01T00:00:00Z"]}`, false},
+		"before an early day":           {`{"until":["2001-01-01"]}`, false},
+		"before a time with a fraction": {fmt.Sprintf(`{"until":["%d.123456789"]}`, now-24*3600), true},
+		"before the fraction of it":     {fmt.Sprintf(`{"until":["%d.0"]}`, now-24*3600), false},
+		"before time began":             {`{"until":["0"]}`, false},
+		"an hour without minutes":       {`{"until":["2001-01-01T10"]}`, false},
+		"an hour of another zone":       {`{"until":["2001-01-01T10:00+02:00"]}`, false},
+		"a day to come":                 {`{"until":["2199-01-01Z"]}`, true},
+		"a minute to come":              {`{"until":["2199-01-01T10:00"]}`, true},
+		"a moment to come":              {`{"until":["2199-01-01T10:00:00.5"]}`, true},
+		"an hour to come, in Greenwich": {`{"until":["2199-01-01T10Z"]}`, true},
+		"a label":                       {`{"label":{"x":true}}`, true},
+		"a label with its value":        {`{"label":["x=y"]}`, true},
+		"a label with another value":    {`{"label":["x=z"]}`, false},
+		"a label that it lacks":         {`{"label":["x","keep"]}`, false},
+		"not with a label":              {`{"label!":["x"]}`, false},
+		"not with a label it lacks":     {`{"label!":["keep=1"]}`, true},
+		"not with another label value":  {`{"label!":["x=z"]}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -123,7 +132,7 @@ func TestAPruneThatIsNotUnderstoodRemovesNothing(t *testing.T) {
 	hers := l.create(t, alice)
 	l.engine.answers["GET /containers/json"] = fmt.Sprintf(`[{"Id":%q}]`, hers)
 	for filters, says := range map[string]string{
-		`{"name":["web"]}`: "not served", `{"until":["soon"]}`: "neither a time nor a duration", `{"until":["1h","2h"]}`: "more than one", `[`: "Filter not understood",
+		`{"name":["web"]}`: "not served", `{"until":["soon"]}`: "neither a time nor a duration", `{"until":["inf"]}`: "neither a time", `{"until":["1.-5"]}`: "neither a time", `{"until":["1h","2h"]}`: "more than one", `[`: "Filter not understood",
 	} {
 		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/containers/prune?filters="+url.QueryEscape(filters), ""), 400, says)
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -154,37 +155,57 @@ func (c *call) networkRemove() error {
 	return c.relay(resp)
 }
 
-// networkPrune removes the caller's networks that nothing runs in.
+// networkPrune removes those of the caller's networks that nothing runs in and
+// that pass the filters.
 func (c *call) networkPrune() error {
-	filters, _, err := c.nameFilters("label", "label!")
+	want, _, err := c.pruneFilters("until")
 	if err != nil {
 		return err
 	}
-	filters["dangling"] = []string{"true"}
-	idle, err := c.networks(filters)
+	idle, err := c.idleNetworks()
 	if err != nil {
 		return err
 	}
-	ctx, deleted := context.WithoutCancel(c.r.Context()), []string{}
-	for _, view := range idle {
-		n, known := c.Registrar.NetworkAt(view.ID)
-		if !known || n.Default || n.UID != c.who.UID {
+	deleted := []string{}
+	for _, row := range idle {
+		n, known := c.Registrar.NetworkAt(row.ID)
+		if !known || n.Default || n.UID != c.who.UID || !want.takes(n.CreatedAt, row.Labels) {
 			continue
 		}
-		resp, err := c.ask(ctx, http.MethodDelete, "/networks/"+n.ID, nil, nil)
-		if err != nil {
+		if gone, err := c.dropNetwork(n); err != nil {
 			return err
-		}
-		_ = resp.Body.Close() // only its status is read
-		if resp.StatusCode >= http.StatusMultipleChoices {
-			continue // something runs in it by now
-		}
-		deleted = append(deleted, n.Name)
-		if err := c.Registrar.SettleNetwork(ctx, n.EngineName); err != nil {
-			return err
+		} else if gone {
+			deleted = append(deleted, n.Name)
 		}
 	}
 	return c.json(http.StatusOK, map[string]any{"NetworksDeleted": deleted})
+}
+
+// idleNetworks returns everybody's networks that nothing runs in.
+func (c *call) idleNetworks() ([]labelled, error) {
+	data, err := c.fetch(c.r.Context(), http.MethodGet, "/networks", url.Values{"filters": {filterSet{"dangling": {"true"}}.encode()}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	var idle []labelled
+	if err := json.Unmarshal(data, &idle); err != nil {
+		return nil, fmt.Errorf("read the engine's list: %w", err)
+	}
+	return idle, nil
+}
+
+// dropNetwork removes a network, unless something runs in it by now.
+func (c *call) dropNetwork(n network.Record) (gone bool, err error) {
+	ctx := context.WithoutCancel(c.r.Context())
+	resp, err := c.ask(ctx, http.MethodDelete, "/networks/"+n.ID, nil, nil)
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only its status is read
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return false, nil
+	}
+	return true, c.Registrar.SettleNetwork(ctx, n.EngineName)
 }
 
 // networkInspect answers about a network of the caller's, or one that every

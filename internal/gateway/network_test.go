@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -148,5 +149,53 @@ func TestOnlyOnesOwnNetworkIsRemoved(t *testing.T) {
 	}
 	if _, err := l.registrar.Network(alice, "net"); err == nil {
 		t.Error("it is on record")
+	}
+}
+
+func TestPruningTakesTheNetworksThatPassTheFilters(t *testing.T) {
+	all := []string{"net", "old"}
+	for filters, want := range map[string][]string{
+		``:                         all,
+		`{"until":["1h"]}`:         {},
+		`{"until":["0s"]}`:         all,
+		`{"until":{"0":true}}`:     {}, // that is 1970
+		`{"until":["2001-01-01"]}`: {},
+		`{"label":["course=ml"]}`:  {"net"},
+		`{"label":["course=db"]}`:  {},
+		`{"label!":["course"]}`:    {"old"},
+		`{"label":["course"],"label!":["keep"],"until":["0s"]}`: {"net"},
+	} {
+		t.Run(filters, func(t *testing.T) {
+			l := newLab(t)
+			alices, bobs := belongings(t, l)
+			old, err := l.registrar.CreateNetwork(t.Context(), alice, "old", network.Spec{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			byDefault, err := l.registrar.DefaultNetwork(t.Context(), alice, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const labels = `{"course":"ml"}`
+			l.answer("/networks", `[{"Id":%q,"Labels":%s},{"Id":%q,"Labels":{}},{"Id":%q,"Labels":%s},{"Id":%q,"Labels":%[2]s},{"Id":"b0","Labels":%[2]s}]`,
+				alices, labels, old.ID, bobs, labels, byDefault.ID)
+			a := l.ask(t, alice, "POST", "/v1.41/networks/prune?filters="+url.QueryEscape(filters), "")
+			got := decode[struct{ NetworksDeleted []string }](t, a).NetworksDeleted
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("got %s, want %v", a.body, want)
+			}
+			if query, err := url.QueryUnescape(l.engine.requests[0]); err != nil || !strings.HasSuffix(query, `{"dangling":{"true":true}}`) {
+				t.Errorf("asked %s, %v", query, err)
+			}
+			for _, id := range []string{bobs, byDefault.ID, "b0"} {
+				if slices.Contains(l.engine.requests, "DELETE /v1.41/networks/"+id) {
+					t.Errorf("%s was removed", id)
+				}
+			}
+		})
+	}
+	l := newLab(t)
+	for filters, says := range map[string]string{`{"until":["soon"]}`: "neither a time nor a duration", `{"dangling":["true"]}`: "not served"} {
+		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/networks/prune?filters="+url.QueryEscape(filters), ""), 400, says)
 	}
 }

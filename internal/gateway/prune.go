@@ -10,24 +10,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"ds01.dev/ds01/internal/problem"
 )
 
 // prune removes those of the caller's containers that don't run and pass the
 // filters, one by one. Administrators, too, prune their own.
 func (c *call) prune() error {
-	filters, err := readFilters(c.match.Query.Get("filters"))
-	if err != nil {
-		return err
-	}
-	if err := filters.allow("label", "label!", "until"); err != nil {
-		return err
-	}
-	until, err := pruneUntil(filters["until"], c.Now())
+	want, _, err := c.pruneFilters("until")
 	if err != nil {
 		return err
 	}
@@ -40,7 +30,7 @@ func (c *call) prune() error {
 		SpaceReclaimed    int64
 	}{ContainersDeleted: []string{}}
 	for _, row := range rows {
-		if !row.matches(filters, until) {
+		if !want.takes(time.Unix(row.Created, 0), row.Labels) {
 			continue
 		}
 		freed, err := c.pruneOne(row.ID)
@@ -80,19 +70,6 @@ func (c *call) stopped() ([]pruneRow, error) {
 	}
 	slices.SortFunc(rows, func(a, b pruneRow) int { return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) })
 	return rows, nil
-}
-
-func (r pruneRow) matches(filters filterSet, until time.Time) bool {
-	has := func(want string) bool {
-		key, value, valued := strings.Cut(want, "=")
-		have, ok := r.Labels[key]
-		return ok && (!valued || have == value)
-	}
-	if !until.IsZero() && !time.Unix(r.Created, 0).Before(until) {
-		return false
-	}
-	all := !slices.ContainsFunc(filters["label"], func(l string) bool { return !has(l) })
-	return all && !slices.ContainsFunc(filters["label!"], has)
 }
 
 // errKept says that a container wasn't pruned: it was started meanwhile, or is
@@ -137,32 +114,4 @@ func (c *call) try(ctx context.Context, method, path string, query url.Values) (
 	defer resp.Body.Close() //nolint:errcheck // read below
 	data, err = io.ReadAll(resp.Body)
 	return data, resp.StatusCode, err
-}
-
-// pruneUntil reads the filter until: a time, or how long before now. It is
-// zero where there is none.
-func pruneUntil(values []string, now time.Time) (time.Time, error) {
-	switch len(values) {
-	case 0:
-		return time.Time{}, nil
-	case 1:
-	default:
-		return time.Time{}, badFilter("more than one until filter")
-	}
-	text := values[0]
-	if d, err := time.ParseDuration(text); err == nil {
-		return now.Add(-d), nil
-	}
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		return time.Unix(0, int64(seconds*float64(time.Second))), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil { //nolint:gosmopolitan // as the engine reads it
-			return t, nil
-		}
-	}
-	return time.Time{}, &problem.Error{
-		What: "Nothing pruned", Why: problem.Because(problem.ErrInvalid, fmt.Sprintf("until: %q is neither a time nor a duration", text)),
-		Next: "Write it as 24h, or as 2030-05-17T12:00:00Z.",
-	}
 }

@@ -209,25 +209,23 @@ func (c *call) volumeRemove() error {
 
 // volumePrune removes the caller's volumes that no container has.
 func (c *call) volumePrune() error {
-	filters, _, err := c.nameFilters("label", "label!", "all")
+	want, filters, err := c.pruneFilters("all")
 	if err != nil {
 		return err
 	}
 	everything := minor(c.version) < 42 || len(filters["all"]) > 0 && filters["all"][0] != "0" && filters["all"][0] != "false"
-	delete(filters, "all")
-	filters["dangling"] = []string{"true"}
 	sizes, err := c.volumeSizes()
 	if err != nil {
 		return err
 	}
-	idle, err := c.volumes(filters, nil)
+	idle, err := c.idleVolumes()
 	if err != nil {
 		return err
 	}
 	deleted, reclaimed := []string{}, int64(0)
-	for _, view := range idle {
-		v, own := c.Registrar.Volume(c.who.UID, view.Name)
-		if !own || !everything && !v.Anonymous {
+	for _, row := range idle {
+		v, known := c.Registrar.VolumeAt(row.Name)
+		if !known || v.UID != c.who.UID || !everything && !v.Anonymous || !want.takes(v.CreatedAt, row.Labels) {
 			continue
 		}
 		if gone, err := c.dropVolume(v); err != nil {
@@ -237,6 +235,26 @@ func (c *call) volumePrune() error {
 		}
 	}
 	return c.json(http.StatusOK, map[string]any{"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed})
+}
+
+// A labelled is what a prune looks at of a volume or a network.
+type labelled struct {
+	ID     string `json:"Id"` // of a network
+	Name   string // at the engine
+	Labels map[string]string
+}
+
+// idleVolumes returns everybody's volumes that no container has.
+func (c *call) idleVolumes() ([]labelled, error) {
+	data, err := c.fetch(c.r.Context(), http.MethodGet, "/volumes", url.Values{"filters": {filterSet{"dangling": {"true"}}.encode()}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	var doc struct{ Volumes []labelled }
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("read the engine's list: %w", err)
+	}
+	return doc.Volumes, nil
 }
 
 // dropVolume removes a volume, unless a container has it by now.

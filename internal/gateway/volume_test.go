@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -83,6 +84,23 @@ func TestPruningTakesOnesOwn(t *testing.T) {
 			t.Errorf("the engine was asked %s", r)
 		}
 	}
+}
+
+func TestPruningTakesTheVolumesThatPassTheFilters(t *testing.T) {
+	for filters, want := range map[string]int{
+		`{"label":["a"]}`: 1, `{"label":["a=c"]}`: 0, `{"label!":["a=b"]}`: 0, `{"label!":["a=c"]}`: 1,
+	} {
+		l := newLab(t)
+		belongings(t, l)
+		l.listVolumes()
+		l.answer("/volumes", `{"Volumes":[{"Name":"data._.%d","Labels":{"a":"b"}},{"Name":"data._.%d","Labels":{"a":"b"}}]}`, alice, bob)
+		a := l.ask(t, alice, "POST", "/v1.41/volumes/prune?filters="+url.QueryEscape(filters), "")
+		if got := decode[struct{ VolumesDeleted []string }](t, a); len(got.VolumesDeleted) != want {
+			t.Errorf("%s: %s", filters, a.body)
+		}
+	}
+	l := newLab(t)
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/volumes/prune?filters="+url.QueryEscape(`{"until":["1h"]}`), ""), 400, "not served")
 }
 
 func TestDiskUsageIsOnesOwn(t *testing.T) {

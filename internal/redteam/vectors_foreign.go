@@ -188,6 +188,7 @@ func imageVectors() []Vector {
 		one("prune-images", "all images pruned", post("/images/prune?filters=%7B%22dangling%22%3A%7B%22false%22%3Atrue%7D%7D", "", either()), 76),
 		one("prune-volumes", "all volumes pruned", post("/volumes/prune", "", either()), 76),
 		one("prune-networks", "all networks pruned", post("/networks/prune", "", either()), 76),
+		one("prune-networks-until", "all networks pruned, by their age", post("/networks/prune?filters=%7B%22until%22%3A%5B%220s%22%5D%2C%22label%21%22%3A%5B%22x%22%5D%7D", "", either()), 76),
 		one("prune-builds", "the cache of builds pruned", post("/build/prune?all=1", "", either()), 76),
 	)...)
 }
