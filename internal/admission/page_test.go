@@ -24,7 +24,7 @@ func does() map[admission.Op]string {
 	return map[admission.Op]string{
 		admission.Ping:              "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:           "Passes.",
-		admission.Info:              "Rewritten: counts are the caller's own; labels, swarm, plugins, registries and proxies are left out. Administrators see it whole.",
+		admission.Info:              "Rewritten: what speaks of others or of how the host is set up is left out, and counts are the caller's own (below). Administrators see it whole.",
 		admission.Events:            "Rewritten: only events of one's own containers, images, volumes and networks, and of shared images, in one's own names and of no container but one's own. What is gone is remembered for ten minutes. Administrators see all.",
 		admission.ImageCreate:       "A pull goes on with the client's registry login, from the registries of `images.registries` in `ds01.yaml`; what is pulled is everybody's. An import reads what the client sends, never an address, and is the caller's. Names in somebody's own repository (`ds01-<uid>/`) are refused.",
 		admission.ImageList:         "Rewritten: shared images and one's own, in one's own names; a shared name that means an image of one's own is left out. What has no name is seen by whoever made it.",
@@ -166,7 +166,44 @@ the limits file it comes from. Zero and -1 never mean "without a limit".
 `)
 	renderUpdate(&b)
 	b.WriteString(startingPage)
+	renderInfo(&b)
 	return b.Bytes()
+}
+
+func renderInfo(b *bytes.Buffer) {
+	b.WriteString(`
+## What the engine tells of itself
+
+Of the answer to ` + "`GET /info`" + ` people get these fields as they are:
+`)
+	var passes []string
+	for _, f := range admission.InfoFields() {
+		if f.How == admission.InfoPasses {
+			passes = append(passes, "`"+f.Name+"`")
+		}
+	}
+	slices.Sort(passes)
+	b.WriteString(strings.Join(passes, " ") + `.
+A field that is neither among them nor here is left out.
+
+| field | how | why |
+|---|---|---|
+`)
+	for _, f := range admission.InfoFields() {
+		if f.How != admission.InfoPasses {
+			fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.Name, f.How, f.Why)
+		}
+	}
+}
+
+func TestEachFieldOfInfoSaysHowAndWhy(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range admission.InfoFields() {
+		if seen[f.Name] || f.How == "" || (f.Why == "") != (f.How == admission.InfoPasses) {
+			t.Errorf("%+v", f)
+		}
+		seen[f.Name] = true
+	}
 }
 
 func TestPage(t *testing.T) {

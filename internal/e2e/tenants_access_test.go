@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -65,6 +66,51 @@ func liveEventsAreOnesOwn(t *testing.T, l *lab.Lab) {
 	})
 	contains(t, bob.String(), "create "+his, "start "+his, "die "+his)
 	lacks(t, alice.String(), his)
+}
+
+func whatTheEngineTellsIsOnesOwn(t *testing.T, l *lab.Lab) {
+	how := map[string]admission.InfoHow{}
+	for _, f := range admission.InfoFields() {
+		how[f.Name] = f.How
+	}
+	fields := func(who string) map[string]json.RawMessage {
+		var all map[string]json.RawMessage
+		if status, answer := l.Ask(who, "GET", "/info", ""); status != 200 || json.Unmarshal([]byte(answer), &all) != nil {
+			t.Fatalf("%s: %d %s", who, status, answer)
+		}
+		return all
+	}
+	for name := range fields("ada") { // who gets the engine's own words
+		if how[name] == "" {
+			t.Errorf("the engine tells %s, and nobody has looked at it", name)
+		}
+	}
+	for name := range fields("bob") {
+		if how[name] == "" || how[name] == admission.InfoLeftOut {
+			t.Errorf("bob is told %s", name)
+		}
+	}
+	l.OK("bob", "docker", "create", "--name", "made", "busybox")
+	for _, name := range []string{"runs", "paused"} {
+		l.OK("bob", "docker", "run", "-d", "--name", name, "busybox", "sleep", "1000")
+		l.OK("alice", "docker", "run", "-d", "--name", name, "busybox", "sleep", "1000")
+	}
+	l.OK("bob", "docker", "pause", "paused")
+	l.OK("alice", "docker", "commit", "runs", "hers")
+	defer l.OK("alice", "docker", "rmi", "hers")
+	const counts = "{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}} {{.Images}}"
+	eachClient(t, l, func(t *testing.T, docker string) {
+		for who, want := range map[string]string{"bob": "3 1 1 1 1", "alice": "2 2 0 0 2", "carol": "0 0 0 0 1"} {
+			if got := l.OK(who, docker, "info", "-f", counts); got != want {
+				t.Errorf("%s is told %s, want %s", who, got, want)
+			}
+			listed := []int{len(strings.Fields(l.OK(who, docker, "ps", "-aq"))), len(strings.Fields(l.OK(who, docker, "images", "-q")))}
+			if !strings.HasPrefix(want, fmt.Sprint(listed[0])) || !strings.HasSuffix(want, fmt.Sprint(listed[1])) {
+				t.Errorf("%s lists %v", who, listed)
+			}
+		}
+		contains(t, l.OK("bob", docker, "info"), "Server Version: ", "Storage Driver: overlay2", "Total Memory: ")
+	})
 }
 
 func peopleInNoGroupAreRefused(t *testing.T, l *lab.Lab) {

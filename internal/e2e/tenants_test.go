@@ -90,6 +90,7 @@ func TestTenants(t *testing.T) {
 		"another person's command is not there":          anotherPersonsCommandIsNotThere,
 		"stock clients show only one's own":              stockClientsShowOnlyOnesOwn,
 		"live events are one's own":                      liveEventsAreOnesOwn,
+		"what the engine tells of itself is one's own":   whatTheEngineTellsIsOnesOwn,
 		"names are per person":                           namesArePerPerson,
 		"a container without a name gets one":            aContainerWithoutANameGetsOne,
 		"people in no group are refused":                 peopleInNoGroupAreRefused,

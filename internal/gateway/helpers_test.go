@@ -308,7 +308,12 @@ func wantRefusal(t *testing.T, a answer, status int, says string) {
 // create makes a container called web as a client does and returns its id.
 func (l *lab) create(t *testing.T, uid int) string {
 	t.Helper()
-	a := l.ask(t, uid, "POST", "/v1.41/containers/create?name=web", `{"Image":"busybox","HostConfig":{"Binds":["/home/x/w:/w"]}}`)
+	return l.createAs(t, uid, "web")
+}
+
+func (l *lab) createAs(t *testing.T, uid int, name string) string {
+	t.Helper()
+	a := l.ask(t, uid, "POST", "/v1.41/containers/create?name="+name, `{"Image":"busybox","HostConfig":{"Binds":["/home/x/w:/w"]}}`)
 	var doc struct {
 		ID       string `json:"Id"`
 		Warnings []string

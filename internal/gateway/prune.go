@@ -21,7 +21,7 @@ func (c *call) prune() error {
 	if err != nil {
 		return err
 	}
-	rows, err := c.stopped()
+	rows, err := c.ownRows([]string{"created", "exited", "dead"})
 	if err != nil {
 		return err
 	}
@@ -46,29 +46,35 @@ func (c *call) prune() error {
 	return c.json(http.StatusOK, pruned)
 }
 
-// A pruneRow is what a prune looks at.
-type pruneRow struct {
+// An ownRow is one of the caller's containers, as far as prunes and counts look
+// at it.
+type ownRow struct {
 	ID      string `json:"Id"`
+	State   string
 	Created int64
 	Labels  map[string]string
 }
 
-// stopped returns the caller's containers that don't run, oldest first.
-func (c *call) stopped() ([]pruneRow, error) {
-	ids := c.ownIDs(nil)
-	if len(ids) == 0 {
+// ownRows returns the caller's containers in these states, in all if there are
+// none, oldest first.
+func (c *call) ownRows(states []string) ([]ownRow, error) {
+	filters := filterSet{"id": c.ownIDs(nil)}
+	if len(filters["id"]) == 0 {
 		return nil, nil
 	}
-	query := url.Values{"all": {"1"}, "filters": {filterSet{"id": ids, "status": {"created", "exited", "dead"}}.encode()}}
-	data, err := c.fetch(c.r.Context(), http.MethodGet, "/containers/json", query, nil)
+	if len(states) > 0 {
+		filters["status"] = states
+	}
+	data, err := c.fetch(c.r.Context(), http.MethodGet, "/containers/json", url.Values{"all": {"1"}, "filters": {filters.encode()}}, nil)
 	if err != nil {
 		return nil, err
 	}
-	var rows []pruneRow
+	var rows []ownRow
 	if err := json.Unmarshal(data, &rows); err != nil {
 		return nil, fmt.Errorf("read the engine's list: %w", err)
 	}
-	slices.SortFunc(rows, func(a, b pruneRow) int { return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) })
+	rows = slices.DeleteFunc(rows, func(r ownRow) bool { return !slices.Contains(filters["id"], r.ID) })
+	slices.SortFunc(rows, func(a, b ownRow) int { return cmp.Or(cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) })
 	return rows, nil
 }
 

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+
+	"ds01.dev/ds01/internal/admission"
 )
 
 // ping answers for an engine that is up, as every client asks before each
@@ -26,42 +29,72 @@ func (c *call) ping() error {
 	return errAnswered
 }
 
-// info answers with the engine's own words, less what speaks of others: the
-// counts are the caller's.
+// info answers with the engine's own words, less what speaks of others or of
+// how the host is set up: the counts are the caller's. Administrators get all.
 func (c *call) info() error {
 	data, err := c.fetch(c.r.Context(), http.MethodGet, "/info", nil, nil)
-	if err != nil || c.roles.Admin {
-		if err != nil {
-			return err
-		}
+	if err != nil {
+		return err
+	}
+	if c.roles.Admin {
 		return c.raw(http.StatusOK, data)
 	}
-	var doc map[string]json.RawMessage
-	if err := json.Unmarshal(data, &doc); err != nil {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
 		return fmt.Errorf("read the engine's answer: %w", err)
 	}
-	for _, key := range []string{"Labels", "Swarm", "Plugins", "ContainerdCommit", "RegistryConfig", "HttpProxy", "HttpsProxy", "NoProxy", "Containerd"} {
-		delete(doc, key)
+	counts, err := c.counts()
+	if err != nil {
+		return err
 	}
-	for key, n := range c.counts() {
-		doc[key] = json.RawMessage(fmt.Sprint(n))
+	shown := map[string]any{}
+	for _, f := range admission.InfoFields() {
+		value, told := all[f.Name]
+		switch {
+		case f.How == admission.InfoCounted:
+			shown[f.Name] = counts[f.Name]
+		case !told || f.How == admission.InfoLeftOut:
+		case f.How == admission.InfoReduced:
+			if shown[f.Name], err = readStatus(value); err != nil {
+				return err
+			}
+		default:
+			shown[f.Name] = value
+		}
 	}
-	return c.json(http.StatusOK, doc)
+	return c.json(http.StatusOK, shown)
 }
 
-// counts returns the caller's containers by state.
-func (c *call) counts() map[string]int {
-	n := map[string]int{"Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0}
-	for _, r := range c.Ledger.Records() {
-		if r.UID != c.who.UID {
-			continue
-		}
-		n["Containers"]++
-		if r.State == "running" {
+// readStatus returns the lines of DriverStatus that clients read.
+func readStatus(value []byte) ([][]string, error) {
+	var lines [][]string
+	if err := json.Unmarshal(value, &lines); err != nil {
+		return nil, fmt.Errorf("read the engine's answer: %w", err)
+	}
+	return slices.DeleteFunc(lines, func(line []string) bool { return len(line) == 0 || !admission.ReadDriverStatus(line[0]) }), nil
+}
+
+// counts returns how many containers and images the caller's lists have, by
+// the fields of the engine's answer.
+func (c *call) counts() (map[string]int, error) {
+	rows, err := c.ownRows(nil)
+	if err != nil {
+		return nil, err
+	}
+	images, err := c.Images.View(c.r.Context(), c.person())
+	if err != nil {
+		return nil, err
+	}
+	n := map[string]int{"Containers": len(rows), "Images": len(images.Images())}
+	for _, row := range rows {
+		switch row.State {
+		case "running":
 			n["ContainersRunning"]++
-		} else {
+		case "paused":
+			n["ContainersPaused"]++
+		default:
 			n["ContainersStopped"]++
 		}
 	}
-	return n
+	return n, nil
 }

@@ -3,11 +3,13 @@ package gateway_test
 import (
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
 )
 
 const stranger = "5555555555555555555555555555555555555555555555555555555555555555"
@@ -198,21 +200,34 @@ func TestAnImageOfAnotherIsNotThere(t *testing.T) {
 }
 
 func TestInfoCountsOnesOwnAndTellsNothingOfOthers(t *testing.T) {
-	l, _, _ := twoPeople(t)
-	l.engine.answers["GET /info"] = `{"Containers":9,"ContainersRunning":9,"Images":3,"Labels":["secret"],"HttpProxy":"http://u:p@x","Swarm":{},"RegistryConfig":{},"NCPU":2}`
-	doc := decode[map[string]any](t, l.ask(t, alice, "GET", "/v1.41/info", ""))
-	if doc["Containers"] != 1.0 || doc["ContainersStopped"] != 1.0 || doc["ContainersRunning"] != 0.0 || doc["NCPU"] != 2.0 {
-		t.Errorf("got %v", doc)
-	}
-	for _, key := range []string{"Labels", "HttpProxy", "Swarm", "RegistryConfig"} {
-		if _, ok := doc[key]; ok {
-			t.Errorf("%s is told", key)
+	l := newLab(t)
+	hers, his := l.create(t, alice), l.create(t, bob)
+	stopped, paused := l.createAs(t, alice, "stopped"), l.createAs(t, alice, "paused")
+	l.answer("/containers/json", `[{"Id":%q,"State":"running"},{"Id":%q,"State":"running"},{"Id":%q,"State":"exited"},{"Id":%q,"State":"paused"},{"Id":%q,"State":"running"}]`,
+		his, hers, stopped, paused, stranger)
+	l.engine.AddImage(container.Image{ID: "sha256:5", Names: []string{fmt.Sprintf("ds01-%d/mine:1", alice)}})
+	l.engine.AddImage(container.Image{ID: "sha256:6", Names: []string{fmt.Sprintf("ds01-%d/secret:1", bob)}})
+	fields := []string{`"Future":{"who":"bob"}`, `"DriverStatus":[["Backing Filesystem","extfs"],["Data Space Used","7GB"],[]]`}
+	for _, f := range admission.InfoFields() {
+		if f.Name != "DriverStatus" {
+			fields = append(fields, fmt.Sprintf("%q:9", f.Name))
 		}
 	}
-	if doc := decode[map[string]any](t, l.ask(t, admin, "GET", "/v1.41/info", "")); doc["Containers"] != 9.0 {
-		t.Errorf("an administrator sees %v", doc)
+	l.answer("/info", "{%s}", strings.Join(fields, ","))
+	want := map[string]any{
+		"Containers": 3.0, "ContainersRunning": 1.0, "ContainersPaused": 1.0, "ContainersStopped": 1.0, "Images": 2.0, // hers, and busybox
+		"DriverStatus": []any{[]any{"Backing Filesystem", "extfs"}},
 	}
-	if !slices.Contains(l.engine.requests, "GET /v1.41/info") {
-		t.Errorf("asked %v", sorted(l.engine.requests...))
+	for _, f := range admission.InfoFields() {
+		if f.How == admission.InfoPasses {
+			want[f.Name] = 9.0
+		}
+	}
+	got := decode[map[string]any](t, l.ask(t, alice, "GET", "/v1.41/info", ""))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := decode[map[string]any](t, l.ask(t, admin, "GET", "/v1.41/info", "")); got["Containers"] != 9.0 || got["Future"] == nil {
+		t.Errorf("an administrator sees %v", got)
 	}
 }
