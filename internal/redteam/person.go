@@ -60,8 +60,8 @@ func (p Person) become() error {
 	return nil
 }
 
-// dial connects to a socket as the person.
-func (p Person) dial(ctx context.Context, socket string) (conn *net.UnixConn, err error) {
+// Dial connects to a socket as the person.
+func (p Person) Dial(ctx context.Context, socket string) (conn *net.UnixConn, err error) {
 	err = p.as(func() error {
 		c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
 		if err != nil {

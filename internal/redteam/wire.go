@@ -28,7 +28,7 @@ const (
 
 // say connects as a person, sends bytes and listens until nothing more comes.
 func (s *Scene) say(ctx context.Context, who Person, socket, text string) (answer, error) {
-	conn, err := who.dial(ctx, socket)
+	conn, err := who.Dial(ctx, socket)
 	if err != nil {
 		return answer{}, err
 	}
@@ -79,7 +79,7 @@ func (s *Scene) engine(ctx context.Context, method, path, body string, v any) (i
 }
 
 func (s *Scene) exchange(ctx context.Context, who Person, socket string, step Step, v any) (int, error) {
-	conn, err := who.dial(ctx, socket)
+	conn, err := who.Dial(ctx, socket)
 	if err != nil {
 		return 0, err
 	}
