@@ -82,6 +82,7 @@ func does() map[admission.Op]string {
 		admission.VolumePrune:       "Synthesised: one's own volumes that no container has and that pass the filters `label`, `label!`; clients from API 1.42 on mean those without a name unless they say `all`.",
 		admission.VolumeRemove:      "Of one's own volume. Passes under the engine's name.",
 		admission.DiskUsage:         "Synthesised: one's own containers and volumes, and the images one may use. There is no build cache.",
+		admission.BuildPrune:        "Synthesised: there is no build cache, so 'docker system prune' ends as it should.",
 	}
 }
 

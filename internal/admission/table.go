@@ -65,6 +65,7 @@ const (
 	VolumePrune       Op = "volume prune"
 	VolumeRemove      Op = "volume remove"
 	DiskUsage         Op = "disk usage"
+	BuildPrune        Op = "build prune"
 )
 
 // How says how an answer comes about.
@@ -168,6 +169,9 @@ func Routes() []Route {
 		{"POST", "/volumes/prune", VolumePrune, Synthesised, Owner, []string{"filters"}, false, ""},
 		{"DELETE", "/volumes/{id}", VolumeRemove, Passes, Owner, []string{"force"}, false, ""},
 		{"GET", "/system/df", DiskUsage, Synthesised, Owner, []string{"type", "verbose"}, false, ""},
+		{"POST", "/build/prune", BuildPrune, Synthesised, Everybody, []string{
+			"all", "filters", "keep-storage", "reserved-space", "max-used-space", "min-free-space",
+		}, false, ""},
 	}
 	return append(append(served, refused()...), absent()...)
 }
@@ -191,7 +195,6 @@ func refused() []Route {
 		{"DELETE", "/containers/{id}/checkpoints/{id}", frozen},
 		{"GET", "/images/{image}/attestations", unserved},
 		{"POST", "/build", unserved},
-		{"POST", "/build/prune", unserved},
 		{"POST", "/build/cancel", unserved},
 		{"POST", "/session", session},
 		{"POST", "/grpc", session},

@@ -102,6 +102,7 @@ docker network rm net
 docker network prune -f
 docker volume rm data
 docker volume prune -f
+docker system prune -f --volumes
 `
 
 func registryTour(l *lab.Lab) []string {

@@ -140,6 +140,7 @@ func New(p Parts) *Gateway {
 		admission.VolumePrune:       (*call).volumePrune,
 		admission.VolumeRemove:      (*call).volumeRemove,
 		admission.DiskUsage:         (*call).diskUsage,
+		admission.BuildPrune:        (*call).buildPrune,
 	}
 	return g
 }
