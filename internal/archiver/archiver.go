@@ -1,0 +1,165 @@
+// Package archiver reads what is in a directory as a tar archive, and writes
+// one into it. Whoever changes the directory meanwhile, and whatever links lie
+// in it, it never leaves it.
+package archiver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/problem"
+)
+
+// IDs says which users and groups of the host those in an archive are: Base is
+// 0, and Size how many follow. The zero value changes none.
+type IDs struct{ Base, Size int }
+
+// A Tree is a directory whose files are read and written. Names in it are
+// relative to it, with '/' between their parts; "." is the directory itself.
+// It is safe for concurrent use.
+type Tree struct {
+	root *os.Root
+	at   string
+	ids  IDs
+}
+
+// New returns the tree of a directory that lies at a path for whoever makes
+// links in it: those to below that path are followed. Close closes it.
+func New(root *os.Root, at string, ids IDs) *Tree { return &Tree{root, at, ids} }
+
+// Close gives the directory back.
+func (t *Tree) Close() error { return t.root.Close() }
+
+const notCopied = "Files not copied"
+
+// Stat tells what is at a name, and where it leads if that is a symbolic link.
+// follow tells what is where it leads. Errors are of kind problem.ErrNotFound,
+// or problem.ErrDenied for what lies behind a link that leads out of the tree.
+func (t *Tree) Stat(name string, follow bool) (info fs.FileInfo, link string, err error) {
+	_, info, link, err = t.look(name, follow)
+	return info, link, err
+}
+
+// look is Stat, and returns also what the name is without links on the way.
+func (t *Tree) look(name string, follow bool) (actual string, info fs.FileInfo, link string, err error) {
+	actual, err = t.resolve(name, follow)
+	if err == nil {
+		info, err = t.root.Lstat(actual)
+	}
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		link, err = t.root.Readlink(actual)
+	}
+	return actual, info, link, explain(name, err)
+}
+
+// maxLinks is how many links the kernel follows in one path.
+const maxLinks = 40
+
+// resolve follows the links in a name as they are now, the last part's only if
+// last is set. What isn't there stays as it is written.
+func (t *Tree) resolve(name string, last bool) (string, error) {
+	done, rest := ".", name
+	for links := 0; rest != "" && rest != "."; {
+		part, after, _ := strings.Cut(rest, "/")
+		done, rest = path.Join(done, part), after
+		if rest == "" && !last {
+			break
+		}
+		to, err := t.root.Readlink(done)
+		switch {
+		case errors.Is(err, unix.EINVAL), errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return "", err
+		}
+		if links++; links > maxLinks {
+			return "", unix.ELOOP
+		}
+		if done, err = t.follow(path.Dir(done), to); err != nil {
+			return "", err
+		}
+		done, rest = ".", path.Join(done, rest)
+	}
+	return done, nil
+}
+
+// follow returns where a link in a directory leads.
+func (t *Tree) follow(dir, to string) (string, error) {
+	if !path.IsAbs(to) {
+		return path.Join(dir, to), nil
+	}
+	below, ok := strings.CutPrefix(path.Clean(to)+"/", t.at+"/")
+	if !ok {
+		return "", errLeadsOut
+	}
+	return path.Join(".", below), nil
+}
+
+// errLeadsOut says that a link leads out of the tree.
+var errLeadsOut = errors.New(escapes)
+
+// escapes is how package os says that a link leads out; the error has no name.
+const escapes = "path escapes from parent"
+
+// explain says what is the matter with a name in a tree.
+func explain(name string, err error) error {
+	if p, ok := errors.AsType[*problem.Error](err); ok {
+		return p
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		return &problem.Error{
+			What: notCopied, Why: problem.Because(problem.ErrNotFound, fmt.Sprintf("there is no %q in the volume", name)), Next: "Look with 'docker exec'.",
+		}
+	case strings.Contains(err.Error(), escapes):
+		return &problem.Error{
+			What: notCopied, Why: problem.Because(problem.ErrDenied, fmt.Sprintf("a link on the way to %q leads out of the volume", name)),
+			Next: "Name the path that it leads to.",
+		}
+	}
+	return fmt.Errorf("copy %s: %w", name, err)
+}
+
+// onHost returns the host's id for one in an archive.
+func (i IDs) onHost(id int) (int, error) {
+	if i.Size == 0 {
+		return id, nil
+	}
+	if id < 0 || id >= i.Size {
+		return 0, &problem.Error{
+			What: notCopied, Why: problem.Because(problem.ErrInvalid, fmt.Sprintf("containers have no user or group %d, only %d of them", id, i.Size)),
+			Next: "Make the archive with other owners: tar --owner=0 --group=0.",
+		}
+	}
+	return i.Base + id, nil
+}
+
+// nobody is who owns what no user of a container owns.
+const nobody = 65534
+
+// inArchive undoes onHost.
+func (i IDs) inArchive(id int) int {
+	if i.Size == 0 {
+		return id
+	}
+	if id < i.Base || id >= i.Base+i.Size {
+		return nobody
+	}
+	return id - i.Base
+}
+
+// kind returns what an entry is, as far as replacing it goes.
+func kind(dir bool) string {
+	if dir {
+		return "directory"
+	}
+	return "file"
+}
