@@ -20,7 +20,7 @@ const page = "../../docs/admins/docker-api.md"
 // does says in one sentence what becomes of each operation.
 func does() map[admission.Op]string {
 	const own = "Of one's own container. Passes to the engine under the container's full id; the answer streams back."
-	const copying = "Decided: of one's own container, under its full id. The engine copies as root of the host, so the container stands still meanwhile and finds nothing where its owner's directories are mounted; paths at or below them, and containers with mounts that ds01 didn't make, are refused."
+	const copying = "Decided: of one's own container, under its full id. The engine copies as root of the host, so the container stands still meanwhile and the engine finds nothing where its owner's directories and volumes are mounted; paths at or below them, and containers with mounts that ds01 didn't make, are refused."
 	return map[admission.Op]string{
 		admission.Ping:              "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:           "Passes.",

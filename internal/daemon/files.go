@@ -36,10 +36,22 @@ func makeFolders(p config.Paths) error {
 	return nil
 }
 
-// tidyMounts takes away the mounts of claims that the store doesn't know: it
-// was lost, or put back from a backup. A container that runs keeps what it has
-// mounted.
+// volumeData is how the engine calls the directory of each volume's files.
+const volumeData = "_data"
+
+// tidyMounts takes away what a daemon that was killed has put over volumes, and
+// the mounts of claims that the store doesn't know: it was lost, or put back
+// from a backup. A container that runs keeps what it has mounted.
 func (d *daemon) tidyMounts(ctx context.Context) error {
+	covered, err := mount.Covers(d.paths.Mounts, volumeData)
+	if err != nil {
+		return err
+	}
+	for _, path := range covered {
+		if err := mount.UncoverDir(path, d.paths.Mounts); err != nil {
+			return err // a container would find its volume empty
+		}
+	}
 	points, err := filepath.Glob(filepath.Join(d.paths.Mounts, "*", "*"))
 	if err != nil {
 		return fmt.Errorf("list mounts: %w", err)

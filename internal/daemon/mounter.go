@@ -54,8 +54,19 @@ func (m mounter) Mount(who account.Account, root admission.MountRoot, c containe
 	return mount.Mount(m.request(who, root, c))
 }
 
-func (m mounter) Cover(who account.Account, root admission.MountRoot, c container.Mount) error {
-	return mount.Cover(m.request(who, root, c))
+func (m mounter) Cover(who account.Account, root admission.MountRoot, c container.Mount, inside map[string]string) error {
+	return mount.Cover(m.request(who, root, c), inside)
+}
+
+// The folder of ds01's mounts is what its covers are known by: no other daemon
+// on the host has the same.
+
+func (m mounter) CoverVolume(hostPath string, inside map[string]string) error {
+	return mount.CoverDir(hostPath, m.h.d.paths.Mounts, inside)
+}
+
+func (m mounter) UncoverVolume(hostPath string) error {
+	return mount.UncoverDir(hostPath, m.h.d.paths.Mounts)
 }
 
 func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }

@@ -89,7 +89,7 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 	for _, m := range c.Mounts {
 		o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Destination})
 		if m.Type == mount.TypeVolume {
-			o.Volumes = append(o.Volumes, volume.Mounted{Name: m.Name, Target: m.Destination, ReadOnly: !m.RW})
+			o.Volumes = append(o.Volumes, volume.Mounted{Name: m.Name, Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
 		}
 	}
 	if c.NetworkSettings != nil {

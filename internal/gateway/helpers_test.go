@@ -141,9 +141,13 @@ type nothing struct{}
 
 func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) error { return nil }
 func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
-func (nothing) Cover(account.Account, admission.MountRoot, container.Mount) error   { return nil }
-func (nothing) Unmount(string) error                                                { return nil }
-func (nothing) Ensure(context.Context, int, limits.Limits) (string, error)          { return "/ds01/u", nil }
+func (nothing) CoverVolume(string, map[string]string) error                         { return nil }
+func (nothing) UncoverVolume(string) error                                          { return nil }
+func (nothing) Cover(account.Account, admission.MountRoot, container.Mount, map[string]string) error {
+	return nil
+}
+func (nothing) Unmount(string) error                                       { return nil }
+func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
 
 func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
 func (nothing) Freeze(context.Context, int, string) error     { return nil }

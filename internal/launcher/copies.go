@@ -17,7 +17,7 @@ type copies struct {
 
 // ongoing is the copies of one container.
 type ongoing struct {
-	frozen  bool // by the first of them
+	ready   ready
 	made    int
 	cancels map[int]context.CancelFunc
 	over    chan struct{} // closed with the last of them
@@ -35,13 +35,13 @@ func (c *copies) join(claim string, cancel context.CancelFunc) (number int, ok b
 }
 
 // begin notes the first copy of a container, which is ready now.
-func (c *copies) begin(claim string, frozen bool, cancel context.CancelFunc) (number int) {
+func (c *copies) begin(claim string, r ready, cancel context.CancelFunc) (number int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ongoing == nil {
 		c.ongoing = map[string]*ongoing{}
 	}
-	o := &ongoing{frozen: frozen, cancels: map[int]context.CancelFunc{}, over: make(chan struct{})}
+	o := &ongoing{ready: r, cancels: map[int]context.CancelFunc{}, over: make(chan struct{})}
 	c.ongoing[claim] = o
 	return o.add(cancel)
 }
@@ -53,7 +53,7 @@ func (o *ongoing) add(cancel context.CancelFunc) (number int) {
 }
 
 // end takes a copy away, and with the last one lets the container go.
-func (c *copies) end(claim string, number int, letGo func(frozen bool)) {
+func (c *copies) end(claim string, number int, letGo func(ready)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := c.ongoing[claim]
@@ -61,7 +61,7 @@ func (c *copies) end(claim string, number int, letGo func(frozen bool)) {
 	if len(o.cancels) > 0 {
 		return
 	}
-	letGo(o.frozen)
+	letGo(o.ready)
 	delete(c.ongoing, claim)
 	close(o.over)
 }

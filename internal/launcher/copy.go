@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // freezeTimeout bounds how long a container's processes may take to stand
@@ -23,71 +23,88 @@ const freezeTimeout = 5 * time.Second
 // and finds its way by names that whoever runs in the container could change
 // meanwhile. So until done is called nobody does: its processes stand still,
 // it can't be started, paused or resumed, and in place of its owner's
-// directories the engine finds empty ones that can't be written to. The
-// context ends when ctx does, or when the container must be free at once. A
+// directories and volumes the engine finds empty ones that can't be written
+// to. No other container with one of the volumes is created or started
+// meanwhile: it would find them empty as well; who has them already keeps them.
+// The context ends when ctx does, or when the container must be free at once. A
 // container with mounts that ds01 didn't make is refused.
 func (l *Launcher) Copy(ctx context.Context, claim string) (during context.Context, done func(), err error) {
 	defer l.Ledger.Lock(claim)()
-	record, err := l.existing("Files not copied", claim)
+	record, err := l.existing(notCopied, claim)
 	if err != nil {
 		return nil, nil, err
 	}
 	during, cancel := context.WithCancel(ctx)
 	number, joined := l.copies.join(claim, cancel) // whoever came first has made it ready
 	if !joined {
-		frozen, err := l.makeReady(ctx, record)
+		ready, err := l.makeReady(ctx, record)
 		if err != nil {
 			cancel()
 			return nil, nil, err
 		}
-		number = l.copies.begin(claim, frozen, cancel)
+		number = l.copies.begin(claim, ready, cancel)
 	}
 	return during, sync.OnceFunc(func() {
 		cancel()
 		rest := context.WithoutCancel(ctx)
 		l.awaitEngine(rest, record)
-		l.copies.end(claim, number, func(frozen bool) { l.letGo(rest, record, frozen) })
+		l.copies.end(claim, number, func(r ready) { l.letGo(rest, r) })
 	}), nil
+}
+
+const notCopied = "Files not copied"
+
+// ready is what was done to a container for the first of its copies.
+type ready struct {
+	record  container.Record
+	volumes []volume.Mounted // covered, with the owner's directories
+	frozen  bool
 }
 
 // makeReady freezes the container and covers its mounts. The caller holds the
 // claim's lock.
-func (l *Launcher) makeReady(ctx context.Context, record container.Record) (frozen bool, err error) {
+func (l *Launcher) makeReady(ctx context.Context, record container.Record) (ready, error) {
 	o, err := l.Engine.Inspect(ctx, record.ContainerID)
 	if err != nil {
-		return false, err
+		return ready{}, err
 	}
 	if err := l.onlyOurs(record, o); err != nil {
-		return false, err
+		return ready{}, err
 	}
 	owner, err := l.Accounts.Lookup(record.UID)
 	if err != nil {
-		return false, err
+		return ready{}, err
 	}
-	err = l.eachMount(owner, l.Limits(owner), record, func(root admission.MountRoot, m container.Mount) error {
-		return l.Mounter.Cover(owner, root, m)
-	})
+	defer l.Registrar.LockVolumes(volumeNames(o.Volumes)...)()
+	r := ready{record: record, volumes: o.Volumes}
+	err = l.cover(owner, record, o)
 	if err == nil && o.State == "running" { // one that is paused stands still already
-		err, frozen = l.freeze(ctx, record), true
+		err, r.frozen = l.freeze(ctx, record), true
 	}
 	if err != nil {
-		l.unmount(ctx, record)
+		r.frozen = false // a freeze that failed is undone
+		l.letGo(ctx, r)
 	}
-	return frozen, err
+	return r, err
 }
 
-// onlyOurs refuses a container into which a directory of the host was mounted
+// onlyOurs refuses a container into which something of the host was mounted
 // past ds01: nothing can be put in its place.
 func (l *Launcher) onlyOurs(record container.Record, o container.Observed) error {
 	ours := map[string]bool{}
 	for _, m := range record.Mounts {
 		ours[m.HostPath] = true
 	}
+	for _, v := range o.Volumes {
+		if known, ok := l.Registrar.VolumeAt(v.Name); ok && known.UID == record.UID {
+			ours[v.Source] = true
+		}
+	}
 	for _, m := range o.Mounts {
 		if !ours[m.Source] && !strings.HasPrefix(m.Source, l.NodeFolder+"/") {
 			return &problem.Error{
 				What: "Files of " + record.Name + " not copied",
-				Why:  problem.Because(problem.ErrDenied, fmt.Sprintf("%s in it was not mounted by ds01, and the engine would reach it as root", m.Target)),
+				Why:  problem.Because(problem.ErrDenied, fmt.Sprintf("%s in it was not mounted by ds01, and would be reached as root of this host", m.Target)),
 				Next: fmt.Sprintf("Copy through a command: docker exec %s tar -cf - PATH.", record.Name),
 			}
 		}
@@ -130,13 +147,13 @@ func (l *Launcher) awaitEngine(ctx context.Context, record container.Record) {
 }
 
 // letGo undoes makeReady.
-func (l *Launcher) letGo(ctx context.Context, record container.Record, frozen bool) {
-	l.unmount(ctx, record)
-	if !frozen {
+func (l *Launcher) letGo(ctx context.Context, r ready) {
+	l.uncover(ctx, r.record, r.volumes)
+	if !r.frozen {
 		return
 	}
-	if err := l.Cgroups.Thaw(record.UID, record.ContainerID); err != nil {
-		l.Log.ErrorContext(ctx, "container still frozen", "container", record.ContainerID, "error", err)
+	if err := l.Cgroups.Thaw(r.record.UID, r.record.ContainerID); err != nil {
+		l.Log.ErrorContext(ctx, "container still frozen", "container", r.record.ContainerID, "error", err)
 	}
 }
 

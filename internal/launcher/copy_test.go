@@ -3,12 +3,15 @@ package launcher_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -113,6 +116,7 @@ func TestWhatCannotBeMadeReadyIsNotCopied(t *testing.T) {
 	broken := errors.New("broken")
 	for name, spoil := range map[string]func(*scene, *container.Record){
 		"a mount can't be covered":   func(s *scene, _ *container.Record) { s.mounter.refuse["Cover"] = broken },
+		"a volume can't be covered":  func(s *scene, _ *container.Record) { s.mounter.refuse["CoverVolume"] = broken },
 		"it can't be frozen":         func(s *scene, _ *container.Record) { s.cgroups.err = broken },
 		"the engine doesn't answer":  func(s *scene, _ *container.Record) { s.engine.Fail("Inspect", broken, false) },
 		"its owner has no account":   func(_ *scene, r *container.Record) { r.UID = 4711 },
@@ -122,7 +126,7 @@ func TestWhatCannotBeMadeReadyIsNotCopied(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, admission.UserNS)
-			r := s.create(t, request())
+			r := s.create(t, withVolumes("web"))
 			if err := s.Start(t.Context(), r.ID); err != nil {
 				t.Fatal(err)
 			}
@@ -133,8 +137,8 @@ func TestWhatCannotBeMadeReadyIsNotCopied(t *testing.T) {
 			if _, _, err := s.Copy(t.Context(), r.ID); err == nil {
 				t.Fatal("it is copied")
 			}
-			if len(s.mounter.covered) > 0 {
-				t.Errorf("left covered: %v", s.mounter.covered)
+			if len(s.mounter.covered)+len(s.mounter.volumes) > 0 {
+				t.Errorf("left covered: %v, %v", s.mounter.covered, s.mounter.volumes)
 			}
 			if !s.AwaitCopies(t.Context(), r.ID, time.Millisecond) {
 				t.Error("it counts as being copied")
@@ -158,4 +162,109 @@ func TestThawLetsOnlyThoseGoThatNobodyCopies(t *testing.T) {
 	if err := s.Thaw(r); err != nil || len(s.cgroups.frozen) > 0 {
 		t.Errorf("after it: frozen %v, %v", s.cgroups.frozen, err)
 	}
+}
+
+// withVolumes asks for a container with a directory and, in it, a volume with
+// another one inside.
+func withVolumes(name string) launcher.Request {
+	r := request()
+	r.Name, r.Body.HostConfig.DeviceRequests = name, nil
+	r.Body.HostConfig.Binds = append(r.Body.HostConfig.Binds, "data:/workspace/data", "deep:/workspace/data/a/deep")
+	r.Body.Volumes = map[string]struct{}{"/loose": {}}
+	return r
+}
+
+func volumePath(name string) string { return "/engine/volumes/" + name + "._.1001/_data" }
+
+func TestACopyFindsVolumesCoveredWithWhatIsMountedInThem(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r, other := s.create(t, withVolumes("web")), s.create(t, withVolumes("other"))
+	_, done := s.copyFiles(t, r.ID)
+	if len(s.mounter.volumes) != 3 || !slices.Contains(s.mounter.volumes, volumePath("data")) || !slices.Contains(s.mounter.volumes, volumePath("deep")) {
+		t.Errorf("covered %v", s.mounter.volumes)
+	}
+	for path, want := range map[string]map[string]string{
+		r.Mounts[0].HostPath: {"data": volumePath("data"), "data/a/deep": volumePath("deep")},
+		volumePath("data"):   {"a/deep": volumePath("deep")},
+		volumePath("deep"):   {},
+	} {
+		if got := s.mounter.inside[path]; !maps.Equal(got, want) {
+			t.Errorf("in %s are %v, want %v", path, got, want)
+		}
+	}
+	_, second := s.copyFiles(t, other.ID)
+	done()
+	if len(s.mounter.volumes) != 3 || slices.Contains(s.mounter.covered, r.Mounts[0].HostPath) {
+		t.Errorf("while the other one is copied, covered are %v and %v", s.mounter.volumes, s.mounter.covered)
+	}
+	second()
+	if len(s.mounter.volumes) > 0 {
+		t.Errorf("left covered: %v", s.mounter.volumes)
+	}
+}
+
+func TestNoContainerBeginsWithACoveredVolume(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r, other := s.create(t, withVolumes("web")), s.create(t, withVolumes("other"))
+	if err := s.Start(t.Context(), other.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, done := s.copyFiles(t, r.ID)
+	refused := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, problem.ErrConflict) || !strings.Contains(err.Error(), "has the volume data are being copied") {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	refused("restart", s.Restart(t.Context(), other.ID, 0))
+	if o, err := s.engine.Inspect(t.Context(), other.ContainerID); err != nil || !o.Running() {
+		t.Error("a restart that was refused stopped it")
+	}
+	s.stop(t, other)
+	refused("start", s.Start(t.Context(), other.ID))
+	_, _, err := s.Create(t.Context(), withVolumes("third"))
+	refused("create", err)
+	done()
+	if err := s.Start(t.Context(), other.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVolumesThatAreNotTheOwnersAreNotCopiedBeside(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r := s.create(t, withVolumes("web"))
+	if err := s.registrar.ForgetVolume(t.Context(), "deep._.1001"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Copy(t.Context(), r.ID); !errors.Is(err, problem.ErrDenied) || !strings.Contains(err.Error(), "/workspace/data/a/deep in it was not mounted by ds01") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The engine mounts a new container's volumes as well when ds01 looks up its
+// user in it.
+func TestNewContainersAreLookedIntoWithTheirMountsCovered(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	covered := 0
+	s.Engine = readers{s.engine, func() { covered = len(s.mounter.volumes) + len(s.mounter.covered) }}
+	ask := withVolumes("web")
+	ask.Body.User = "root:root"
+	s.create(t, ask)
+	if covered != 4 {
+		t.Errorf("%d mounts were covered", covered)
+	}
+	if len(s.mounter.volumes)+len(s.mounter.covered) > 0 {
+		t.Errorf("left covered: %v %v", s.mounter.volumes, s.mounter.covered)
+	}
+}
+
+// readers is an engine that tells when a container's files are read.
+type readers struct {
+	launcher.Engine
+	reads func()
+}
+
+func (r readers) ReadFile(ctx context.Context, id, name string) ([]byte, error) {
+	r.reads()
+	return r.Engine.ReadFile(ctx, id, name)
 }

@@ -19,6 +19,7 @@ import (
 type footing struct {
 	subject admission.Subject
 	excess  admission.Update // what brings it within them
+	volumes []string         // the engine's names of those in it
 }
 
 // footing looks the owner up as they are now and renews their group, and beside
@@ -40,7 +41,7 @@ func (l *Launcher) footing(ctx context.Context, record container.Record, why cau
 		return footing{}, err
 	}
 	excess, err := l.check(ctx, record, seen, stored, subject, parent, why)
-	return footing{subject, excess}, err
+	return footing{subject, excess, volumeNames(seen.Volumes)}, err
 }
 
 func (l *Launcher) owner(ctx context.Context, record container.Record) (s admission.Subject, parent string, err error) {

@@ -61,6 +61,8 @@ type mounter struct {
 	mu      sync.Mutex
 	mounted []string
 	covered []string
+	volumes []string                     // covered
+	inside  map[string]map[string]string // of what was covered last, by path
 	last    container.Mount
 	refuse  map[string]error // by method
 	plain   bool             // ids can't be mapped
@@ -84,14 +86,37 @@ func (m *mounter) Mount(_ account.Account, _ admission.MountRoot, c container.Mo
 	return nil
 }
 
-func (m *mounter) Cover(_ account.Account, _ admission.MountRoot, c container.Mount) error {
+func (m *mounter) Cover(_ account.Account, _ admission.MountRoot, c container.Mount, inside map[string]string) error {
 	if err := m.Unmount(c.HostPath); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.covered = append(m.covered, c.HostPath)
+	m.keep(c.HostPath, inside)
 	return m.refuse["Cover"]
+}
+
+func (m *mounter) keep(path string, inside map[string]string) {
+	if m.inside == nil {
+		m.inside = map[string]map[string]string{}
+	}
+	m.inside[path] = inside
+}
+
+func (m *mounter) CoverVolume(path string, inside map[string]string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.volumes = append(m.volumes, path)
+	m.keep(path, inside)
+	return m.refuse["CoverVolume"]
+}
+
+func (m *mounter) UncoverVolume(path string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.volumes = slices.DeleteFunc(m.volumes, func(p string) bool { return p == path })
+	return nil
 }
 
 func (m *mounter) Unmount(hostPath string) error {

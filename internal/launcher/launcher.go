@@ -54,8 +54,15 @@ type Mounter interface {
 	Prepare(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Mount opens m.Source again and puts it at m.HostPath.
 	Mount(who account.Account, root admission.MountRoot, m container.Mount) error
-	// Cover puts nothing at m.HostPath, of m.Source's kind and read-only.
-	Cover(who account.Account, root admission.MountRoot, m container.Mount) error
+	// Cover puts nothing at m.HostPath, of m.Source's kind and read-only. A
+	// directory holds the mount points that inside names, for what lies at the
+	// paths on the host beside them.
+	Cover(who account.Account, root admission.MountRoot, m container.Mount, inside map[string]string) error
+	// CoverVolume does so over a volume's directory, until UncoverVolume takes
+	// it away.
+	CoverVolume(hostPath string, inside map[string]string) error
+	// UncoverVolume undoes CoverVolume; what isn't covered is no error.
+	UncoverVolume(hostPath string) error
 	// Unmount takes m.HostPath away; what isn't there is no error.
 	Unmount(hostPath string) error
 }
@@ -108,6 +115,7 @@ type Parts struct {
 type Launcher struct {
 	Parts
 	copies copies
+	covers covers
 }
 
 // New returns a launcher of these parts.
@@ -189,6 +197,9 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 		return container.Record{}, nil, err
 	}
 	defer l.lockVolumes(grant)()
+	if err := l.refuseWhileCovered("Container "+r.Name+" not created", r.Account.UID, engineNames(grant.Volumes)); err != nil {
+		return container.Record{}, nil, err
+	}
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
 		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user), Restart: ask.Restart,
@@ -257,7 +268,19 @@ func (l *Launcher) complete(ctx context.Context, r Request, record *container.Re
 	if err := l.registerUnnamed(ctx, *record, g); err != nil {
 		return err
 	}
-	if len(record.Mounts) > 0 && user.name != "" {
+	named := len(record.Mounts) > 0 && user.name != ""
+	if !named && !r.Person {
+		return nil
+	}
+	o, err := l.Engine.Inspect(ctx, record.ContainerID)
+	if err != nil {
+		return err
+	}
+	defer l.uncover(ctx, *record, o.Volumes)
+	if err := l.cover(r.Account, *record, o); err != nil {
+		return err
+	}
+	if named {
 		if err := l.resolveUser(ctx, record, user.name); err != nil {
 			return err
 		}

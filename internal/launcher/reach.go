@@ -112,13 +112,17 @@ func WithName(aliases []string, name string) []string {
 // lockVolumes keeps the volumes of a request from going away until its
 // container has them.
 func (l *Launcher) lockVolumes(g admission.Grant) (unlock func()) {
-	var names []string
-	for _, v := range g.Volumes {
+	return l.Registrar.LockVolumes(engineNames(g.Volumes)...)
+}
+
+// engineNames returns those of the volumes that have a name.
+func engineNames(volumes []admission.VolumeGrant) (names []string) {
+	for _, v := range volumes {
 		if v.EngineName != "" {
 			names = append(names, v.EngineName)
 		}
 	}
-	return l.Registrar.LockVolumes(names...)
+	return names
 }
 
 // lay makes what the request needs and isn't there yet: what the engine would

@@ -61,6 +61,9 @@ func (l *Launcher) Restart(ctx context.Context, claim string, timeout time.Durat
 	if err != nil {
 		return err
 	}
+	if err := l.refuseWhileCovered(notStarted, record.UID, f.volumes); err != nil {
+		return err
+	}
 	if err := l.Engine.Stop(ctx, record.ContainerID, timeout); err != nil {
 		return err
 	}
@@ -154,6 +157,10 @@ func (l *Launcher) bringUp(ctx context.Context, record container.Record, f footi
 
 func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f footing) error {
 	if err := l.bringWithin(ctx, record, f.excess); err != nil {
+		return err
+	}
+	defer l.Registrar.LockVolumes(f.volumes...)()
+	if err := l.refuseWhileCovered(notStarted, record.UID, f.volumes); err != nil {
 		return err
 	}
 	if err := l.mountAll(f.subject, record); err != nil {

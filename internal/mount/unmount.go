@@ -53,21 +53,33 @@ func List(folder string) ([]string, error) {
 	return mountPoints(string(data), folder), nil
 }
 
-// mountPoints reads the kernel's table, proc_pid_mountinfo(5): the fifth
-// field of a line is the mount point.
+// mountPoints reads the kernel's table, proc_pid_mountinfo(5).
 func mountPoints(table, folder string) []string {
 	var all []string
-	for line := range strings.Lines(table) {
-		if f := strings.Fields(line); len(f) > 4 {
-			if target := unescape(f[4]); strings.HasPrefix(target, folder+"/") {
-				all = append(all, target)
-			}
+	for _, m := range entries(table) {
+		if strings.HasPrefix(m.target, folder+"/") {
+			all = append(all, m.target)
 		}
 	}
 	slices.SortFunc(all, func(a, b string) int {
 		return cmp.Or(cmp.Compare(strings.Count(b, "/"), strings.Count(a, "/")), cmp.Compare(a, b))
 	})
 	return slices.Compact(all)
+}
+
+// An entry is one mount: where it lies, and what it is said to be of.
+type entry struct{ target, source string }
+
+// entries reads the kernel's table: the fifth field of a line is the mount
+// point, the last but one the source.
+func entries(table string) []entry {
+	var all []entry
+	for line := range strings.Lines(table) {
+		if f := strings.Fields(line); len(f) > 4 {
+			all = append(all, entry{unescape(f[4]), unescape(f[len(f)-2])})
+		}
+	}
+	return all
 }
 
 // unescape undoes the kernel's octal escapes for blanks in paths.

@@ -75,11 +75,15 @@ func (silent) Lookup(uid int) (account.Account, error) {
 	return account.Account{UID: uid, GID: uid, Name: "alice"}, nil
 }
 
-func (silent) Ensure(context.Context, int, limits.Limits) (string, error)        { return "/ds01/u", nil }
-func (silent) End(context.Context, int, string) (int, error)                     { return 0, nil }
-func (silent) Freeze(context.Context, int, string) error                         { return nil }
-func (silent) Thaw(int, string) error                                            { return nil }
-func (silent) Cover(account.Account, admission.MountRoot, container.Mount) error { return nil }
+func (silent) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
+func (silent) End(context.Context, int, string) (int, error)              { return 0, nil }
+func (silent) Freeze(context.Context, int, string) error                  { return nil }
+func (silent) Thaw(int, string) error                                     { return nil }
+func (silent) CoverVolume(string, map[string]string) error                { return nil }
+func (silent) UncoverVolume(string) error                                 { return nil }
+func (silent) Cover(account.Account, admission.MountRoot, container.Mount, map[string]string) error {
+	return nil
+}
 
 func bound() limits.Limits {
 	return limits.Limits{

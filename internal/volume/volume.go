@@ -22,6 +22,7 @@ type Record struct {
 // Mounted is a volume as the engine shows it in a container.
 type Mounted struct {
 	Name     string // at the engine
+	Source   string // path on the host
 	Target   string // path in the container
 	ReadOnly bool
 }

@@ -323,7 +323,12 @@ func (e *Engine) Inspect(ctx context.Context, id string) (o container.Observed, 
 			o = c.Observed
 			o.AutoRemove = c.body.HostConfig.AutoRemove
 			for _, m := range c.body.HostConfig.Mounts {
-				o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Target})
+				if m.Type != "volume" {
+					o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Target})
+				}
+			}
+			for _, v := range c.Volumes {
+				o.Mounts = append(o.Mounts, container.Mounted{Source: v.Source, Target: v.Target})
 			}
 		}
 		return err

@@ -65,7 +65,7 @@ func (e *Engine) dropVolume(name string) {
 // a name are made where they are missing, those without one get one.
 func (e *Engine) mountVolumes(c *state) {
 	targets := map[string]bool{}
-	mounted := func(name, target string) {
+	mounted := func(name, target string, readOnly bool) {
 		targets[target] = true
 		if name == "" {
 			name = fmt.Sprintf("%x", sha256.Sum256([]byte(c.ID+target)))
@@ -73,16 +73,16 @@ func (e *Engine) mountVolumes(c *state) {
 		if e.volumes[name] == nil {
 			e.volumes[name] = map[string]string{}
 		}
-		c.Volumes = append(c.Volumes, volume.Mounted{Name: name, Target: target})
+		c.Volumes = append(c.Volumes, volume.Mounted{Name: name, Source: "/engine/volumes/" + name + "/_data", Target: target, ReadOnly: readOnly})
 	}
 	for _, m := range c.body.HostConfig.Mounts {
 		if targets[m.Target] = true; m.Type == "volume" {
-			mounted(m.Source, m.Target)
+			mounted(m.Source, m.Target, m.ReadOnly)
 		}
 	}
 	for _, target := range slices.Concat(slices.Sorted(maps.Keys(c.body.Volumes)), e.images[c.body.Image].Volumes) {
 		if !targets[target] {
-			mounted("", target)
+			mounted("", target, false)
 		}
 	}
 }
