@@ -9,30 +9,70 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/volume"
 )
 
 const notCopied = "Files not copied"
 
-// ReviewArchivePath refuses to copy to or from a path of a container that lies
-// at or below one of its owner's directories: the engine copies as root of the
-// host, with everybody's rights to them.
-func ReviewArchivePath(name string, mounts []container.Mount) error {
+// ReviewArchivePath returns the volume that a path of a container lies in: ds01
+// copies to and from it itself; the zero value is none. It refuses a path at or
+// below one of the owner's directories: the engine copies as root of the host,
+// with everybody's rights to them.
+func ReviewArchivePath(name string, mounts []container.Mount, volumes []volume.Mounted) (volume.Mounted, error) {
 	if name == "" {
-		return refuse(problem.ErrInvalid, notCopied, "no path is given", "Name it as CONTAINER:/PATH.")
+		return volume.Mounted{}, refuse(problem.ErrInvalid, notCopied, "no path is given", "Name it as CONTAINER:/PATH.")
 	}
 	if strings.ContainsRune(name, 0) {
-		return refuse(problem.ErrInvalid, notCopied, "a path can't hold a zero byte", "")
+		return volume.Mounted{}, refuse(problem.ErrInvalid, notCopied, "a path can't hold a zero byte", "")
 	}
-	return outsideMounts(path.Clean("/"+name), mounts)
+	clean := path.Clean("/" + name)
+	directory, in := liesIn(clean, mounts, volumes)
+	return in, refuseDirectory(clean, directory)
 }
 
-func outsideMounts(name string, mounts []container.Mount) error {
-	for _, m := range mounts {
-		rest, below := strings.CutPrefix(name+"/", m.Target+"/")
-		if below {
-			return denied(notCopied, fmt.Sprintf("%s is your directory %s on this host, and the engine would reach it as root", m.Target, m.Source),
-				fmt.Sprintf("Copy it there, without docker: %s.", path.Join(m.Source, rest)))
+// liesIn returns in which of the owner's directories or in which volume a
+// clean path of a container lies; at most one has a target.
+func liesIn(name string, mounts []container.Mount, volumes []volume.Mounted) (directory container.Mount, in volume.Mounted) {
+	deepest := ""
+	deeper := func(target string) bool {
+		if !strings.HasPrefix(name+"/", target+"/") || len(target) <= len(deepest) {
+			return false
 		}
+		deepest = target
+		return true
+	}
+	for _, m := range mounts {
+		if deeper(m.Target) {
+			directory = m
+		}
+	}
+	for _, v := range volumes {
+		if deeper(v.Target) {
+			directory, in = container.Mount{}, v
+		}
+	}
+	return directory, in
+}
+
+func refuseDirectory(name string, m container.Mount) error {
+	if m.Target == "" {
+		return nil
+	}
+	return denied(notCopied, fmt.Sprintf("%s is your directory %s on this host, and the engine would reach it as root", m.Target, m.Source),
+		fmt.Sprintf("Copy it there, without docker: %s.", path.Join(m.Source, strings.TrimPrefix(name, m.Target))))
+}
+
+// checkEntryPlace refuses an entry that doesn't lie in what the directory lies
+// in to which its archive goes.
+func checkEntryPlace(name, directory string, mounts []container.Mount, volumes []volume.Mounted) error {
+	clean := path.Join("/", directory, name)
+	m, in := liesIn(clean, mounts, volumes)
+	if err := refuseDirectory(clean, m); err != nil {
+		return err
+	}
+	if _, to := liesIn(path.Clean("/"+directory), mounts, volumes); in.Target != to.Target {
+		return denied(notCopied, fmt.Sprintf("%q would go to the volume at %s, and each volume is copied to for itself", name, in.Target),
+			fmt.Sprintf("Leave it out, and copy it to CONTAINER:%s.", path.Dir(clean)))
 	}
 	return nil
 }
@@ -42,12 +82,12 @@ func outsideMounts(name string, mounts []container.Mount) error {
 // with the same meaning. Devices are refused, and names that climb. Every name
 // begins with "./", so that no archive of ours begins like a compressed one,
 // for which the engine would start a program.
-func ReviewEntry(h *tar.Header, directory string, mounts []container.Mount) (*tar.Header, error) {
+func ReviewEntry(h *tar.Header, directory string, mounts []container.Mount, volumes []volume.Mounted) (*tar.Header, error) {
 	name, err := entryName(h.Name)
 	if err != nil {
 		return nil, err
 	}
-	if err := outsideMounts(path.Join("/", directory, name), mounts); err != nil {
+	if err := checkEntryPlace(name, directory, mounts, volumes); err != nil {
 		return nil, err
 	}
 	ours := &tar.Header{

@@ -13,6 +13,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/volume"
 )
 
 func twoMounts() []container.Mount {
@@ -21,17 +22,61 @@ func twoMounts() []container.Mount {
 
 func TestPathsInMountsAreNotCopied(t *testing.T) {
 	for _, name := range []string{"/workspace", "workspace", "/workspace/", "/workspace/x/y", "//workspace", "/x/../workspace", "/../workspace/.", "a/b", "/a/b/c"} {
-		err := admission.ReviewArchivePath(name, twoMounts())
+		_, err := admission.ReviewArchivePath(name, twoMounts(), nil)
 		wantProblem(t, err, problem.ErrDenied, "is your directory /home/alice/")
 	}
 	for _, name := range []string{"/", "/workspaces", "/a", "/a/bc", "/x/workspace", "etc/passwd", ".", "/a/../../etc"} {
-		if err := admission.ReviewArchivePath(name, twoMounts()); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if in, err := admission.ReviewArchivePath(name, twoMounts(), nil); err != nil || in.Target != "" {
+			t.Errorf("%s: %v, %v", name, in, err)
 		}
 	}
-	wantProblem(t, admission.ReviewArchivePath("", nil), problem.ErrInvalid, "no path")
-	if err := admission.ReviewArchivePath("/workspace/sub/f", twoMounts()); !strings.Contains(problem.OneLine(err), "/home/alice/work/sub/f") {
+	_, err := admission.ReviewArchivePath("", nil, nil)
+	wantProblem(t, err, problem.ErrInvalid, "no path")
+	if _, err := admission.ReviewArchivePath("/workspace/sub/f", twoMounts(), nil); !strings.Contains(problem.OneLine(err), "/home/alice/work/sub/f") {
 		t.Errorf("%v doesn't say where it is on the host", err)
+	}
+}
+
+func twoVolumes() []volume.Mounted {
+	return []volume.Mounted{{Name: "data", Target: "/data"}, {Name: "modules", Target: "/workspace/modules"}, {Name: "inner", Target: "/data/a/inner"}}
+}
+
+func TestWhichVolumeAPathLiesIn(t *testing.T) {
+	for name, want := range map[string]string{
+		"/data": "data", "data/x/": "data", "/x/../data/.": "data", "/data/a": "data", "/data/a/inner": "inner", "/data/a/inner/x": "inner",
+		"/workspace/modules/x": "modules", "/": "", "/dat": "", "/data2": "", "/x/data": "",
+	} {
+		if in, err := admission.ReviewArchivePath(name, twoMounts(), twoVolumes()); err != nil || in.Name != want {
+			t.Errorf("%s lies in %q, %v", name, in.Name, err)
+		}
+	}
+	inVolume := []container.Mount{{Source: "/home/alice/w", Target: "/data/w"}}
+	for _, name := range []string{"/workspace", "/workspace/x", "/a/b"} {
+		_, err := admission.ReviewArchivePath(name, twoMounts(), twoVolumes())
+		wantProblem(t, err, problem.ErrDenied, "is your directory")
+	}
+	_, err := admission.ReviewArchivePath("/data/w/x", inVolume, twoVolumes())
+	wantProblem(t, err, problem.ErrDenied, "is your directory")
+}
+
+func TestAnEntryStaysInTheVolumeOfItsArchive(t *testing.T) {
+	for _, c := range []struct{ directory, name, why string }{
+		{"/", "data", "volume at /data"},
+		{"/", "./data/x", "volume at /data"},
+		{"/data", "a/inner/x", "volume at /data/a/inner"},
+		{"/workspace/modules/..", "modules/x", "volume at /workspace/modules"},
+		{"/", "workspace/x", "is your directory"},
+		{"/data", "x", ""},
+		{"/data/a", "x/inner", ""},
+		{"/data/a/inner", "x", ""},
+		{"/", "dat", ""},
+	} {
+		_, err := admission.ReviewEntry(&tar.Header{Typeflag: tar.TypeReg, Name: c.name}, c.directory, twoMounts(), twoVolumes())
+		if c.why != "" {
+			wantProblem(t, err, problem.ErrDenied, c.why)
+		} else if err != nil {
+			t.Errorf("%s in %s: %v", c.name, c.directory, err)
+		}
 	}
 }
 
@@ -56,7 +101,7 @@ func TestAnEntryIsWrittenAnew(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := admission.ReviewEntry(&c.sent, "/root", twoMounts())
+			got, err := admission.ReviewEntry(&c.sent, "/root", twoMounts(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,7 +126,7 @@ func TestEntriesThatReachBeyondAreRefused(t *testing.T) {
 		"/a/b is your directory":      {Typeflag: tar.TypeSymlink, Name: "a/b", Linkname: "/tmp"},
 		"/home/alice/x on this host,": {Typeflag: tar.TypeDir, Name: "/a/./b/"},
 	} {
-		_, err := admission.ReviewEntry(&h, "/", twoMounts())
+		_, err := admission.ReviewEntry(&h, "/", twoMounts(), nil)
 		wantProblem(t, err, problem.ErrDenied, says)
 	}
 }
@@ -93,7 +138,7 @@ func FuzzReviewEntry(f *testing.F) {
 	f.Add("\xfd7zXZ\x00", "../x", "/", byte(tar.TypeLink))
 	f.Add("BZh", "", "workspace", byte(tar.TypeDir))
 	f.Fuzz(func(t *testing.T, name, link, directory string, kind byte) {
-		h, err := admission.ReviewEntry(&tar.Header{Typeflag: kind, Name: name, Linkname: link}, directory, twoMounts())
+		h, err := admission.ReviewEntry(&tar.Header{Typeflag: kind, Name: name, Linkname: link}, directory, twoMounts(), nil)
 		if err != nil {
 			return
 		}

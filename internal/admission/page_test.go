@@ -20,7 +20,7 @@ const page = "../../docs/admins/docker-api.md"
 // does says in one sentence what becomes of each operation.
 func does() map[admission.Op]string {
 	const own = "Of one's own container. Passes to the engine under the container's full id; the answer streams back."
-	const copying = "Decided: of one's own container, under its full id. The engine copies as root of the host, so the container stands still meanwhile and the engine finds nothing where its owner's directories and volumes are mounted; paths at or below them, and containers with mounts that ds01 didn't make, are refused."
+	const copying = "Decided: of one's own container, under its full id. The engine copies as root of the host, so the container stands still meanwhile and the engine finds nothing where its owner's directories and volumes are mounted; paths at or below the directories, and containers with mounts that ds01 didn't make, are refused. Paths at or below a volume are served by ds01 itself, which opens the volume and never leaves it, while everything runs on."
 	return map[admission.Op]string{
 		admission.Ping:              "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:           "Passes.",
@@ -58,7 +58,7 @@ func does() map[admission.Op]string {
 		admission.ContainerRemove:   "Of one's own container. Passes under its full id; what it held is free before the answer.",
 		admission.ArchiveStat:       copying + " Answered in the engine's words; a path that is refused is said to be a directory, so that clients go on to the request that tells why.",
 		admission.ArchiveGet:        copying + " The archive streams back as it is.",
-		admission.ArchivePut:        copying + " The archive is written anew on its way: gzip and bzip2 are undone by ds01, other compression is refused, as are devices, names with `..`, and attributes other than `user.*` and `security.capability`.",
+		admission.ArchivePut:        copying + " The archive is written anew on its way: gzip and bzip2 are undone by ds01, other compression is refused, as are devices, entries that lie in another volume than the path, names with `..`, and attributes other than `user.*` and `security.capability`.",
 		admission.ContainerExport:   own + " What is mounted isn't part of it.",
 		admission.ContainerChanges:  "Of one's own container, which stands still meanwhile. Passes to the engine under its full id.",
 		admission.ContainerRename:   "Decided: the name is the owner's, and conflicts with their own only. The record changes first, the engine follows.",

@@ -44,11 +44,11 @@ func put(l *lab.Lab, docker string, archive []byte, to string) lab.Result {
 }
 
 // rawPut sends an archive as no docker client does: without a look before it.
-func rawPut(l *lab.Lab, at string, archive []byte) lab.Result {
+func rawPut(l *lab.Lab, at string, archive []byte) {
 	cmd := l.Command("alice", "curl", "-s", "--max-time", "20", "--unix-socket", l.GatewaySocket(), "-X", "PUT", "-H", "Content-Type: application/x-tar",
 		"--data-binary", "@-", "http://docker/v1.41/containers/web/archive?path="+at)
 	cmd.Stdin = bytes.NewReader(archive)
-	return l.Finish(cmd)
+	l.Finish(cmd)
 }
 
 // filesCantBeCopiedPastTheMounts tries to have the engine, which is root on

@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
-	"os"
 	"path"
 	"sync"
 	"time"
@@ -17,6 +17,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // pathStat is the header in which the engine tells what is at a path.
@@ -36,8 +37,14 @@ func (c *call) copying(record container.Record, do func(during context.Context) 
 		return err
 	}
 	defer done()
-	during, cancel := context.WithCancel(during)
+	during, cancel := c.untilClosing(during)
 	defer cancel()
+	return do(during)
+}
+
+// untilClosing returns a context that also ends when the daemon stops.
+func (c *call) untilClosing(ctx context.Context) (context.Context, context.CancelFunc) {
+	during, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
 		case <-c.Closing:
@@ -45,7 +52,7 @@ func (c *call) copying(record container.Record, do func(during context.Context) 
 		case <-during.Done():
 		}
 	}()
-	return do(during)
+	return during, cancel
 }
 
 // awaitCopies lets a command wait until a container stands still no longer.
@@ -55,9 +62,13 @@ func (c *call) awaitCopies(record container.Record) {
 
 // archive tells what is at a path of the caller's container, or streams it.
 func (c *call) archive() error {
-	record, err := c.archived()
-	if err == nil {
-		err = c.copying(record, func(ctx context.Context) error { return c.streamArchive(ctx, record) })
+	site, err := c.archived()
+	switch {
+	case err != nil:
+	case site.in.Target != "":
+		err = c.archiveVolume(site)
+	default:
+		err = c.copying(site.record, func(ctx context.Context) error { return c.streamArchive(ctx, site.record) })
 	}
 	if errors.Is(err, problem.ErrDenied) && c.match.Op == admission.ArchiveStat {
 		return c.hiddenStat()
@@ -73,15 +84,24 @@ func (c *call) streamArchive(during context.Context, record container.Record) er
 		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // relay reads it
-	control := http.NewResponseController(c.w)
-	defer control.SetWriteDeadline(time.Time{}) //nolint:errcheck // the connection may be gone
 	// The engine has begun: now it ends when its client does.
-	defer context.AfterFunc(during, func() {
+	defer c.bePatient(during, hangUp)()
+	return c.relay(resp)
+}
+
+// bePatient makes the answer fail when its client takes nothing for too long,
+// or when during ends, after which it calls hangUp; until undone.
+func (c *call) bePatient(during context.Context, hangUp func()) (undo func()) {
+	control := http.NewResponseController(c.w)
+	stop := context.AfterFunc(during, func() {
 		hangUp()
 		_ = control.SetWriteDeadline(time.Unix(1, 0)) // without one the client's stall ends it
-	})()
+	})
 	c.w = &patient{c.w, control, c.Now}
-	return c.relay(resp)
+	return func() {
+		stop()
+		_ = control.SetWriteDeadline(time.Time{}) // the connection may be gone
+	}
 }
 
 // hiddenStat answers about a path that is closed to copies. The answer to a
@@ -89,29 +109,47 @@ func (c *call) streamArchive(during context.Context, record container.Record) er
 // directory": told that there is one, they go on to the request that is refused
 // with its reason.
 func (c *call) hiddenStat() error {
+	if err := c.tellStat(0, fs.ModeDir|0o700, time.Time{}, ""); err != nil {
+		return err
+	}
+	return errAnswered
+}
+
+// tellStat answers what is at the path of an archive request.
+func (c *call) tellStat(size int64, mode fs.FileMode, modified time.Time, link string) error {
 	stat, err := json.Marshal(map[string]any{
-		"name": path.Base(c.match.Query.Get("path")), "size": 0, "mode": os.ModeDir | 0o700, "mtime": time.Time{}, "linkTarget": "",
+		"name": path.Base(c.match.Query.Get("path")), "size": size, "mode": mode, "mtime": modified, "linkTarget": link,
 	})
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	c.w.Header().Set(pathStat, base64.StdEncoding.EncodeToString(stat))
-	return errAnswered
+	return nil
 }
 
-// archived returns the container of an archive request whose path is one that
-// the engine may reach.
-func (c *call) archived() (container.Record, error) {
-	record, err := c.own()
-	if err != nil {
-		return record, err
+// site is where the path of an archive request lies.
+type site struct {
+	record  container.Record
+	volumes []volume.Mounted // the container's
+	in      volume.Mounted   // that of them in which it lies; without a target the container's own layer
+}
+
+// archived returns where the path of an archive request lies, if files there
+// may be copied.
+func (c *call) archived() (s site, err error) {
+	if s.record, err = c.own(); err != nil {
+		return s, err
 	}
-	return record, admission.ReviewArchivePath(c.match.Query.Get("path"), record.Mounts)
+	if s.volumes, err = c.Launcher.Volumes(c.r.Context(), s.record); err != nil {
+		return s, err
+	}
+	s.in, err = admission.ReviewArchivePath(c.match.Query.Get("path"), s.record.Mounts, s.volumes)
+	return s, err
 }
 
 // extract writes the client's archive into the caller's container.
 func (c *call) extract() error {
-	record, err := c.archived()
+	site, err := c.archived()
 	if err != nil {
 		return err
 	}
@@ -123,11 +161,18 @@ func (c *call) extract() error {
 		return err
 	}
 	review := func(h *tar.Header) (*tar.Header, error) {
-		return admission.ReviewEntry(h, c.match.Query.Get("path"), record.Mounts)
+		return admission.ReviewEntry(h, c.match.Query.Get("path"), site.record.Mounts, site.volumes)
 	}
-	return c.copying(record, func(during context.Context) error {
+	write := func(to io.Writer) error { return repack(to, body, review) }
+	if site.in.Target != "" {
+		during, cancel := c.untilClosing(c.r.Context())
+		defer cancel()
 		defer context.AfterFunc(during, client.giveUp)()
-		return c.sendArchive(context.WithoutCancel(during), record, client, func(to io.Writer) error { return repack(to, body, review) })
+		return c.extractToVolume(site, client, write)
+	}
+	return c.copying(site.record, func(during context.Context) error {
+		defer context.AfterFunc(during, client.giveUp)()
+		return c.sendArchive(context.WithoutCancel(during), site.record, client, write)
 	})
 }
 

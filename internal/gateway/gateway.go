@@ -21,6 +21,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/archiver"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/launcher"
@@ -28,6 +29,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // Engine carries rebuilt requests and streams.
@@ -55,11 +57,12 @@ type Parts struct {
 	Accounts   launcher.Accounts
 	Roles      func(account.Account) account.Roles
 	Isolation  func() admission.Isolation
-	API        func() string                           // newest API version of the engine, "" while unknown
-	StopGrace  func(account.Account) (d time.Duration) // longest stop timeout, negative: none
-	Registries func() []string                         // hosts that images may come from and go to; empty: all
-	Closing    <-chan struct{}                         // closed when the daemon stops: streams end
-	Recorder   *recorder.Recorder                      // nil: nothing is written down
+	API        func() string                                // newest API version of the engine, "" while unknown
+	StopGrace  func(account.Account) (d time.Duration)      // longest stop timeout, negative: none
+	Registries func() []string                              // hosts that images may come from and go to; empty: all
+	Files      func(volume.Mounted) (*archiver.Tree, error) // opens a volume
+	Closing    <-chan struct{}                              // closed when the daemon stops: streams end
+	Recorder   *recorder.Recorder                           // nil: nothing is written down
 	Log        *slog.Logger
 	Now        func() time.Time
 }

@@ -22,6 +22,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/archiver"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
@@ -35,6 +36,7 @@ import (
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/store"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // The people of these tests.
@@ -121,6 +123,7 @@ type lab struct {
 	hosts   []string // registries that may be used
 	sockets map[int]string
 	observe []string
+	volume  string // the directory of each volume, "" where none can be opened
 	closing chan struct{}
 	down    bool
 	log     auditLog
@@ -128,6 +131,14 @@ type lab struct {
 	registrar *registrar.Registrar
 	served    bool     // the engine makes networks
 	moved     sync.Map // see directory
+}
+
+func (l *lab) files(v volume.Mounted) (*archiver.Tree, error) {
+	root, err := os.OpenRoot(l.volume)
+	if err != nil {
+		return nil, err
+	}
+	return archiver.New(root, v.Target, archiver.IDs{}), nil
 }
 
 func (l *lab) Up() bool { return !l.down }
@@ -143,10 +154,10 @@ func (nothing) Prepare(account.Account, admission.MountRoot, container.Mount) er
 func (nothing) Mount(account.Account, admission.MountRoot, container.Mount) error   { return nil }
 func (nothing) CoverVolume(string, map[string]string) error                         { return nil }
 func (nothing) UncoverVolume(string) error                                          { return nil }
+func (nothing) Unmount(string) error                                                { return nil }
 func (nothing) Cover(account.Account, admission.MountRoot, container.Mount, map[string]string) error {
 	return nil
 }
-func (nothing) Unmount(string) error                                       { return nil }
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
 
 func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
@@ -230,7 +241,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return "1.41" }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
+		Files: l.files, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -116,7 +116,17 @@ func archiveVectors() []Vector {
 			Body: text, Status: append([]int{500}, either()...),
 		}, 72)
 	}
+	inVolume := func(id, says string, steps ...Step) Vector {
+		made := Step{Method: "POST", Path: "/containers/create?name={mark}-x", Body: body(`"Volumes":{"/v":{}}`), Status: either(), Save: true}
+		return several("archive-volume-"+id, says, append([]Step{made}, steps...), 48, 72)
+	}
+	putIn := func(query, text string) Step {
+		return Step{Method: "PUT", Path: "/containers/{made}/archive?" + query, Headers: []string{"Content-Type: application/x-tar"}, Body: text, Status: append([]int{500}, either()...)}
+	}
 	return []Vector{
+		inVolume("link", "a link to the host in a volume, and files through it", putIn("path=/v", "{tarlink}"), putIn("path=/v/d", "{tarsetuid}"), get("/containers/{made}/archive?path=/v/d/secret", append([]int{500}, either()...))),
+		inVolume("climb", "files that climb out of a volume", putIn("path=/v", "{tarclimb}"), putIn("path=/v/../../../../{canary}", "{tarsetuid}"), get("/containers/{made}/archive?path=/v/../../../../{canary}/secret", append([]int{500}, either()...))),
+		inVolume("device", "a device node in a volume", putIn("path=/v", "{tardevice}")),
 		put("climb", "a file that climbs out", "path=/", "{tarclimb}", nil),
 		put("link", "a link to the host and a file through it", "path=/", "{tarlink}", nil),
 		put("setuid", "a setuid file of root's into one's own folder", "path=/w", "{tarsetuid}", nil),
