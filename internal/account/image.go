@@ -19,8 +19,17 @@ const untagged = "untagged"
 // component of the path, its ':' written "__": "ds01-<uid>/reg__5000/x:1" for
 // "reg:5000/x:1". What is in the own repository already stays as it is. A
 // reference in somebody else's is an error of kind problem.ErrNotFound; an id,
-// a digest and what can't be told apart from another name, problem.ErrInvalid.
+// a digest, a mark and what can't be told apart from another name,
+// problem.ErrInvalid.
 func EngineImage(reference string, uid int) (string, error) {
+	name, err := engineImage(reference, uid)
+	if err == nil && IsMark(name) {
+		return "", fmt.Errorf("%q is kept for images without a name: %w", reference, problem.ErrInvalid)
+	}
+	return name, err
+}
+
+func engineImage(reference string, uid int) (string, error) {
 	named, err := tagged(reference)
 	if err != nil {
 		return "", err
@@ -95,6 +104,29 @@ func OwnImage(engineName string, uid int) string {
 func KeptImage(id string, uid int) string {
 	digits := strings.TrimPrefix(id, "sha256:")
 	return ImageRepository(uid) + untagged + ":" + digits[:min(len(digits), 12)]
+}
+
+// marks is the repository in which images are that have no name for people.
+const marks = "ds01-nameless"
+
+// ImageMark returns the name under which the engine keeps an image of uid's
+// that has no name for people: "ds01-<uid>/ds01-nameless:<tag>". Nobody can
+// give it, and nobody is shown it.
+func ImageMark(uid int, tag string) string { return ImageRepository(uid) + marks + ":" + tag }
+
+// MarkTag returns the tag of a mark; mark is false for any other name.
+func MarkTag(engineName string) (tag string, mark bool) {
+	if _, personal := ImageOwner(engineName); !personal {
+		return "", false
+	}
+	_, path, _ := strings.Cut(engineName, "/")
+	return strings.CutPrefix(path, marks+":")
+}
+
+// IsMark reports whether a name at the engine is a mark.
+func IsMark(engineName string) bool {
+	_, mark := MarkTag(engineName)
+	return mark
 }
 
 // ImageName returns a reference as the engine writes it, with its tag or

@@ -36,6 +36,21 @@ func TestAPersonsNameOfAnImageAndTheEnginesAreTwoWaysToSayOne(t *testing.T) {
 	}
 }
 
+func TestAMarkIsToldFromNames(t *testing.T) {
+	mark := account.ImageMark(1001, "a-0")
+	if tag, ok := account.MarkTag(mark); !ok || tag != "a-0" || !account.IsMark(mark) {
+		t.Errorf("%s has the tag %q, %t", mark, tag, ok)
+	}
+	if owner, personal := account.ImageOwner(mark); !personal || owner != 1001 {
+		t.Errorf("%s is %d's, %t", mark, owner, personal)
+	}
+	for _, name := range []string{"ds01-nameless:a-0", "x/ds01-nameless:1", "ds01-1001/x:1", "ds01-1001/x/ds01-nameless:1", "ds01-1001/ds01-nameless/x:1", "reg:5000/ds01-1001/ds01-nameless:1", ""} {
+		if account.IsMark(name) {
+			t.Errorf("%q is a mark", name)
+		}
+	}
+}
+
 func TestWhatIsNoNameOfOnesOwn(t *testing.T) {
 	for reference, kind := range map[string]error{
 		"ds01-1002/secret":                 problem.ErrNotFound,
@@ -48,6 +63,9 @@ func TestWhatIsNoNameOfOnesOwn(t *testing.T) {
 		"[::1]:5000/x":                     problem.ErrInvalid,
 		"Mine":                             problem.ErrInvalid,
 		"sha256:e3b0c44298fc":              problem.ErrInvalid,
+		"ds01-nameless":                    problem.ErrInvalid,
+		"ds01-1001/ds01-nameless:1":        problem.ErrInvalid,
+		"docker.io/library/ds01-nameless":  problem.ErrInvalid,
 		"":                                 problem.ErrInvalid,
 		"mine@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855": problem.ErrInvalid,
 		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855":             problem.ErrInvalid,

@@ -66,16 +66,21 @@ func TestAnImageThatBeginsInProcIsNotRun(t *testing.T) {
 	}
 }
 
-func TestNamesAreTakenOutOfAnArchive(t *testing.T) {
-	sent, names, err := admission.TakeNames([]byte(`[{"Config":"c.json","RepoTags":["x:1","y:2"],"Layers":["l/layer.tar"],"LayerSources":{"sha256:a":{"urls":["http://x"]}}},{"Config":"d.json","RepoTags":null,"Layers":null}]`))
+func TestNamesInAnArchiveAreChanged(t *testing.T) {
+	var names [][]string
+	change := func(of [][]string) ([]string, error) {
+		names = of
+		return []string{"m:0", "m:1"}[:len(of)], nil
+	}
+	sent, err := admission.ChangeNames([]byte(`[{"Config":"c.json","RepoTags":["x:1","y:2"],"Layers":["l/layer.tar"],"LayerSources":{"sha256:a":{"urls":["http://x"]}}},{"Config":"d.json","RepoTags":null,"Layers":null}]`), change)
 	if err != nil || len(names) != 2 || len(names[0]) != 2 || names[0][1] != "y:2" || len(names[1]) != 0 {
 		t.Errorf("%v, %v", names, err)
 	}
-	if want := `[{"Config":"c.json","RepoTags":[],"Layers":["l/layer.tar"]},{"Config":"d.json","RepoTags":[],"Layers":[]}]`; string(sent) != want {
+	if want := `[{"Config":"c.json","RepoTags":["m:0"],"Layers":["l/layer.tar"]},{"Config":"d.json","RepoTags":["m:1"],"Layers":[]}]`; string(sent) != want {
 		t.Errorf("sent %s", sent)
 	}
 	for _, bad := range []string{``, `{}`, `[{"repoTags":["x"]}]`, `[{"Config":"c","RepoTags":["x"],"RepoTags":[]}]`, `[] []`, `[{"Config":"c","New":1}]`} {
-		_, _, err := admission.TakeNames([]byte(bad))
+		_, err := admission.ChangeNames([]byte(bad), change)
 		wantProblem(t, err, problem.ErrInvalid, "")
 	}
 	index, err := admission.TakeIndexNames([]byte(`{"schemaVersion":2,"manifests":[{"mediaType":"m","digest":"sha256:a","size":5,"annotations":{"io.containerd.image.name":"docker.io/library/x:1"}}],"annotations":{"a":"b"}}`))

@@ -25,21 +25,27 @@ type archived struct {
 	LayerSources Ignored  `json:"LayerSources,omitzero"`
 }
 
-// TakeNames reads the manifest of an archive that is to be loaded. It returns
-// the manifest that is sent in its place, in which no image has a name, and
-// the names of each image in order: whoever loads names them afterwards, so
-// that no other name is ever moved.
-func TakeNames(data []byte) (without []byte, names [][]string, err error) {
+// ChangeNames reads the manifest of an archive that is to be loaded, and
+// returns the one that is sent in its place: change gets the names of each
+// image in order, and returns the one that each has there. Whoever loads names
+// them afterwards, so that no other name is ever moved.
+func ChangeNames(data []byte, change func(names [][]string) ([]string, error)) ([]byte, error) {
 	var images []archived
 	if err := decode(notLoaded, data, &images); err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	names := make([][]string, len(images))
+	for i := range images {
+		names[i] = images[i].RepoTags
+	}
+	given, err := change(names)
+	if err != nil {
+		return nil, err
 	}
 	for i := range images {
-		names = append(names, images[i].RepoTags)
-		images[i].RepoTags = nil
+		images[i].RepoTags = given[i : i+1]
 	}
-	without, err = Encode(images)
-	return without, names, err
+	return Encode(images)
 }
 
 // TakeIndexNames returns an archive's index without annotations: newer engines

@@ -50,9 +50,11 @@ const (
 	KindContainer = "container"
 	KindNetwork   = "network"
 	KindVolume    = "volume"
+	KindImage     = "image"
 )
 
-// An Event is a change of one container, network or volume at the engine.
+// An Event is a change of one container, network, volume or image at the
+// engine.
 type Event struct {
 	Kind   string // KindContainer, …
 	ID     string // full id, or the name of a volume

@@ -18,6 +18,23 @@ type ImageOwner struct {
 	Since time.Time
 }
 
+// A Making is one image, or those of one archive, that somebody is about to
+// make. It is stored before the engine hears of it, so that what the engine
+// makes finds its owner whatever becomes of the answer.
+type Making struct {
+	ID     string // random
+	UID    int
+	How    string         // ByCommit, …
+	Wanted [][]WantedName // of each image
+	Since  time.Time
+}
+
+// A WantedName is a name that an image shall have.
+type WantedName struct {
+	Name string // as the engine writes it
+	Was  string // the image that it stood for when it was asked for, "" none
+}
+
 // Kinds of names that ds01 keeps.
 const (
 	NameShared = "shared" // others may read the image under its owner's name

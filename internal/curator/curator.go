@@ -23,6 +23,9 @@ type Store interface {
 	ImageNames(ctx context.Context) ([]container.ImageName, error)
 	SaveImageName(ctx context.Context, n container.ImageName) error
 	DeleteImageName(ctx context.Context, name string) error
+	Makings(ctx context.Context) ([]container.Making, error)
+	SaveMaking(ctx context.Context, m container.Making) error
+	DeleteMaking(ctx context.Context, id string) error
 }
 
 // Engine has the images, and the containers that run them.
@@ -49,7 +52,8 @@ type Person struct {
 
 // Curator is one engine's. It is safe for concurrent use.
 type Curator struct {
-	engine Engine
+	engine Engine // without marks
+	marked Engine // with them
 	store  Store
 	ledger Ledger
 	now    func() time.Time
@@ -61,13 +65,15 @@ type Curator struct {
 	names    map[string]container.ImageName    // by name: shared and lent ones
 	returned []container.ImageName             // lent names that were taken back, in order: a few for each push
 	former   map[string][]int                  // by image: who owned it, for events that are yet to come
+	makings  map[string]making                 // by id
 }
 
 // New loads what the store knows.
 func New(ctx context.Context, store Store, engine Engine, ledger Ledger, now func() time.Time) (*Curator, error) {
 	c := &Curator{
-		engine: engine, store: store, ledger: ledger, now: now,
+		engine: unmarked{engine}, marked: engine, store: store, ledger: ledger, now: now,
 		owners: map[string][]container.ImageOwner{}, names: map[string]container.ImageName{}, former: map[string][]int{},
+		makings: map[string]making{},
 	}
 	owners, err := store.Images(ctx)
 	if err != nil {
@@ -82,6 +88,13 @@ func New(ctx context.Context, store Store, engine Engine, ledger Ledger, now fun
 	}
 	for _, n := range names {
 		c.names[n.Name] = n
+	}
+	makings, err := store.Makings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range makings {
+		c.makings[m.ID] = making{Making: m}
 	}
 	return c, nil
 }

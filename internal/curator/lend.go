@@ -71,9 +71,14 @@ func (c *Curator) drop(ctx context.Context, name string) error {
 	return c.forget(ctx, name)
 }
 
-// Recover takes back every name that was lent when ds01 ended; until then they
-// stay hidden.
+// Recover takes up what was under way when ds01 ended or lost the engine: names
+// that were lent are taken back, until when they stay hidden, and what was made
+// becomes its maker's.
 func (c *Curator) Recover(ctx context.Context) error {
+	return errors.Join(c.recoverLent(ctx), c.recoverMakings(ctx))
+}
+
+func (c *Curator) recoverLent(ctx context.Context) error {
 	c.naming.Lock()
 	defer c.naming.Unlock()
 	var errs []error

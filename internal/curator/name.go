@@ -37,17 +37,27 @@ func (c *Curator) Tag(ctx context.Context, p Person, reference, target string) e
 	}
 	name, err := OwnName(target, p.UID)
 	if p.Admin {
-		if name, err = account.ImageName(target); err == nil {
-			err = c.CheckLent(name)
-		}
+		name, err = c.anyName(target)
 	}
 	if err != nil {
 		return err
 	}
-	if err := c.engine.TagImage(ctx, found.ID, name); err != nil {
+	if err := c.name(ctx, found.ID, name); err != nil {
 		return err
 	}
-	return c.Named(ctx, name, found.ID)
+	return c.unmark(ctx, found.ID, "")
+}
+
+// anyName returns a name as administrators give it.
+func (c *Curator) anyName(target string) (string, error) {
+	name, err := account.ImageName(target)
+	if err == nil && account.IsMark(name) {
+		err = problem.Because(problem.ErrInvalid, "such names are kept for images without a name")
+	}
+	if err != nil {
+		return "", &problem.Error{What: "Image not named " + target, Why: err, Next: "Write NAME:TAG in small letters."}
+	}
+	return name, c.CheckLent(name)
 }
 
 // CheckLent refuses a name, or a whole repository, that is lent to a push.
@@ -126,14 +136,4 @@ func (c *Curator) personal(ctx context.Context, p Person, reference, verb string
 		return found, refuse(problem.ErrDenied, "it is somebody else's", "Ask its owner.")
 	}
 	return found, nil
-}
-
-// Adorn gives an image a name that OwnName returned.
-func (c *Curator) Adorn(ctx context.Context, image, name string) error {
-	c.naming.Lock()
-	defer c.naming.Unlock()
-	if err := c.engine.TagImage(ctx, image, name); err != nil {
-		return err
-	}
-	return c.Named(ctx, name, image)
 }

@@ -12,6 +12,9 @@ import (
 // bears reports whether p may know that an image has a name: it is shared, or
 // in their own repository, or its owner has shared it.
 func (c *Curator) bears(p Person, image, name string) bool {
+	if account.IsMark(name) {
+		return false
+	}
 	if p.Admin {
 		return true
 	}
@@ -82,6 +85,7 @@ func (v *View) Names(image string, names []string) []string {
 	for _, name := range names {
 		own := account.OwnImage(name, v.person.UID)
 		switch {
+		case account.IsMark(name):
 		case own != name:
 			shown = append(shown, own)
 		case v.curator.bears(v.person, image, name) && !v.mine[name]:
@@ -132,6 +136,9 @@ func uses(users map[string][]int, image string, uid int) bool {
 // Hears reports whether p hears of an event of an image: one of their own, or
 // of what everybody sees. It asks nobody, so that a stream doesn't wait.
 func (c *Curator) Hears(p Person, image, name string) bool {
+	if account.IsMark(name) {
+		return false
+	}
 	if p.Admin || c.Owns(image, p.UID) || c.wasOwned(image, p.UID) {
 		return true
 	}

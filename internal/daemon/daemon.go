@@ -159,7 +159,7 @@ func (d *daemon) wire(context.Context) error {
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
-		Engine: d.engine, Connected: d.connected, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
+		Engine: d.engine, Connected: d.connected, Named: d.images.Marked, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
 		Remove: d.removeNow,
 		Stop:   d.stopNow, // somebody else owns its device
 		Disarm: func(ctx context.Context, id string) error {
@@ -191,13 +191,13 @@ func (d *daemon) endCopies(id string) {
 	}
 }
 
-// connected asks the engine who it is and ends what a push left behind.
+// connected asks the engine who it is and takes up what was under way with images.
 func (d *daemon) connected(ctx context.Context) error {
 	if err := d.host.connected(ctx); err != nil {
 		return err
 	}
-	if err := d.images.Recover(ctx); err != nil { // such names stay hidden
-		d.Log.WarnContext(ctx, "names lent to pushes not taken back", "error", err)
+	if err := d.images.Recover(ctx); err != nil { // what was lent or made stays hidden
+		d.Log.WarnContext(ctx, "images not recovered", "error", err)
 	}
 	return nil
 }

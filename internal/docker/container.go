@@ -238,19 +238,23 @@ func (e *Engine) WriteFiles(ctx context.Context, id string, files []container.Fi
 	return nil
 }
 
-// Events calls changed for every event of a container, network or volume until ctx ends or the
-// engine hangs up; the error then says which. ready is called once the engine
+// Events calls changed for every event of a container, network or volume, and
+// for every image that gets a name, until ctx ends or the engine hangs up; the error then says which. ready is called once the engine
 // has begun to tell: what changed before must be looked up.
 func (e *Engine) Events(ctx context.Context, ready func(), changed func(container.Event)) error {
 	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("type", container.KindContainer), filters.Arg("type", container.KindNetwork), filters.Arg("type", container.KindVolume),
+		filters.Arg("type", container.KindImage),
 	)})
 	ready()
 	for {
 		select {
 		case m := <-messages:
 			action, _, _ := strings.Cut(string(m.Action), ":") // "exec_start: sh" carries the command
-			changed(container.Event{Kind: string(m.Type), ID: m.Actor.ID, Action: action, Claim: m.Actor.Attributes[label.Claim]})
+			event := container.Event{Kind: string(m.Type), ID: m.Actor.ID, Action: action, Claim: m.Actor.Attributes[label.Claim]}
+			if event.Kind != container.KindImage || action == "tag" || action == "load" { // a load tells of no tag
+				changed(event)
+			}
 		case err := <-errs:
 			return explain("follow events", err)
 		}

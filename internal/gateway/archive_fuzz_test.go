@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/gateway"
 )
 
@@ -40,7 +42,7 @@ func FuzzLoadedArchive(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var sent bytes.Buffer
-		names, err := gateway.EditLoaded(&sent, bytes.NewReader(data), alice)
+		names, m, err := gateway.EditLoaded(&sent, bytes.NewReader(data), alice)
 		if err != nil {
 			return
 		}
@@ -54,20 +56,20 @@ func FuzzLoadedArchive(f *testing.F) {
 		if got := unpack(t, sent.Bytes()); got["manifest.json"] == "" || got["repositories"] != "" {
 			t.Fatalf("unpacked %v", got)
 		} else if len(names) > 0 {
-			wantNameless(t, got["manifest.json"])
+			wantMarked(t, got["manifest.json"], m)
 		}
 	})
 }
 
-func wantNameless(t *testing.T, manifest string) {
+func wantMarked(t *testing.T, manifest string, m container.Making) {
 	t.Helper()
 	var images []struct{ RepoTags []string }
 	if err := json.Unmarshal([]byte(manifest), &images); err != nil {
 		t.Fatal(err)
 	}
-	for _, i := range images {
-		if len(i.RepoTags) > 0 {
-			t.Fatalf("names are sent: %s", manifest)
+	for i, image := range images {
+		if len(image.RepoTags) != 1 || image.RepoTags[0] != curator.Mark(m, i) {
+			t.Fatalf("other names than marks are sent: %s", manifest)
 		}
 	}
 }

@@ -1,14 +1,22 @@
 package gateway
 
-import "io"
+import (
+	"io"
+
+	"ds01.dev/ds01/internal/container"
+)
 
 // EditLoaded copies an archive as it is sent on for somebody, and returns the
-// names that were in it.
-func EditLoaded(to io.Writer, from io.Reader, uid int) ([][]string, error) {
-	l := &loading{uid: uid}
+// names that its images get, and the making whose marks they have instead.
+func EditLoaded(to io.Writer, from io.Reader, uid int) (names [][]string, m container.Making, err error) {
+	m = container.Making{ID: "0123", UID: uid}
+	l := &loading{uid: uid, begin: func(wanted [][]string) (container.Making, error) {
+		names = wanted
+		return m, nil
+	}}
 	plain, err := uncompressed(from)
 	if err == nil {
 		err = l.editor().edit(to, plain)
 	}
-	return l.names, err
+	return names, m, err
 }

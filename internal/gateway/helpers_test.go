@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/peer"
+	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
@@ -67,6 +69,8 @@ type engine struct {
 	answers  map[string]string // by "METHOD /path", without version
 	requests []string          // "METHOD /path?query"
 	during   func(path string) // called while a request is answered
+	lost     bool              // answers are lost
+	unread   bool              // it reads no names in archives
 	headers  []http.Header
 	bodies   []string
 }
@@ -96,11 +100,37 @@ func (e *engine) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.WriteHeader(code)
 		w.WriteString(text)
 	default:
+		e.mark(r, string(body), answer)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteString(answer)
 	}
+	if e.lost {
+		return nil, &problem.Error{What: "the Docker engine doesn't answer", Why: problem.Because(problem.ErrUnavailable, "EOF")}
+	}
 	return w.Result(), nil
 }
+
+var imageID = regexp.MustCompile("sha256:[0-9a-f]{64}")
+
+// mark gives the images that an answer speaks of the names that they were
+// asked for by.
+func (e *engine) mark(r *http.Request, sent, answer string) {
+	ids := imageID.FindAllString(answer, -1)
+	names := []string{r.URL.Query().Get("repo") + ":" + r.URL.Query().Get("tag")}
+	if strings.HasSuffix(r.URL.Path, "/images/load") {
+		names = mark.FindAllString(sent, -1)
+	}
+	if e.unread {
+		return
+	}
+	for i, id := range ids {
+		if i < len(names) && mark.MatchString(names[i]) {
+			e.TagImage(context.Background(), id, names[i])
+		}
+	}
+}
+
+var mark = regexp.MustCompile("ds01-[0-9]+/ds01-nameless:[0-9a-f]+-[0-9]+")
 
 func (e *engine) Dial(ctx context.Context) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "unix", e.socket)
@@ -127,6 +157,7 @@ type lab struct {
 	closing chan struct{}
 	down    bool
 	log     auditLog
+	records *store.Store
 
 	registrar *registrar.Registrar
 	served    bool     // the engine makes networks
@@ -209,6 +240,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { records.Close() })
+	l.records = records
 	devices := func() []gpu.Device {
 		return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU}}
 	}

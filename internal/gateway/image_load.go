@@ -8,21 +8,25 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/recorder"
 )
 
-// A loading is an archive of images on its way to the engine, without the
-// names in it.
+// A loading is an archive of images on its way to the engine, with marks in
+// the place of the names in it.
 type loading struct {
-	uid   int
-	names [][]string // of each image, as the engine will write them
-	found bool       // the archive has a manifest
-	err   error      // why it was cut off
+	uid    int
+	begin  func(names [][]string) (container.Making, error)
+	making container.Making // of the archive's images, once found
+	found  bool             // the archive has a manifest
+	whole  bool             // all of it went on
+	err    error            // why it was cut off
 }
 
 // editor takes the names out of an archive and keeps those of the manifest.
@@ -46,24 +50,40 @@ func (l *loading) manifest(data []byte) ([]byte, error) {
 	if l.found {
 		return nil, unreadable("it has two manifests")
 	}
-	without, names, err := admission.TakeNames(data)
-	if err != nil {
-		return nil, err
-	}
-	l.found = true
-	for _, of := range names {
-		own := make([]string, len(of))
-		for i, name := range of {
+	marked, err := admission.ChangeNames(data, func(names [][]string) ([]string, error) {
+		own, err := l.own(names)
+		if err != nil {
+			return nil, err
+		}
+		if l.making, err = l.begin(own); err != nil {
+			return nil, err
+		}
+		marks := make([]string, len(own))
+		for i := range own {
+			marks[i] = curator.Mark(l.making, i)
+		}
+		return marks, nil
+	})
+	l.found = err == nil
+	return marked, err
+}
+
+// own returns the names that the images get.
+func (l *loading) own(names [][]string) ([][]string, error) {
+	all := make([][]string, len(names))
+	for i, of := range names {
+		for _, name := range of {
 			if _, personal := account.ImageOwner(name); personal {
 				return nil, unreadable(fmt.Sprintf("%q is a name in a person's own repository", name))
 			}
-			if own[i], err = curator.OwnName(name, l.uid); err != nil {
+			own, err := curator.OwnName(name, l.uid)
+			if err != nil {
 				return nil, err
 			}
+			all[i] = append(all[i], own)
 		}
-		l.names = append(l.names, own)
 	}
-	return without, nil
+	return all, nil
 }
 
 // pump copies the archive, and cuts the engine off where it mustn't go on.
@@ -75,13 +95,20 @@ func (l *loading) pump(to *io.PipeWriter, from io.Reader) {
 	if _, said := errors.AsType[*problem.Error](err); said {
 		l.err = err
 	}
+	l.whole = err == nil
 	_ = to.CloseWithError(err) // it returns nil
 }
 
-// imageLoad loads the caller's archive. The images come without names and are
-// theirs before they get some.
+// imageLoad loads the caller's archive. The images are theirs before they get
+// their names.
 func (c *call) imageLoad() error {
-	l := &loading{uid: c.who.UID}
+	ctx := context.WithoutCancel(c.r.Context())
+	if err := recorder.Before(ctx); err != nil {
+		return err
+	}
+	l := &loading{uid: c.who.UID, begin: func(names [][]string) (container.Making, error) {
+		return c.Images.Begin(ctx, c.who.UID, container.ByLoad, names...)
+	}}
 	from, to := io.Pipe()
 	over := make(chan struct{})
 	go func() {
@@ -94,60 +121,65 @@ func (c *call) imageLoad() error {
 	if err == nil {
 		defer resp.Body.Close() //nolint:errcheck // read below
 	}
-	if l.err != nil || err != nil {
-		return cmp.Or(l.err, err)
+	switch failed := cmp.Or(l.err, err); {
+	case failed != nil && l.making.ID == "":
+		return failed
+	case failed != nil && !l.whole: // the engine loads whole archives only
+		return c.unmade(ctx, l.making, failed)
+	case failed != nil:
+		_, err = c.made(ctx, l.making, failed)
+		return err
 	}
 	var ids []string
-	c.follow(resp, func(doc []byte) []byte {
-		loaded := loadedIDs(doc)
+	err = c.follow(resp, func(doc []byte) []byte {
+		named, loaded := loadedIDs(doc)
 		ids = append(ids, loaded...)
-		if len(loaded) > 0 {
+		if named || len(loaded) > 0 {
 			return nil // told below, by name
 		}
 		return doc
 	})
-	return c.late(c.christen(ids, l.names))
+	return c.late(c.christen(ctx, l.making, ids, err))
 }
 
 var loadedID = regexp.MustCompile(`Loaded image ID: (sha256:[0-9a-f]{64})`)
 
-func loadedIDs(doc []byte) (ids []string) {
+// loadedIDs reads what the engine says of an image that it has loaded: by its
+// name, or by its id where it found none.
+func loadedIDs(doc []byte) (named bool, ids []string) {
 	var said struct{ Stream string }
 	if json.Unmarshal(doc, &said) != nil {
-		return nil
+		return false, nil
 	}
 	for _, m := range loadedID.FindAllStringSubmatch(said.Stream, -1) {
 		ids = append(ids, m[1])
 	}
-	return ids
+	return strings.HasPrefix(said.Stream, "Loaded image: "), ids
 }
 
-// christen makes images that were loaded the caller's and names them.
-func (c *call) christen(ids []string, names [][]string) error {
-	ctx := context.WithoutCancel(c.r.Context())
-	for _, id := range ids {
-		if err := c.keep(ctx, id, "", container.ByLoad); err != nil {
+// christen ends a loading, and tells the images by their names. An engine that
+// reads no names where the marks are has told their ids.
+func (c *call) christen(ctx context.Context, m container.Making, ids []string, failed error) error {
+	if m.ID == "" { // it has told what is wrong with the archive
+		return failed
+	}
+	for i, id := range ids[:min(len(ids), len(m.Wanted))] {
+		if err := c.Images.Put(ctx, m, i, id); err != nil {
 			return err
 		}
 	}
-	if len(ids) == 0 {
-		return nil // the engine has said why
-	}
-	if len(ids) != len(names) {
-		return fmt.Errorf("%d images of %d were loaded: they are yours, without names", len(ids), len(names))
-	}
-	for i, id := range ids {
-		for _, name := range names[i] {
-			if err := c.Images.Adorn(ctx, id, name); err != nil {
-				return err
+	images, err := c.made(ctx, m, failed)
+	for i, id := range images {
+		for _, wanted := range m.Wanted[i] {
+			if id != "" {
+				c.say("Loaded image: " + account.OwnImage(wanted.Name, c.who.UID))
 			}
-			c.say("Loaded image: " + account.OwnImage(name, c.who.UID))
 		}
-		if len(names[i]) == 0 {
+		if id != "" && len(m.Wanted[i]) == 0 {
 			c.say("Loaded image ID: " + id)
 		}
 	}
-	return nil
+	return err
 }
 
 // say tells a line of text in a stream of the engine's shape.

@@ -2,35 +2,66 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"strings"
+	"net/url"
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/recorder"
 )
 
-// What somebody makes comes without a name, is theirs, and only then gets the
-// name it shall have: no other name is ever moved on the way.
-
-// keep notes that the caller made an image, and gives it its name, "" none.
-func (c *call) keep(ctx context.Context, image, name, how string) error {
-	if err := c.Images.Own(ctx, image, c.who.UID, how); err != nil || name == "" {
-		return err
+// making begins what the caller is about to make, which shall have these names,
+// and returns the query's repo and tag for the engine: its mark.
+func (c *call) making(ctx context.Context, query url.Values, how string, names []string) (container.Making, error) {
+	if err := recorder.Before(ctx); err != nil {
+		return container.Making{}, err
 	}
-	return c.Images.Adorn(ctx, image, name)
+	m, err := c.Images.Begin(ctx, c.who.UID, how, names)
+	repository, tag := splitTag(curator.Mark(m, 0))
+	query.Set("repo", repository)
+	query.Set("tag", tag)
+	return m, err
 }
 
-// wantedName returns the engine's name of what the caller makes, "" for none.
-func (c *call) wantedName() (string, error) {
+// made ends a making, whose request ended with failed.
+func (c *call) made(ctx context.Context, m container.Making, failed error) ([]string, error) {
+	answered := failed == nil || errors.Is(failed, errAnswered)
+	images, err := c.Images.End(ctx, m, answered)
+	switch {
+	case answered:
+		return images, errors.Join(failed, err)
+	case err != nil:
+		c.Log.WarnContext(ctx, "image not kept yet", "user", c.who.Name, "making", m.ID, "error", err)
+	}
+	return images, lostAnswer(failed)
+}
+
+// unmade ends a making that the engine can't have done.
+func (c *call) unmade(ctx context.Context, m container.Making, err error) error {
+	_, eerr := c.Images.End(ctx, m, true)
+	return errors.Join(err, eerr)
+}
+
+// lostAnswer says that the engine may have made an image.
+func lostAnswer(err error) error {
+	return &problem.Error{
+		What: "The image may or may not have been made", Why: problem.Because(problem.ErrUnavailable, "the engine's answer was lost: "+err.Error()),
+		Next: "Look with 'docker images' in a minute: if it was made, it is there under its name.",
+	}
+}
+
+// wantedNames returns the engine's name of what the caller makes, if it shall
+// have one.
+func (c *call) wantedNames() ([]string, error) {
 	target := withTag(c.match.Query.Get("repo"), c.match.Query.Get("tag"))
 	if c.match.Query.Get("repo") == "" {
-		return "", nil
+		return nil, nil
 	}
-	return curator.OwnName(target, c.who.UID)
+	name, err := curator.OwnName(target, c.who.UID)
+	return []string{name}, err
 }
 
 // commit makes an image of the caller's container.
@@ -40,7 +71,7 @@ func (c *call) commit() error {
 		return err
 	}
 	c.match.Param = record.Name
-	name, err := c.wantedName()
+	names, err := c.wantedNames()
 	if err != nil {
 		return err
 	}
@@ -62,17 +93,12 @@ func (c *call) commit() error {
 	query := c.only("comment", "author", "pause", "changes")
 	query.Set("container", record.ContainerID)
 	ctx := context.WithoutCancel(c.r.Context())
-	answer, err := c.fetch(ctx, http.MethodPost, "/commit", query, encoded)
+	m, err := c.making(ctx, query, container.ByCommit, names)
 	if err != nil {
 		return err
 	}
-	var made struct {
-		ID string `json:"Id"`
-	}
-	if err := json.Unmarshal(answer, &made); err != nil {
-		return fmt.Errorf("read the engine's answer: %w", err)
-	}
-	if err := c.keep(ctx, made.ID, name, container.ByCommit); err != nil {
+	answer, err := c.fetch(ctx, http.MethodPost, "/commit", query, encoded)
+	if _, err := c.made(ctx, m, err); err != nil {
 		return err
 	}
 	return c.raw(http.StatusCreated, answer)
@@ -80,7 +106,7 @@ func (c *call) commit() error {
 
 // imageImport makes an image of the file tree that the client sends.
 func (c *call) imageImport() error {
-	name, err := c.wantedName()
+	names, err := c.wantedNames()
 	if err != nil {
 		return err
 	}
@@ -88,26 +114,28 @@ func (c *call) imageImport() error {
 		return err
 	}
 	query := c.only("fromSrc", "message", "changes", "platform")
-	resp, err := c.upload("/images/create", query, c.r.Body)
+	ctx := context.WithoutCancel(c.r.Context())
+	m, err := c.making(ctx, query, container.ByImport, names)
 	if err != nil {
 		return err
 	}
+	body := &tracked{Reader: c.r.Body}
+	resp, err := c.upload("/images/create", query, body)
+	if err != nil && !body.whole.Load() {
+		return c.unmade(ctx, m, err)
+	}
+	if err != nil {
+		_, err = c.made(ctx, m, err)
+		return err
+	}
 	defer resp.Body.Close() //nolint:errcheck // read below
-	var failed error
-	ctx := context.WithoutCancel(c.r.Context())
-	c.follow(resp, func(doc []byte) []byte {
-		var said struct{ Status string }
-		if json.Unmarshal(doc, &said) == nil && strings.HasPrefix(said.Status, "sha256:") {
-			failed = errors.Join(failed, c.keep(ctx, said.Status, name, container.ByImport))
-		}
-		return doc
-	})
-	return c.late(failed)
+	_, err = c.made(ctx, m, c.follow(resp, func(doc []byte) []byte { return doc }))
+	return c.late(err)
 }
 
 // late tells of a failure in a stream that has begun.
 func (c *call) late(err error) error {
-	if err == nil {
+	if err == nil || errors.Is(err, errAnswered) {
 		return errAnswered
 	}
 	c.Log.WarnContext(c.r.Context(), "image not kept", "user", c.who.Name, "error", err)

@@ -108,7 +108,7 @@ func (c *call) pushOne(name string, first bool) (err error) {
 	}
 	defer resp.Body.Close() //nolint:errcheck // read below
 	if first {
-		c.follow(resp, func(doc []byte) []byte { return c.ownImages(doc) })
+		_ = c.follow(resp, func(doc []byte) []byte { return c.ownImages(doc) }) // as far as it came, it was told
 		return nil
 	}
 	_, err = io.Copy(c.w, resp.Body)

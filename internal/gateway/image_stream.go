@@ -3,10 +3,12 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"ds01.dev/ds01/internal/problem"
 )
@@ -18,21 +20,37 @@ func (c *call) upload(path string, query url.Values, body io.Reader) (*http.Resp
 	return c.send(context.WithoutCancel(c.r.Context()), http.MethodPost, path, query, body, map[string]string{"Content-Type": "application/x-tar"})
 }
 
+// tracked is a client's stream of which one knows whether all of it was read.
+type tracked struct {
+	io.Reader
+	whole atomic.Bool
+}
+
+func (t *tracked) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		t.whole.Store(true)
+	}
+	return n, err
+}
+
 // follow relays a stream of JSON documents as show returns them, nil to leave
 // one out, and reads on to its end when the client has gone. An answer that is
-// no success is relayed as it is.
-func (c *call) follow(resp *http.Response, show func([]byte) []byte) {
+// no success is relayed as it is: errAnswered. One that breaks off is an error.
+func (c *call) follow(resp *http.Response, show func([]byte) []byte) error {
 	if resp.StatusCode != http.StatusOK {
-		_ = c.relay(resp) // it says that it has answered
-		return
+		return c.relay(resp)
 	}
 	c.head(resp)
 	flusher := http.NewResponseController(c.w)
 	_ = flusher.Flush() // the head goes out before the first document
 	for dec := json.NewDecoder(resp.Body); ; {
 		var doc json.RawMessage
-		if err := dec.Decode(&doc); err != nil {
-			return // the stream is over
+		switch err := dec.Decode(&doc); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the engine's answer: %w", err)
 		}
 		if out := show(doc); out != nil {
 			c.tell(out)

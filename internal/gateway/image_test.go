@@ -80,7 +80,7 @@ const manifest = `[{"Config":"c.json","RepoTags":["busybox:latest","x:1"],"Layer
 func TestALoadedArchiveHasNoNamesOnItsWay(t *testing.T) {
 	l := newLab(t)
 	l.engine.AddImage(container.Image{ID: id("1")})
-	l.engine.answers["POST /images/load"] = `{"status":"Loading layer"}` + "\n" + fmt.Sprintf(`{"stream":"Loaded image ID: %s\n"}`, id("1"))
+	l.engine.answers["POST /images/load"] = `{"status":"Loading layer"}` + "\n" + fmt.Sprintf(`{"stream":"Loaded image: mark\n"}{"progress":%q}`, id("1"))
 	sent := archive(t, entry{name: "./l/", kind: tar.TypeDir}, entry{name: "l/layer.tar", text: "layer"}, entry{name: "m/layer.tar", kind: tar.TypeSymlink, link: "../l/layer.tar"},
 		entry{name: "/manifest.json", text: manifest}, entry{name: "repositories", text: `{"busybox":{"latest":"c"}}`}, entry{name: "index.json", text: `{"schemaVersion":2,"manifests":[]}`})
 	var zipped bytes.Buffer
@@ -93,10 +93,10 @@ func TestALoadedArchiveHasNoNamesOnItsWay(t *testing.T) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 		want := []string{
-			"l/", "l/layer.tar layer", "m/layer.tar -> ../l/layer.tar", `manifest.json [{"Config":"c.json","RepoTags":[],"Layers":["l/layer.tar"]}]`,
+			"l/", "l/layer.tar layer", "m/layer.tar -> ../l/layer.tar", `manifest.json [{"Config":"c.json","RepoTags":["MARK"],"Layers":["l/layer.tar"]}]`,
 			`index.json {"schemaVersion":2,"manifests":[]}`,
 		}
-		if diff := cmp.Diff(want, entries(t, l.engine.bodies[len(l.engine.bodies)-1])); diff != "" {
+		if diff := cmp.Diff(want, unmarked(entries(t, l.engine.bodies[len(l.engine.bodies)-1])...)); diff != "" {
 			t.Errorf("sent (-want +got):\n%s", diff)
 		}
 	}
@@ -178,8 +178,9 @@ func TestACommitIsOnesOwnBeforeItHasAName(t *testing.T) {
 	if a.status != 201 || !strings.Contains(a.body, id("1")) || !l.images.Owns(id("1"), alice) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	if want := "POST /v1.41/commit?author=a&changes=CMD+a&changes=USER+b&comment=c&container=" + hers + "&pause=1"; l.engine.last() != want {
-		t.Errorf("asked %s", l.engine.last())
+	asked, err := url.QueryUnescape(l.engine.last())
+	if want := "POST /v1.41/commit?author=a&changes=CMD a&changes=USER b&comment=c&container=" + hers + "&pause=1&repo=ds01-71001/ds01-nameless&tag="; err != nil || !strings.HasPrefix(asked, want) {
+		t.Errorf("asked %s", asked)
 	}
 	if body := l.engine.bodies[len(l.engine.bodies)-1]; strings.Contains(body, "bob") {
 		t.Errorf("sent %s", body)
@@ -194,6 +195,85 @@ func TestACommitIsOnesOwnBeforeItHasAName(t *testing.T) {
 	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/commit?container=web", `{"Privileged":true}`), 400, "Privileged")
 	if l.engine.last() != before {
 		t.Errorf("the engine was asked %s", l.engine.last())
+	}
+}
+
+// makings returns what the store waits for.
+func (l *lab) makings(t *testing.T) []container.Making {
+	t.Helper()
+	all, err := l.records.Makings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestWhatWasMadeIsKeptThoughTheAnswerIsLost(t *testing.T) {
+	for name, c := range map[string]struct{ route, ask, body, answer string }{
+		"commit":  {"POST /commit", "/commit?container=web&repo=app&tag=1", "", fmt.Sprintf(`{"Id":%q}`, id("1"))},
+		"import":  {"POST /images/create", "/images/create?fromSrc=-&repo=app&tag=1", "tree", fmt.Sprintf(`{"status":%q}`, id("1"))},
+		"loading": {"POST /images/load", "/images/load", archive(t, entry{name: "manifest.json", text: `[{"Config":"c","RepoTags":["app:1"]}]`}), fmt.Sprintf(`{"stream":%q}`, id("1"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.create(t, alice)
+			l.engine.AddImage(container.Image{ID: id("1")})
+			l.engine.answers[c.route], l.engine.lost = c.answer, true
+			wantRefusal(t, l.ask(t, alice, "POST", "/v1.41"+c.ask, c.body), 503, "may or may not have been made")
+			i, err := l.engine.Image(t.Context(), id("1"))
+			if err != nil || !slices.Equal(i.Names, []string{"ds01-71001/app:1"}) || !l.images.Owns(id("1"), alice) || len(l.makings(t)) > 0 {
+				t.Errorf("%+v, %v; owned by %+v; waiting for %+v", i, err, l.images.Owners(id("1")), l.makings(t))
+			}
+		})
+	}
+}
+
+func TestWhatTheEngineRefusesIsWaitedForNoLonger(t *testing.T) {
+	for name, c := range map[string]struct{ route, ask, body string }{
+		"commit":  {"POST /commit", "/commit?container=web&repo=app&tag=1", ""},
+		"import":  {"POST /images/create", "/images/create?fromSrc=-&repo=app&tag=1", "tree"},
+		"loading": {"POST /images/load", "/images/load", archive(t, entry{name: "manifest.json", text: `[{"Config":"c","RepoTags":["app:1"]}]`})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.create(t, alice)
+			l.engine.answers[c.route] = `500!{"message":"no space left on device"}`
+			waited := 0
+			l.engine.during = func(string) { waited = len(l.makings(t)) }
+			if a := l.ask(t, alice, "POST", "/v1.41"+c.ask, c.body); a.status != 500 || !strings.Contains(a.body, "no space left") {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+			if waited != 1 || len(l.makings(t)) > 0 {
+				t.Errorf("waited for %d while the engine was asked, then for %+v", waited, l.makings(t))
+			}
+		})
+	}
+}
+
+func TestAnArchiveThatIsCutOffIsWaitedForNoLonger(t *testing.T) {
+	l := newLab(t)
+	l.engine.answers["POST /images/load"] = `{"stream":"x"}`
+	whole := archive(t, entry{name: "manifest.json", text: `[{"Config":"c","RepoTags":["app:1"]}]`}, entry{name: "l/layer.tar", text: strings.Repeat("x", 10000)})
+	if a := l.ask(t, alice, "POST", "/v1.41/images/load", whole[:5000]); a.status < 400 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if left := l.makings(t); len(left) > 0 {
+		t.Errorf("waiting for %+v", left)
+	}
+}
+
+func TestImagesThatAreToldByIDAreNamed(t *testing.T) {
+	l := newLab(t)
+	l.engine.AddImage(container.Image{ID: id("1")})
+	l.engine.AddImage(container.Image{ID: id("2")})
+	l.engine.during = func(string) { l.engine.unread = true }
+	l.engine.answers["POST /images/load"] = fmt.Sprintf(`{"stream":"Loaded image ID: %s\nLoaded image ID: %s\n"}`, id("1"), id("2"))
+	a := l.ask(t, alice, "POST", "/v1.41/images/load", archive(t, entry{name: "manifest.json", text: `[{"Config":"c","RepoTags":["app:1"]},{"Config":"d","RepoTags":null}]`}))
+	if !strings.Contains(a.body, `Loaded image: app:1\n`) || !strings.Contains(a.body, `Loaded image ID: `+id("2")) || !l.images.Owns(id("2"), alice) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if i, err := l.engine.Image(t.Context(), "ds01-71001/app:1"); err != nil || i.ID != id("1") {
+		t.Errorf("%+v, %v", i, err)
 	}
 }
 
@@ -285,6 +365,14 @@ func TestPruningFilters(t *testing.T) {
 			t.Errorf("%s: %s", c.filters, a.body)
 		}
 	}
+}
+
+// unmarked writes MARK in the place of marks.
+func unmarked(texts ...string) (all []string) {
+	for _, text := range texts {
+		all = append(all, mark.ReplaceAllString(text, "MARK"))
+	}
+	return all
 }
 
 // sparseArchive is made by tar of a file that is one hole.

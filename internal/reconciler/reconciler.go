@@ -33,10 +33,11 @@ type Engine interface {
 // Parts are what a reconciler works with.
 type Parts struct {
 	Engine    Engine
-	Stop      func(ctx context.Context, id string) error // ends a container that runs on a device it lost
-	Remove    func(ctx context.Context, id string) error // removes one that was only half made
-	Disarm    func(ctx context.Context, id string) error // takes the engine's restart policy from an adopted one
-	Connected func(ctx context.Context) error            // called each time the engine begins to tell
+	Stop      func(ctx context.Context, id string) error    // ends a container that runs on a device it lost
+	Remove    func(ctx context.Context, id string) error    // removes one that was only half made
+	Disarm    func(ctx context.Context, id string) error    // takes the engine's restart policy from an adopted one
+	Connected func(ctx context.Context) error               // called each time the engine begins to tell
+	Named     func(ctx context.Context, image string) error // called when an image was given a name
 	Ledger    *allocator.Allocator
 	Launcher  *launcher.Launcher
 	Registrar *registrar.Registrar

@@ -42,6 +42,7 @@ type scene struct {
 	ledger    *allocator.Allocator
 	launcher  *launcher.Launcher
 	connected int
+	named     []string
 	recorded  []event.Event
 }
 
@@ -151,6 +152,7 @@ func newScene(t *testing.T) *scene {
 			return err
 		},
 		Connected: func(context.Context) error { s.connected++; return nil },
+		Named:     func(_ context.Context, image string) error { s.named = append(s.named, image); return nil },
 		Limits:    func(int) (limits.Limits, error) { return bound(), nil },
 	})
 	return s

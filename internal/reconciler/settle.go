@@ -6,16 +6,17 @@ import (
 	"ds01.dev/ds01/internal/container"
 )
 
-// settle forgets a volume or a network that has gone.
+// settle forgets a volume or a network that has gone, and tells of an image
+// that has got a name: whoever makes one of those has noted it before.
 func (r *Reconciler) settle(ctx context.Context, e container.Event) {
-	if e.Action != "destroy" {
-		return // whoever makes one has noted it before
-	}
+	gone := e.Action == "destroy"
 	var err error
-	switch e.Kind {
-	case container.KindVolume:
+	switch {
+	case e.Kind == container.KindImage:
+		err = r.Named(ctx, e.ID)
+	case e.Kind == container.KindVolume && gone:
 		err = r.Registrar.SettleVolume(ctx, e.ID)
-	case container.KindNetwork:
+	case e.Kind == container.KindNetwork && gone:
 		if n, known := r.Registrar.NetworkAt(e.ID); known {
 			err = r.Registrar.SettleNetwork(ctx, n.EngineName)
 		}

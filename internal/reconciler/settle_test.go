@@ -2,6 +2,8 @@ package reconciler_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +53,19 @@ func TestVolumesOfACreateThatWasNotAnsweredAreItsOwners(t *testing.T) {
 		own := s.registrar.VolumesOf(1001)
 		if len(own) != 2 || own[0].Anonymous == own[1].Anonymous {
 			t.Errorf("alice has %+v", own)
+		}
+	})
+}
+
+func TestWhoKeepsImagesHearsOfThoseWithANewName(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *scene) {
+		synctest.Wait()
+		if err := s.engine.TagImage(t.Context(), "busybox", "ds01-1001/x:1"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !slices.Equal(s.named, []string{"sha256:" + strings.Repeat("b", 64)}) {
+			t.Errorf("heard of %v", s.named)
 		}
 	})
 }

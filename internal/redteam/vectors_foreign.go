@@ -170,6 +170,8 @@ func imageVectors() []Vector {
 		one("image-list-filter", "another's image by a filter", get("/images/json?filters=%7B%22reference%22%3A%5B%22{victimrepo}%22%5D%7D", []int{200, 400, 403}), 84, 66),
 		one("image-tag-shared", "an image under a shared name", post("/images/{image}/tag?repo={sharedrepo}&tag={sharedtag}", "", either()), 75),
 		one("image-tag-victim", "an image under another's name", post("/images/{image}/tag?repo={victimrepo}&tag=latest", "", either()), 75),
+		one("image-tag-mark", "an image under a mark of another's", post("/images/{image}/tag?repo=ds01-{victimuid}/ds01-nameless&tag=0-0", "", either()), 75),
+		one("image-commit-mark", "one's own container under a mark of another's", post("/commit?container={own}&repo=ds01-{victimuid}/ds01-nameless&tag=0-0", "", either()), 74, 75),
 		one("image-tag-from-victim", "another's image under one's own name", post("/images/{victimimage}/tag?repo={mark}-mine", "", foreign()), 66, 75),
 		one("image-import", "an image from another host", post("/images/create?fromSrc=http://127.0.0.1:1/x.tar&repo={sharedrepo}", "", refused()), 75, 77),
 		one("image-import-body", "an image from the request", Step{Method: "POST", Path: "/images/create?fromSrc=-&repo={sharedrepo}&tag={sharedtag}", Body: "{tarclimb}", Headers: []string{"Content-Type: application/x-tar"}, Status: append([]int{500}, either()...)}, 75),

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"ds01.dev/ds01/internal/container"
@@ -24,6 +25,16 @@ CREATE TABLE image_names (
 	image TEXT NOT NULL,                          -- what the row speaks of; void once the name has moved
 	uid   INTEGER NOT NULL,                       -- who shared it, or pushes
 	since INTEGER NOT NULL                        -- unix nanoseconds
+) STRICT;`
+
+// makingTable is the schema of images that are being made.
+const makingTable = `
+CREATE TABLE makings (
+	id     TEXT PRIMARY KEY,                      -- in the image's mark at the engine
+	uid    INTEGER NOT NULL,
+	how    TEXT NOT NULL,                         -- commit, import, load
+	wanted TEXT NOT NULL,                         -- JSON, [][]container.WantedName
+	since  INTEGER NOT NULL                       -- unix nanoseconds
 ) STRICT;`
 
 // Images returns who owns which image, by image and uid.
@@ -98,6 +109,51 @@ func (s *Store) SaveImageName(ctx context.Context, n container.ImageName) error 
 func (s *Store) DeleteImageName(ctx context.Context, name string) error {
 	if _, err := s.db.ExecContext(ctx, "DELETE FROM image_names WHERE name = ?", name); err != nil {
 		return fmt.Errorf("forget the name %s: %w", name, err)
+	}
+	return nil
+}
+
+// Makings returns what is being made, by id.
+func (s *Store) Makings(ctx context.Context) ([]container.Making, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id, uid, how, wanted, since FROM makings ORDER BY id")
+	if err != nil {
+		return nil, fmt.Errorf("read images that are being made: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	var all []container.Making
+	for rows.Next() {
+		var m container.Making
+		var wanted []byte
+		var since int64
+		if err := rows.Scan(&m.ID, &m.UID, &m.How, &wanted, &since); err != nil {
+			return nil, fmt.Errorf("read images that are being made: %w", err)
+		}
+		if err := json.Unmarshal(wanted, &m.Wanted); err != nil {
+			return nil, fmt.Errorf("read the names of making %s: %w", m.ID, err)
+		}
+		m.Since = fromNanos(since)
+		all = append(all, m)
+	}
+	return all, rows.Err()
+}
+
+// SaveMaking notes that images are about to be made.
+func (s *Store) SaveMaking(ctx context.Context, m container.Making) error {
+	wanted, err := json.Marshal(m.Wanted)
+	if err != nil {
+		return fmt.Errorf("encode the names of making %s: %w", m.ID, err)
+	}
+	_, err = s.db.ExecContext(ctx, "INSERT INTO makings (id, uid, how, wanted, since) VALUES (?,?,?,?,?)", m.ID, m.UID, m.How, string(wanted), nanos(m.Since))
+	if err != nil {
+		return fmt.Errorf("save making %s: %w", m.ID, err)
+	}
+	return nil
+}
+
+// DeleteMaking forgets a making. Forgetting what isn't known is no error.
+func (s *Store) DeleteMaking(ctx context.Context, id string) error {
+	if _, err := s.db.ExecContext(ctx, "DELETE FROM makings WHERE id = ?", id); err != nil {
+		return fmt.Errorf("forget making %s: %w", id, err)
 	}
 	return nil
 }

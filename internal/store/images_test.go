@@ -60,3 +60,31 @@ func TestNamesOfImages(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+func TestImagesThatAreBeingMade(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	one := container.Making{
+		ID: "a", UID: 1001, How: container.ByLoad, Since: time.Unix(5, 7).UTC(),
+		Wanted: [][]container.WantedName{{{Name: "ds01-1001/x:1", Was: "sha256:a"}, {Name: "ds01-1001/y:1"}}, {}},
+	}
+	two := container.Making{ID: "b", UID: 1002, How: container.ByCommit, Since: time.Unix(6, 0).UTC(), Wanted: [][]container.WantedName{{}}}
+	for _, m := range []container.Making{two, one} {
+		if err := s.SaveMaking(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	s = open(t, path)
+	if got, err := s.Makings(t.Context()); err != nil || !cmp.Equal([]container.Making{one, two}, got) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for range 2 {
+		if err := s.DeleteMaking(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.Makings(t.Context()); err != nil || !cmp.Equal([]container.Making{two}, got) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

@@ -69,7 +69,7 @@ CREATE TABLE networks (
 	created_at  INTEGER NOT NULL,                 -- unix nanoseconds
 	UNIQUE (uid, name)
 ) STRICT;`,
-		imageTables,
+		imageTables, makingTable,
 	}
 }
 

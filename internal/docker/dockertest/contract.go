@@ -229,6 +229,11 @@ func watch(t *testing.T, e Subject) {
 	if !inspect(t, e, id).AutoRemove {
 		t.Error("it doesn't say that it is removed when it ends")
 	}
+	busybox, err := e.Image(ctx, "busybox")
+	must(t, err)
+	must(t, e.TagImage(ctx, busybox.ID, "contract/watched:1"))
+	_, err = e.RemoveImage(ctx, "contract/watched:1", false)
+	must(t, err)
 	must(t, e.Start(ctx, id))
 	must(t, e.Stop(ctx, id, 0))
 	want := []string{"create", "start", "die", "destroy"}
@@ -250,6 +255,9 @@ func watch(t *testing.T, e Subject) {
 		if kinds[made] != kind || !slices.Contains(seen[made], "create") {
 			t.Errorf("of %s came %v, of kind %q", made, seen[made], kinds[made])
 		}
+	}
+	if kinds[busybox.ID] != container.KindImage || !slices.Equal(seen[busybox.ID], []string{"tag"}) {
+		t.Errorf("of the image came %v, of kind %q", seen[busybox.ID], kinds[busybox.ID])
 	}
 	mu.Unlock()
 	cancel()

@@ -88,8 +88,9 @@ func (e *Engine) TagImage(_ context.Context, id, name string) error {
 		}
 		e.untag(whole(name))
 		i = e.images[i.ID]
-		i.Names = append(i.Names, whole(name))
+		i.Names = append(slices.Clone(i.Names), whole(name))
 		e.images[i.ID] = i
+		e.send(container.Event{Kind: container.KindImage, ID: i.ID, Action: "tag"})
 		return nil
 	})
 }

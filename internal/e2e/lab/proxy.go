@@ -19,8 +19,10 @@ import (
 // value lets it pass.
 type Fate struct {
 	LoseRequest bool          // the engine never hears of it
+	Late        time.Duration // the engine hears of it so much later
 	LoseReply   bool          // the engine does it, nobody hears the answer
 	Delay       time.Duration // the answer, or its loss, comes so much later
+	Arrived     chan struct{} // closed when the whole request has come; nil: nobody waits for it
 }
 
 // A Proxy stands between the daemon and the engine and loses what it is told
@@ -89,10 +91,14 @@ func (p *Proxy) handler() http.Handler {
 // has hung up.
 func (p *Proxy) suffer(w http.ResponseWriter, r *http.Request, fate Fate) {
 	body, err := io.ReadAll(r.Body)
+	if fate.Arrived != nil {
+		close(fate.Arrived)
+	}
 	if err != nil || fate.LoseRequest {
 		time.Sleep(fate.Delay)
 		panic(http.ErrAbortHandler)
 	}
+	time.Sleep(fate.Late)
 	out := r.Clone(context.WithoutCancel(r.Context()))
 	out.RequestURI, out.URL.Scheme, out.URL.Host = "", "http", "docker"
 	out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
