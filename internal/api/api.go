@@ -73,8 +73,9 @@ type State struct {
 	Libraries     string // how driver libraries get into containers
 	DefaultImage  string
 	Groups        account.RoleGroups
-	LimitsProblem string // why the limits file on disk isn't in force, "" = it is
-	AuditProblem  string // why the audit log can't be written, "" = it can
+	LimitsProblem string          // why the limits file on disk isn't in force, "" = it is
+	AuditProblem  string          // why the audit log can't be written, "" = it can
+	Space         container.Space // on the engine's disk
 	Warnings      []string
 
 	LibrariesProblem error // why no GPU is granted with them, nil = they come

@@ -11,6 +11,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 const web = `{"name":"web","gpus":1,"workspace":"/home/alice/web"}`
@@ -255,6 +256,31 @@ func TestDoctorTellsAdministratorsHowLibrariesCome(t *testing.T) {
 			if i < 0 {
 				t.Fatal("nothing is said of libraries")
 			}
+			if got := d.Checks[i]; got.Result != c.result || !strings.Contains(got.Detail, c.says) || (got.Result == "ok") != (got.Next == "") {
+				t.Errorf("told %+v", got)
+			}
+		})
+	}
+}
+
+func TestDoctorTellsHowFullTheEnginesDiskIs(t *testing.T) {
+	const gib = quantity.ByteSize(1 << 30)
+	for name, c := range map[string]struct {
+		space        container.Space
+		result, says string
+	}{
+		"room":                       {container.Space{Known: true, Path: "/d", Total: 1000 * gib, Free: 500 * gib, Keep: 10 * gib}, "ok", "has 500GiB of 1000GiB free; 10GiB must stay free"},
+		"little room":                {container.Space{Known: true, Path: "/d", Total: 1000 * gib, Free: 19 * gib, Keep: 10 * gib}, "warn", "19GiB of 1000GiB"},
+		"no room":                    {container.Space{Known: true, Path: "/d", Total: 1000 * gib, Free: 9 * gib, Keep: 10 * gib}, "fail", "No image is pulled"},
+		"a data root elsewhere":      {container.Space{Path: "/far/docker"}, "warn", "/far/docker, which isn't on this host"},
+		"an engine that never spoke": {container.Space{}, "warn", "isn't known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.state.Space = c.space
+			var d apitype.Doctor
+			l.must(t, alice, "GET", "/v1/doctor", "", &d)
+			i := slices.IndexFunc(d.Checks, func(c apitype.Check) bool { return c.Name == "disk" })
 			if got := d.Checks[i]; got.Result != c.result || !strings.Contains(got.Detail, c.says) || (got.Result == "ok") != (got.Next == "") {
 				t.Errorf("told %+v", got)
 			}

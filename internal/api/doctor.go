@@ -8,6 +8,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/safety"
@@ -24,6 +25,7 @@ func (c *call) doctor() error {
 		checkGroup("gpu group", roles.GPU, c.owner, state.Groups.GPU, "hold GPUs"),
 		c.checkImage(state),
 		c.checkGPUs(),
+		checkDisk(state.Space),
 	}
 	checks = append(checks, c.checkQuota()...)
 	if c.owner.InGroup("docker") && !c.roles.Admin && state.Groups.Docker != "docker" {
@@ -80,6 +82,24 @@ func (c *call) checkImage(state State) apitype.Check {
 		return fail("image", "The engine can't be asked for the default image.", "See the engine's line.")
 	}
 	return ok("image", fmt.Sprintf("The default image %s is here.", state.DefaultImage))
+}
+
+// checkDisk says how near the engine's disk is to what must stay free.
+func checkDisk(s container.Space) apitype.Check {
+	const name = "disk"
+	detail := fmt.Sprintf("The engine's disk has %s of %s free; %s must stay free (disk.keep_free).", s.Free.Rounded(), s.Total.Rounded(), s.Keep.Rounded())
+	const next = "Remove what nobody needs: docker image prune -a, docker container prune, docker volume prune."
+	switch {
+	case !s.Known && s.Path == "":
+		return warn(name, "How full the engine's disk is isn't known before the engine answers.", "See the engine's line.")
+	case !s.Known:
+		return warn(name, fmt.Sprintf("The engine keeps its data in %s, which isn't on this host: nobody is kept from filling its disk.", s.Path), "Administrators: run ds01 where the engine's data is.")
+	case s.Free < s.Keep:
+		return fail(name, detail+" No image is pulled, loaded, imported or committed.", next)
+	case s.Free < 2*s.Keep:
+		return warn(name, detail, next)
+	}
+	return ok(name, detail)
 }
 
 func (c *call) checkGPUs() apitype.Check {

@@ -27,6 +27,7 @@ type Config struct {
 	GPU      GPU      `yaml:"gpu"`
 	Cgroup   Cgroup   `yaml:"cgroup"`
 	Images   Images   `yaml:"images"`
+	Disk     Disk     `yaml:"disk"`
 	Networks Networks `yaml:"networks"`
 	Ports    Ports    `yaml:"ports"`
 	Volumes  Volumes  `yaml:"volumes"`
@@ -114,6 +115,7 @@ func Default() Config {
 		Gateway:  Gateway{Listen: "unix:///run/docker.sock"},
 		GPU:      GPU{Provider: NVML, Libraries: LibrariesAuto},
 		Cgroup:   Cgroup{Parent: Auto},
+		Disk:     Disk{KeepFree: Auto},
 		Networks: Networks{Pool: "10.192.0.0/12", Size: 26, PerPerson: 8},
 		Ports:    Ports{Range: "20000-59999", PerPerson: 100, Addresses: []string{"127.0.0.1"}},
 		Volumes:  Volumes{PerPerson: 64},
@@ -190,6 +192,9 @@ func (c Config) validate() error {
 	}
 	if p := c.Cgroup.Parent; p != Auto && !validParent.MatchString(p) {
 		return fault("cgroup.parent", "%q is neither auto nor a name such as /ds01 or ds01.slice", p)
+	}
+	if err := c.Disk.validate(); err != nil {
+		return err
 	}
 	if err := c.Audit.validate(); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 //nolint:dupword // four cards of one model
@@ -24,6 +25,7 @@ gpu:
     mig: {1: [3g.40gb, 2g.20gb, 1g.10gb, 1g.10gb]}   # fits only with 3g at 4: place by table, not greedily
 cgroup:  {parent: auto}     # /ds01 or ds01.slice
 images:  {default: ""}        # what deploy uses when nothing is named
+disk:    {keep_free: auto}
 networks: {pool: "10.192.0.0/12", size: 26, per_person: 8}
 ports:   {range: "20000-59999", per_person: 100, addresses: ["127.0.0.1"]}
 volumes: {per_person: 64}
@@ -82,6 +84,9 @@ func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
 		"networks larger than a pool":  {"version: 1\nnetworks: {pool: 10.0.0.0/24, size: 20}\n", "line 2: networks.size: a network of /20 doesn't fit into 10.0.0.0/24"},
 		"networks without room":        {"version: 1\nnetworks: {size: 31}\n", "line 2: networks.size: 31 isn't between 16 and 29"},
 		"less than no networks":        {"version: 1\nnetworks: {per_person: -1}\n", "line 2: networks.per_person:"},
+		"a bare number of bytes":       {"version: 1\ndisk: {keep_free: 10}\n", "line 2: disk.keep_free:"},
+		"less than nothing free":       {"version: 1\ndisk:\n  keep_free: -1GiB\n", "line 3: disk.keep_free:"},
+		"no size to keep free":         {"version: 1\ndisk: {keep_free: \"\"}\n", "line 2: disk.keep_free:"},
 		"less than no volumes":         {"version: 1\nvolumes: {per_person: -1}\n", "line 2: volumes.per_person:"},
 		"ports of the system":          {"version: 1\nports: {range: \"80-20000\"}\n", `line 2: ports.range: "80-20000" is no range of ports within 1024-65535`},
 		"more ports than there are":    {"version: 1\nports: {range: \"20000-20050\"}\n", "ports.per_person: 100 ports don't fit into 20000-20050"},
@@ -170,4 +175,23 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("got %+v", c)
 		}
 	})
+}
+
+func TestWhatStaysFreeOfADisk(t *testing.T) {
+	const gib = quantity.ByteSize(1 << 30)
+	for text, want := range map[string][2]quantity.ByteSize{ // of 40 GiB, and of 4 TiB
+		"":                              {2 * gib, 10 * gib},
+		"disk: {keep_free: auto}":       {2 * gib, 10 * gib},
+		"disk: {keep_free: 50GiB}":      {50 * gib, 50 * gib},
+		"disk: {keep_free: 0b}":         {0, 0},
+		"disk: {keep_free: \"1.5TiB\"}": {1536 * gib, 1536 * gib},
+	} {
+		c, err := config.Decode("ds01.yaml", []byte("version: 1\n"+text+"\n"))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if got := [2]quantity.ByteSize{c.Disk.Floor(40 * gib), c.Disk.Floor(4096 * gib)}; got != want {
+			t.Errorf("%s: %v stay free, want %v", text, got, want)
+		}
+	}
 }

@@ -206,8 +206,8 @@ func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
-		Registries: func() []string { return d.settings.config().Images.Registries },
-		Roles:      h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: mounter{h}.files, Closing: d.closing,
+		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: mounter{h}.files, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }
@@ -231,7 +231,7 @@ func (d *daemon) state() api.State {
 		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
 		GPUProvider: c.GPU.Provider, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
-		AuditProblem: d.audit.Problem(),
+		AuditProblem: d.audit.Problem(), Space: d.host.space(),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/mount"
+	"ds01.dev/ds01/internal/probe"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/systemd"
 )
@@ -68,6 +69,20 @@ func (h *host) info() (container.EngineInfo, bool) {
 		return *info, true
 	}
 	return container.EngineInfo{}, false
+}
+
+// space looks at the disk on which the engine keeps images and containers. A
+// data root that isn't on this host is one that can't be looked at.
+func (h *host) space() container.Space {
+	info, ok := h.info()
+	if !ok {
+		return container.Space{}
+	}
+	total, free, err := probe.Disk(info.DataRoot)
+	if err != nil {
+		return container.Space{Path: info.DataRoot}
+	}
+	return container.Space{Known: true, Path: info.DataRoot, Total: total, Free: free, Keep: h.d.settings.config().Disk.Floor(total)}
 }
 
 // bridged reports whether the engine makes networks.

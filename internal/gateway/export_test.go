@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // EditLoaded copies an archive as it is sent on for somebody, and returns the
@@ -13,7 +14,7 @@ func EditLoaded(to io.Writer, from io.Reader, uid int) (names [][]string, m cont
 	l := &loading{uid: uid, begin: func(wanted [][]string) (container.Making, error) {
 		names = wanted
 		return m, nil
-	}}
+	}, room: func(quantity.ByteSize) error { return nil }}
 	plain, err := uncompressed(from)
 	if err == nil {
 		err = l.editor().edit(to, plain)

@@ -60,6 +60,7 @@ type Parts struct {
 	API        func() string                                // newest API version of the engine, "" while unknown
 	StopGrace  func(account.Account) (d time.Duration)      // longest stop timeout, negative: none
 	Registries func() []string                              // hosts that images may come from and go to; empty: all
+	Space      func() container.Space                       // on the engine's disk
 	Files      func(volume.Mounted) (*archiver.Tree, error) // opens a volume
 	Closing    <-chan struct{}                              // closed when the daemon stops: streams end
 	Recorder   *recorder.Recorder                           // nil: nothing is written down

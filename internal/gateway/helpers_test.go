@@ -158,6 +158,7 @@ type lab struct {
 	down    bool
 	log     auditLog
 	records *store.Store
+	space   func() container.Space
 
 	registrar *registrar.Registrar
 	served    bool     // the engine makes networks
@@ -233,7 +234,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l := &lab{sockets: map[int]string{}, closing: make(chan struct{})}
+	l := &lab{sockets: map[int]string{}, closing: make(chan struct{}), space: func() container.Space { return container.Space{} }}
 	l.engine = &engine{Engine: dockertest.New(time.Now), socket: filepath.Join(dir, "engine"), answers: map[string]string{}}
 	records, err := store.Open(t.Context(), filepath.Join(dir, "ds01.db"))
 	if err != nil {
@@ -273,7 +274,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return "1.41" }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Files: l.files, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
+		Space: func() container.Space { return l.space() }, Files: l.files, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -15,14 +15,18 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/recorder"
 )
+
+const notLoaded = "Images not loaded"
 
 // A loading is an archive of images on its way to the engine, with marks in
 // the place of the names in it.
 type loading struct {
 	uid    int
 	begin  func(names [][]string) (container.Making, error)
+	room   func(more quantity.ByteSize) error
 	making container.Making // of the archive's images, once found
 	found  bool             // the archive has a manifest
 	whole  bool             // all of it went on
@@ -90,7 +94,11 @@ func (l *loading) own(names [][]string) ([][]string, error) {
 func (l *loading) pump(to *io.PipeWriter, from io.Reader) {
 	plain, err := uncompressed(from)
 	if err == nil {
-		err = l.editor().edit(to, plain)
+		in := &inflow{from: plain, look: l.room}
+		err = l.editor().edit(to, in)
+		if _, full := in.end(); full != nil {
+			err = full
+		}
 	}
 	if _, said := errors.AsType[*problem.Error](err); said {
 		l.err = err
@@ -103,12 +111,17 @@ func (l *loading) pump(to *io.PipeWriter, from io.Reader) {
 // their names.
 func (c *call) imageLoad() error {
 	ctx := context.WithoutCancel(c.r.Context())
+	if err := c.room(notLoaded, 0); err != nil {
+		c.drain()
+		return err
+	}
 	if err := recorder.Before(ctx); err != nil {
 		return err
 	}
 	l := &loading{uid: c.who.UID, begin: func(names [][]string) (container.Making, error) {
 		return c.Images.Begin(ctx, c.who.UID, container.ByLoad, names...)
 	}}
+	l.room = func(more quantity.ByteSize) error { return c.room(notLoaded, more) } // the engine keeps the archive while it unpacks it
 	from, to := io.Pipe()
 	over := make(chan struct{})
 	go func() {
@@ -120,6 +133,9 @@ func (c *call) imageLoad() error {
 	<-over
 	if err == nil {
 		defer resp.Body.Close() //nolint:errcheck // read below
+	}
+	if l.err != nil {
+		c.drain()
 	}
 	switch failed := cmp.Or(l.err, err); {
 	case failed != nil && l.making.ID == "":

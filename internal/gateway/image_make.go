@@ -10,6 +10,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/recorder"
 )
 
@@ -90,6 +91,13 @@ func (c *call) commit() error {
 	if err != nil {
 		return err
 	}
+	written, err := c.written(record)
+	if err == nil {
+		err = c.room("Container "+record.Name+" not committed", written)
+	}
+	if err != nil {
+		return err
+	}
 	query := c.only("comment", "author", "pause", "changes")
 	query.Set("container", record.ContainerID)
 	ctx := context.WithoutCancel(c.r.Context())
@@ -104,6 +112,8 @@ func (c *call) commit() error {
 	return c.raw(http.StatusCreated, answer)
 }
 
+const notImported = "Image not imported"
+
 // imageImport makes an image of the file tree that the client sends.
 func (c *call) imageImport() error {
 	names, err := c.wantedNames()
@@ -113,22 +123,32 @@ func (c *call) imageImport() error {
 	if err := admission.CheckChanges(c.match.Query["changes"]); err != nil {
 		return err
 	}
+	if err := c.room(notImported, 0); err != nil {
+		c.drain()
+		return err
+	}
 	query := c.only("fromSrc", "message", "changes", "platform")
 	ctx := context.WithoutCancel(c.r.Context())
 	m, err := c.making(ctx, query, container.ByImport, names)
 	if err != nil {
 		return err
 	}
-	body := &tracked{Reader: c.r.Body}
+	body := &inflow{from: c.r.Body, look: func(quantity.ByteSize) error { return c.room(notImported, 0) }}
 	resp, err := c.upload("/images/create", query, body)
-	if err != nil && !body.whole.Load() {
-		return c.unmade(ctx, m, err)
+	whole, full := body.end()
+	if err == nil {
+		defer resp.Body.Close() //nolint:errcheck // read below
 	}
-	if err != nil {
+	switch {
+	case full != nil:
+		c.drain()
+		return c.unmade(ctx, m, full)
+	case err != nil && !whole: // the engine has heard no end of it
+		return c.unmade(ctx, m, err)
+	case err != nil:
 		_, err = c.made(ctx, m, err)
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read below
 	_, err = c.made(ctx, m, c.follow(resp, func(doc []byte) []byte { return doc }))
 	return c.late(err)
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -72,12 +73,34 @@ func (c *call) pull(from string) error {
 	if err := c.Images.CheckLent(withTag(from, c.match.Query.Get("tag"))); err != nil {
 		return err
 	}
-	resp, err := c.askRegistry(c.r.Context(), http.MethodPost, "/images/create", c.only("fromImage", "tag", "platform"))
+	if err := c.room(what, 0); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(c.r.Context())
+	defer cancel()
+	resp, err := c.askRegistry(ctx, http.MethodPost, "/images/create", c.only("fromImage", "tag", "platform"))
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // relay reads it
-	return c.relay(resp)
+	defer resp.Body.Close() //nolint:errcheck // read below
+	var full error
+	err = c.follow(resp, func(doc []byte) []byte {
+		if full == nil {
+			full = c.room(what, 0)
+		}
+		if full != nil {
+			cancel() // the engine ends a pull that nobody waits for
+			return nil
+		}
+		return doc
+	})
+	switch {
+	case full != nil:
+		return c.tellError(full)
+	case err != nil && !errors.Is(err, errAnswered):
+		panic(http.ErrAbortHandler) // a stream that broke off must not look whole
+	}
+	return errAnswered
 }
 
 // imageSearch asks a registry what it has.

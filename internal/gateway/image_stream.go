@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 
 	"ds01.dev/ds01/internal/problem"
 )
@@ -18,20 +17,6 @@ import (
 // answers once it has read everything.
 func (c *call) upload(path string, query url.Values, body io.Reader) (*http.Response, error) {
 	return c.send(context.WithoutCancel(c.r.Context()), http.MethodPost, path, query, body, map[string]string{"Content-Type": "application/x-tar"})
-}
-
-// tracked is a client's stream of which one knows whether all of it was read.
-type tracked struct {
-	io.Reader
-	whole atomic.Bool
-}
-
-func (t *tracked) Read(p []byte) (int, error) {
-	n, err := t.Reader.Read(p)
-	if errors.Is(err, io.EOF) {
-		t.whole.Store(true)
-	}
-	return n, err
 }
 
 // follow relays a stream of JSON documents as show returns them, nil to leave

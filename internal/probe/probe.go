@@ -1,6 +1,7 @@
 // Package probe reads what of this machine bears on its safety: versions of
 // programs beside the engine, members of a group, the kernel's limits, and
-// sockets of engines that lead past ds01. It judges nothing.
+// sockets of engines that lead past ds01, and how full a disk is. It judges
+// nothing.
 package probe
 
 import (

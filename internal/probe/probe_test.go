@@ -3,7 +3,9 @@ package probe
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -150,5 +152,15 @@ func TestHostReadsWhatThereIs(t *testing.T) {
 	}
 	if got := Members(t.Context(), "no-such-group"); got != nil {
 		t.Errorf("members of no group: %q", got)
+	}
+}
+
+func TestADiskIsAsLargeAsItIs(t *testing.T) {
+	total, free, err := Disk(t.TempDir())
+	if err != nil || free <= 0 || total <= free {
+		t.Errorf("%s of %s are free, %v", free, total, err)
+	}
+	if _, _, err := Disk("/no/such/folder"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
 	}
 }

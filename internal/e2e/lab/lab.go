@@ -39,6 +39,7 @@ type Options struct {
 	Wrap    []string // words before the daemon's command line, for prlimit and its like
 	NoStart bool     // leave the daemon stopped
 	Proxy   bool     // put a Proxy between the daemon and the engine
+	Disk    string   // size of a disk of its own for the engine's data, "300m"; "": the machine's
 	NetNS   bool     // an engine with networks, in a network namespace of its own
 	Config  string   // more of ds01.yaml
 	Slow    int      // how many times longer things may take, for an emulated machine; 0 is once
@@ -136,6 +137,9 @@ func (l *Lab) startEngine(dir string) {
 	if l.opts.Proxy {
 		socket = "" // its own place
 	}
+	if l.opts.Disk != "" {
+		l.mountDisk(filepath.Join(dir, "e"))
+	}
 	driver := scratch.Cgroupfs
 	if l.opts.Systemd {
 		driver = scratch.Systemd
@@ -156,6 +160,14 @@ func (l *Lab) startEngine(dir string) {
 	if l.opts.Proxy {
 		l.startProxy()
 	}
+}
+
+// mountDisk gives the engine's folder a disk of its own, in memory.
+func (l *Lab) mountDisk(folder string) {
+	l.t.Helper()
+	l.must(os.Mkdir(folder, 0o711))
+	l.must(syscall.Mount("tmpfs", folder, "tmpfs", 0, "mode=711,size="+l.opts.Disk))
+	l.t.Cleanup(func() { l.gone(syscall.Unmount(folder, 0)) })
 }
 
 func (l *Lab) config() string {
