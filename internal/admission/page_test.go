@@ -34,7 +34,7 @@ func does() map[admission.Op]string {
 		admission.ImageRemove:       "Takes away one's own names, and the image once no other name, owner or container needs it; what somebody else needs gets the name `untagged:<id>` of theirs. Shared ones are for administrators.",
 		admission.ImagePrune:        "One's own images that no container uses and that pass the filters `dangling`, `until`, `label`, `label!`; for administrators also those that are nobody's.",
 		admission.ImagePush:         "With the client's registry login, to the registries of `images.registries`. The engine knows the image by its registry's name for as long as it is pushed, and nobody sees it by that name; where a shared image has the name already, the push is refused.",
-		admission.ImageLoad:         "The archive goes on with marks of ds01's in the place of the names in it; its images are the caller's, and get the names in the caller's own repository afterwards. It needs room on the engine's disk for the archive and as much again above `disk.keep_free`.",
+		admission.ImageLoad:         "The archive goes on with marks of ds01's in the place of the names in it; its images are the caller's, and get the names in the caller's own repository afterwards. It needs room on the engine's disk for the archive and for what is in it above `disk.keep_free`.",
 		admission.ImageSave:         "Of shared images and one's own; the archive holds one's own names.",
 		admission.ImageSaveOne:      "As above.",
 		admission.ImageSearch:       "Passes with the client's registry login.",

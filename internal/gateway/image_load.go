@@ -27,6 +27,7 @@ type loading struct {
 	uid    int
 	begin  func(names [][]string) (container.Making, error)
 	room   func(more quantity.ByteSize) error
+	scale  scale            // of what is in the archive
 	making container.Making // of the archive's images, once found
 	found  bool             // the archive has a manifest
 	whole  bool             // all of it went on
@@ -45,8 +46,9 @@ func (l *loading) editor() editor {
 			if !l.found {
 				return unreadable("it has no manifest.json")
 			}
-			return nil
+			return l.roomToUnpack()
 		},
+		scale: &l.scale,
 	}
 }
 
@@ -90,11 +92,15 @@ func (l *loading) own(names [][]string) ([][]string, error) {
 	return all, nil
 }
 
+// roomToUnpack looks whether there is room for what is in the archive beside
+// itself, of which the engine keeps what it has got until it has unpacked all.
+func (l *loading) roomToUnpack() error { return l.room(l.scale.weight()) }
+
 // pump copies the archive, and cuts the engine off where it mustn't go on.
 func (l *loading) pump(to *io.PipeWriter, from io.Reader) {
 	plain, err := uncompressed(from)
 	if err == nil {
-		in := &inflow{from: plain, look: l.room}
+		in := &inflow{from: plain, look: l.roomToUnpack}
 		err = l.editor().edit(to, in)
 		if _, full := in.end(); full != nil {
 			err = full
@@ -121,7 +127,7 @@ func (c *call) imageLoad() error {
 	l := &loading{uid: c.who.UID, begin: func(names [][]string) (container.Making, error) {
 		return c.Images.Begin(ctx, c.who.UID, container.ByLoad, names...)
 	}}
-	l.room = func(more quantity.ByteSize) error { return c.room(notLoaded, more) } // the engine keeps the archive while it unpacks it
+	l.room = func(more quantity.ByteSize) error { return c.room(notLoaded, more) }
 	from, to := io.Pipe()
 	over := make(chan struct{})
 	go func() {

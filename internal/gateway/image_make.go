@@ -10,7 +10,6 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/problem"
-	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/recorder"
 )
 
@@ -133,7 +132,7 @@ func (c *call) imageImport() error {
 	if err != nil {
 		return err
 	}
-	body := &inflow{from: c.r.Body, look: func(quantity.ByteSize) error { return c.room(notImported, 0) }}
+	body := &inflow{from: c.r.Body, look: func() error { return c.room(notImported, 0) }}
 	resp, err := c.upload("/images/create", query, body)
 	whole, full := body.end()
 	if err == nil {

@@ -21,6 +21,7 @@ import (
 type editor struct {
 	documents map[string]func([]byte) ([]byte, error) // by the entry's name; nil leaves the entry out
 	end       func() error                            // asked before the archive's end is written; nil: no
+	scale     *scale                                  // weighs what isn't a document; nil: nobody does
 }
 
 // edit copies an archive. Every entry is written anew with a clean name and no
@@ -132,6 +133,14 @@ func (e editor) copy(out *tar.Writer, in *tar.Reader, h *tar.Header, name string
 	if h.Typeflag != tar.TypeReg {
 		return nil
 	}
+	if _, document := e.documents[name]; !document && e.scale != nil && h.Size > 0 {
+		weighed, done, err := e.scale.weigh(content)
+		if err != nil {
+			return err
+		}
+		defer done()
+		content = weighed
+	}
 	if _, err := io.Copy(out, content); err != nil {
 		return fmt.Errorf("copy %s: %w", name, err)
 	}
@@ -148,12 +157,21 @@ func uncompressed(r io.Reader) (io.Reader, error) {
 	switch {
 	case len(magic) == 0:
 		return nil, unreadable("it is empty")
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+	case gzipped(magic):
 		return gzip.NewReader(buffered)
-	case bytes.HasPrefix(magic, []byte("BZh")):
+	case bzipped(magic):
 		return bzip2.NewReader(buffered), nil
-	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z'}), bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case xzOrZstd(magic):
 		return nil, unreadable("it is compressed with xz or zstd")
 	}
 	return buffered, nil
+}
+
+// How compressed streams begin.
+func gzipped(magic []byte) bool { return bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) }
+
+func bzipped(magic []byte) bool { return bytes.HasPrefix(magic, []byte("BZh")) }
+
+func xzOrZstd(magic []byte) bool {
+	return bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z'}) || bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd})
 }

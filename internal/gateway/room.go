@@ -26,7 +26,7 @@ const lookEvery = 64 << 10
 // what became of it.
 type inflow struct {
 	from io.Reader
-	look func(read quantity.ByteSize) error // whether there is room for what comes
+	look func() error // whether there is room for more
 
 	mu    sync.Mutex
 	read  quantity.ByteSize
@@ -52,7 +52,7 @@ func (i *inflow) looked() error {
 	defer i.mu.Unlock()
 	if i.full == nil && i.read >= i.next {
 		i.next = i.read + lookEvery
-		i.full = i.look(i.read)
+		i.full = i.look()
 	}
 	return i.full
 }

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -83,12 +84,46 @@ func TestAStreamEndsWhenTheDiskIsFull(t *testing.T) {
 	}
 }
 
-func TestAnArchiveNeedsRoomBesideItself(t *testing.T) {
-	l := newLab(t)
-	l.space = func() container.Space {
-		return container.Space{Known: true, Total: 100 * gib, Free: 10*gib + 1<<19, Keep: 10 * gib}
+// packed returns a layer compressed by a program.
+func packed(t *testing.T, program, layer string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, "-c")
+	cmd.Stdin = strings.NewReader(layer)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
 	}
-	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/load", long(t)), 503, "this takes 5") // 512 KiB and more
+	return string(out)
+}
+
+func TestAnArchiveNeedsRoomBesideItself(t *testing.T) {
+	layer := strings.Repeat("layer", 1<<18)
+	for name, c := range map[string]struct {
+		layer string
+		room  quantity.ByteSize
+		says  string // "" is loaded
+	}{
+		"plain":             {layer, 1 << 20, "this takes 1"}, // MiB and more
+		"by gzip":           {packed(t, "gzip", layer), 1 << 20, "this takes 1"},
+		"by bzip2":          {packed(t, "bzip2", layer), 1 << 20, "this takes 1"},
+		"broken":            {packed(t, "gzip", layer)[:100], 1 << 20, ""},
+		"with room":         {layer, 2 << 20, ""},
+		"by gzip with room": {packed(t, "gzip", layer), 2 << 20, ""},
+		"by xz":             {"\xfd7zXZ\x00" + layer, 2 << 20, "a layer in it is compressed with xz or zstd"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.engine.answers["POST /images/load"] = `{"stream":"x"}`
+			l.space = func() container.Space {
+				return container.Space{Known: true, Total: 100 * gib, Free: 10*gib + c.room, Keep: 10 * gib}
+			}
+			body := archive(t, entry{name: "manifest.json", text: `[{"Config":"c","RepoTags":["app:1"]}]`}, entry{name: "l/layer.tar", text: c.layer}, entry{name: "empty"})
+			a := l.ask(t, alice, "POST", "/v1.41/images/load", body)
+			if c.says == "" && a.status != 200 || !strings.Contains(a.body, c.says) || c.says != "" && a.status < 400 {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		})
+	}
 }
 
 func TestAPullEndsWhenTheDiskIsFull(t *testing.T) {
