@@ -29,12 +29,12 @@ func full(t *testing.T, l *lab.Lab, words ...string) {
 	}
 }
 
-// TestNobodyFillsTheEnginesDisk makes images of 100 MiB on a disk of 300 of
-// which 150 must stay free.
+// TestNobodyFillsTheEnginesDisk makes images of 60 MiB on a disk of 200 of
+// which 100 must stay free.
 func TestNobodyFillsTheEnginesDisk(t *testing.T) {
-	l := start(t, lab.Options{Users: []string{"alice"}, Disk: "300m", Config: "disk: {keep_free: 150MiB}"})
-	contains(t, l.OK("alice", l.Binary(), "doctor"), "of 300MiB free; 150MiB must stay free")
-	much := []string{"docker", "run", "--name", "much", "busybox", "dd", "if=/dev/zero", "of=/much", "bs=1M", "count=100"}
+	l := start(t, lab.Options{Users: []string{"alice"}, Disk: "200m", Config: "disk: {keep_free: 100MiB}"})
+	contains(t, l.OK("alice", l.Binary(), "doctor"), "of 200MiB free; 100MiB must stay free")
+	much := []string{"docker", "run", "--name", "much", "busybox", "dd", "if=/dev/zero", "of=/much", "bs=1M", "count=60"}
 	tree, app := filepath.Join(l.Home("alice"), "tree.tar"), filepath.Join(l.Home("alice"), "app.tar")
 	empty := free(t, l)
 
@@ -59,14 +59,13 @@ func TestNobodyFillsTheEnginesDisk(t *testing.T) {
 	}
 
 	config := l.Read("etc/ds01/ds01.yaml")
-	l.Write("etc/ds01/ds01.yaml", strings.ReplaceAll(config, "150MiB", "1TiB"))
+	l.Write("etc/ds01/ds01.yaml", strings.ReplaceAll(config, "100MiB", "1TiB"))
 	l.Reload()
 	full(t, l, "docker", "pull", "busybox")
-	full(t, l, "docker", "load", "-i", app)
 	if r := l.DS01("alice", "doctor"); r.Code != 1 || !strings.Contains(r.Out, "1TiB must stay free (disk.keep_free). No image is pulled") {
 		t.Errorf("exit code %d: %s", r.Code, r.Out)
 	}
-	l.Write("etc/ds01/ds01.yaml", strings.ReplaceAll(config, "150MiB", "20MiB"))
+	l.Write("etc/ds01/ds01.yaml", strings.ReplaceAll(config, "100MiB", "20MiB"))
 	l.Reload()
 	l.OK("alice", "docker", "load", "-i", app)
 	l.OK("alice", "docker", "rmi", "app:1")

@@ -102,7 +102,7 @@ func (l *loading) pump(to *io.PipeWriter, from io.Reader) {
 	if err == nil {
 		in := &inflow{from: plain, look: l.roomToUnpack}
 		err = l.editor().edit(to, in)
-		if _, full := in.end(); full != nil {
+		if _, full, _ := in.end(); full != nil {
 			err = full
 		}
 	}

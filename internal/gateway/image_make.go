@@ -126,15 +126,19 @@ func (c *call) imageImport() error {
 		c.drain()
 		return err
 	}
+	plain, err := inflated(c.r.Body) // so that what is read is what the engine writes
+	if err != nil {
+		return &problem.Error{What: notImported, Why: problem.Because(problem.ErrInvalid, err.Error()), Next: "Send a tar archive, as it is or compressed."}
+	}
 	query := c.only("fromSrc", "message", "changes", "platform")
 	ctx := context.WithoutCancel(c.r.Context())
 	m, err := c.making(ctx, query, container.ByImport, names)
 	if err != nil {
 		return err
 	}
-	body := &inflow{from: c.r.Body, look: func() error { return c.room(notImported, 0) }}
+	body := &inflow{from: plain, look: func() error { return c.room(notImported, 0) }}
 	resp, err := c.upload("/images/create", query, body)
-	whole, full := body.end()
+	whole, full, broken := body.end()
 	if err == nil {
 		defer resp.Body.Close() //nolint:errcheck // read below
 	}
@@ -142,6 +146,10 @@ func (c *call) imageImport() error {
 	case full != nil:
 		c.drain()
 		return c.unmade(ctx, m, full)
+	case broken != nil:
+		return c.unmade(ctx, m, &problem.Error{
+			What: notImported, Why: problem.Because(problem.ErrInvalid, "what was sent is broken: "+broken.Error()), Next: "Send it again.",
+		})
 	case err != nil && !whole: // the engine has heard no end of it
 		return c.unmade(ctx, m, err)
 	case err != nil:

@@ -147,22 +147,33 @@ func (e editor) copy(out *tar.Writer, in *tar.Reader, h *tar.Header, name string
 	return nil
 }
 
-// uncompressed returns what a client sent without its compression.
+// uncompressed returns an archive of images without its compression.
 func uncompressed(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReader(r)
 	magic, err := buffered.Peek(6)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read the archive: %w", err)
-	}
 	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("read the archive: %w", err)
 	case len(magic) == 0:
 		return nil, unreadable("it is empty")
+	case xzOrZstd(magic):
+		return nil, unreadable("it is compressed with xz or zstd")
+	}
+	return inflated(buffered)
+}
+
+// inflated returns what a client sent without its compression, if that is by
+// gzip or bzip2.
+func inflated(r io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReader(r)
+	magic, err := buffered.Peek(6)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("read the archive: %w", err)
 	case gzipped(magic):
 		return gzip.NewReader(buffered)
 	case bzipped(magic):
 		return bzip2.NewReader(buffered), nil
-	case xzOrZstd(magic):
-		return nil, unreadable("it is compressed with xz or zstd")
 	}
 	return buffered, nil
 }

@@ -18,7 +18,7 @@ import (
 func (c *call) room(what string, more quantity.ByteSize) error { return c.Space().Room(what, more) }
 
 // lookEvery is how many bytes of a stream go on between two looks at the disk.
-// What is compressed may become a thousand times as much there.
+// What the engine unpacks may become a thousand times as much there.
 const lookEvery = 64 << 10
 
 // An inflow is a client's stream on its way to the engine, which ends when the
@@ -28,11 +28,12 @@ type inflow struct {
 	from io.Reader
 	look func() error // whether there is room for more
 
-	mu    sync.Mutex
-	read  quantity.ByteSize
-	next  quantity.ByteSize // when to look again
-	whole bool
-	full  error
+	mu     sync.Mutex
+	read   quantity.ByteSize
+	next   quantity.ByteSize // when to look again
+	whole  bool
+	full   error
+	broken error
 }
 
 func (i *inflow) Read(p []byte) (int, error) {
@@ -43,7 +44,11 @@ func (i *inflow) Read(p []byte) (int, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.read += quantity.ByteSize(n)
-	i.whole = i.whole || errors.Is(err, io.EOF)
+	if errors.Is(err, io.EOF) {
+		i.whole = true
+	} else if err != nil {
+		i.broken = err
+	}
 	return n, err
 }
 
@@ -57,11 +62,12 @@ func (i *inflow) looked() error {
 	return i.full
 }
 
-// end tells whether all of it was read, and why it was cut off.
-func (i *inflow) end() (whole bool, full error) {
+// end tells whether all of it was read, and else why it was cut off, or what is
+// wrong with it.
+func (i *inflow) end() (whole bool, full, broken error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.whole, i.full
+	return i.whole, i.full, i.broken
 }
 
 // drainFor is how long a client may go on sending what nobody wants.

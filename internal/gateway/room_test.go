@@ -62,6 +62,7 @@ func TestAStreamEndsWhenTheDiskIsFull(t *testing.T) {
 	for name, c := range map[string]struct{ ask, body string }{
 		"load":   {"/images/load", long(t)},
 		"import": {"/images/create?fromSrc=-&repo=app", strings.Repeat("tree", 1<<18)},
+		"packed": {"/images/create?fromSrc=-&repo=app", packed(t, "gzip", strings.Repeat("tree", 1<<18))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -84,9 +85,29 @@ func TestAStreamEndsWhenTheDiskIsFull(t *testing.T) {
 	}
 }
 
+func TestAnImportGoesOnUnpacked(t *testing.T) {
+	l := newLab(t)
+	l.engine.answers["POST /images/create"] = `{"status":"x"}`
+	tree := strings.Repeat("tree", 1<<10)
+	for program, want := range map[string]string{"cat": tree, "gzip": tree, "bzip2": tree, "xz": packed(t, "xz", tree)} {
+		a := l.ask(t, alice, "POST", "/v1.41/images/create?fromSrc=-&repo=app", packed(t, program, tree))
+		if a.status != 200 || l.engine.bodies[len(l.engine.bodies)-1] != want {
+			t.Errorf("%s: %d %s", program, a.status, a.body)
+		}
+	}
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/create?fromSrc=-&repo=app", packed(t, "gzip", tree)[:30]), 400, "Image not imported: what was sent is broken")
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/create?fromSrc=-&repo=app", packed(t, "gzip", tree)[:5]), 400, "Image not imported")
+	if left := l.makings(t); len(left) > 0 {
+		t.Errorf("waiting for %+v", left)
+	}
+}
+
 // packed returns a layer compressed by a program.
 func packed(t *testing.T, program, layer string) string {
 	t.Helper()
+	if program == "cat" {
+		return layer
+	}
 	cmd := exec.CommandContext(t.Context(), program, "-c")
 	cmd.Stdin = strings.NewReader(layer)
 	out, err := cmd.Output()
