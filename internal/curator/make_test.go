@@ -245,7 +245,7 @@ func TestAnImageWithoutANameHasItsMarkOnly(t *testing.T) {
 	image = s.makes(third, "3")
 	_, err = s.End(ctx, third, true)
 	s.must(err)
-	removed, _, err = s.Prune(ctx, alice, false, func(container.Image, time.Time) bool { return true })
+	removed, _, err = s.Prune(ctx, alice, false, func(container.Image) bool { return true })
 	if s.must(err); len(removed) != 1 || removed[0].Deleted != image || !s.gone(image) {
 		t.Errorf("pruned %+v", removed)
 	}
