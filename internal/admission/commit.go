@@ -57,6 +57,11 @@ func ReviewCommit(data []byte) (CommitBody, error) {
 	if err := checkWorkingDir(notMade, c.WorkingDir); err != nil {
 		return CommitBody{}, err
 	}
+	if c.Healthcheck != nil {
+		if err := c.Healthcheck.check(notMade); err != nil {
+			return CommitBody{}, err
+		}
+	}
 	labels := map[string]string{}
 	for k, v := range c.Labels {
 		if !label.Reserved(k) {

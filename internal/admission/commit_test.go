@@ -3,8 +3,10 @@ package admission_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -28,6 +30,7 @@ func TestWhatACommitMaySay(t *testing.T) {
 		`{"Labels":{},"Labels":{"a":"b"}}`:      problem.ErrInvalid,
 		`{"Cmd":["a"]}{}`:                       problem.ErrInvalid,
 		`{"WorkingDir":"/x/../proc/self/fd/8"}`: problem.ErrDenied,
+		`{"Healthcheck":{"Interval":1}}`:        problem.ErrDenied,
 	} {
 		_, err := admission.ReviewCommit([]byte(body))
 		wantProblem(t, err, kind, "")
@@ -63,6 +66,29 @@ func TestAnImageThatBeginsInProcIsNotRun(t *testing.T) {
 	c.WorkingDir = "/work" // which the image's gives way to
 	if _, err = admission.Review(c, s, admission.Grant{ImageDir: "/proc/self/fd/8"}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAnImageThatIsCheckedAllTheTimeIsNotRun(t *testing.T) {
+	for _, probes := range []container.Probes{{Interval: time.Nanosecond}, {StartInterval: time.Millisecond}, {Interval: -time.Second}} {
+		for body, kind := range map[string]error{
+			`{"Image":"x"}`: problem.ErrDenied,
+			`{"Image":"x","Healthcheck":{"Test":["CMD","true"]}}`:                                   problem.ErrDenied,
+			`{"Image":"x","Healthcheck":{"Interval":1000000000,"StartInterval":1000000000}}`:        nil,
+			`{"Image":"x","Healthcheck":{"Test":["NONE"]}}`:                                         nil,
+			`{"Image":"x","Healthcheck":{"Interval":1000000000,"StartInterval":1,"Test":["NONE"]}}`: problem.ErrDenied,
+		} {
+			c, err := admission.DecodeCreate([]byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = admission.Review(c, subject(t, admission.UserNS), admission.Grant{ImageProbes: probes})
+			if kind == nil && err != nil {
+				t.Errorf("%v, %s: %v", probes, body, err)
+			} else if kind != nil {
+				wantProblem(t, err, kind, "")
+			}
+		}
 	}
 }
 

@@ -33,17 +33,6 @@ type Create struct {
 	NetworkingConfig NetworkingConfig    `json:"NetworkingConfig,omitzero"`
 }
 
-// Healthcheck runs a command inside the container; durations are
-// nanoseconds.
-type Healthcheck struct {
-	Test          []string `json:"Test,omitzero"`
-	Interval      int64    `json:"Interval,omitzero"`
-	Timeout       int64    `json:"Timeout,omitzero"`
-	StartPeriod   int64    `json:"StartPeriod,omitzero"`
-	StartInterval int64    `json:"StartInterval,omitzero"`
-	Retries       int      `json:"Retries,omitzero"`
-}
-
 // HostConfig is the part of Create that touches the host.
 type HostConfig struct {
 	Binds             []string                 `json:"Binds,omitzero"`

@@ -18,7 +18,7 @@ func taken() map[string]string {
 		"Hostname": asIs, "User": "goes on; beside host mounts on an engine without remapping, or whose file system can't map ids, the caller's own",
 		"AttachStdin": asIs, "AttachStdout": asIs, "AttachStderr": asIs, "ExposedPorts": asIs, "Tty": asIs, "OpenStdin": asIs, "StdinOnce": asIs,
 		"Env": "goes on without `NVIDIA_*` and `CUDA_VISIBLE_DEVICES`, and takes away those that the image brings; beside GPUs whose libraries a hook brings, no `LD_*` but a harmless `LD_LIBRARY_PATH`", "Cmd": asIs, "Entrypoint": asIs, "NetworkDisabled": asIs, "StopSignal": asIs,
-		"Healthcheck": "goes on; once a second at most", "Image": "replaced by the image's full id", "WorkingDir": "goes on; not in `/proc`",
+		"Healthcheck": "goes on; once a second at most, also where the image says more", "Image": "replaced by the image's full id", "WorkingDir": "goes on; not in `/proc`",
 		"Labels": "go on; `aime.mlc*` and `ds01*` are ours", "StopTimeout": within,
 
 		"HostConfig.Binds": "read as mounts of what the limits' `mounts` allow, and of one's own volumes, replaced by our own", "HostConfig.Mounts": "`bind`, `volume` and `tmpfs` only, replaced by our own",

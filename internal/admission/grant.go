@@ -19,6 +19,7 @@ type Grant struct {
 	ImageEnv     []string          // variables baked into the image
 	ImageMakes   []string          // paths that its containers are given: a working directory, volumes
 	ImageDir     string            // where the image begins to work
+	ImageProbes  container.Probes
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes

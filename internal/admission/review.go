@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/label"
@@ -36,7 +35,7 @@ type Subject struct {
 // problem.ErrDenied, problem.ErrLimit or problem.ErrInvalid.
 func Review(c Create, s Subject, g Grant) (Create, error) {
 	for _, step := range []func(*Create, Subject, Grant) error{
-		reviewRefused, reviewProcess, reviewEnv, reviewHost, reviewMemory, reviewCPU, reviewUlimits,
+		reviewRefused, reviewProcess, reviewHealth, reviewEnv, reviewHost, reviewMemory, reviewCPU, reviewUlimits,
 		reviewLabels, reviewStop, reviewTmpfs, grantMounts, grantVolumes, grantDevices, grantNetworks, grantPorts,
 	} {
 		if err := step(&c, s, g); err != nil {
@@ -69,13 +68,6 @@ func reviewProcess(c *Create, s Subject, g Grant) error {
 	}
 	if err := checkWorkingDir(notCreated, dir); err != nil {
 		return err
-	}
-	if h := c.Healthcheck; h != nil {
-		for _, d := range []int64{h.Interval, h.Timeout, h.StartPeriod, h.StartInterval} {
-			if d != 0 && d < int64(time.Second) {
-				return denied(notCreated, "health checks run once a second at most", "Give --health-interval and its kin in whole seconds.")
-			}
-		}
 	}
 	for _, group := range c.HostConfig.GroupAdd {
 		if (s.Isolation == UID || g.plain()) && !ownGroup(s.Account, group) {

@@ -43,7 +43,12 @@ type Image struct {
 	// there.
 	Volumes []string
 	Exposed []string // ports it listens on, "80/tcp"
+	Probes  Probes
 }
+
+// Probes are the pauses between an image's health checks, while a container
+// begins and after that; zero is the engine's own.
+type Probes struct{ Interval, StartInterval time.Duration }
 
 // Kinds of things that change at the engine.
 const (

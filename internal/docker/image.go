@@ -27,6 +27,9 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 		out.Makes = slices.AppendSeq([]string{i.Config.WorkingDir}, maps.Keys(i.Config.Volumes))
 		out.Volumes = slices.Sorted(maps.Keys(i.Config.Volumes))
 		out.Exposed = slices.Sorted(maps.Keys(i.Config.ExposedPorts))
+		if h := i.Config.Healthcheck; h != nil {
+			out.Probes = container.Probes{Interval: h.Interval, StartInterval: h.StartInterval}
+		}
 	}
 	return out, nil
 }

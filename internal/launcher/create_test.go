@@ -146,15 +146,19 @@ func TestWhatIsRefusedBeforeTheEngineIsAskedLeavesNothing(t *testing.T) {
 		kind    error
 		says    string
 	}{
-		"a mount that isn't theirs":   {func(s *scene, _ *launcher.Request) { s.mounter.refuse["Prepare"] = refused }, problem.ErrDenied, "not yours"},
-		"no group for their totals":   {func(s *scene, _ *launcher.Request) { s.cgroups.err = errors.New("read-only") }, nil, "read-only"},
-		"a field that is refused":     {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.IpcMode = "host" }, problem.ErrDenied, "IpcMode"},
-		"over a limit":                {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.Memory = 2 << 30 }, problem.ErrLimit, "--memory 2GiB"},
-		"not allowed GPUs":            {func(_ *scene, r *launcher.Request) { r.Roles.GPU = false }, problem.ErrDenied, "may not hold GPUs"},
-		"more GPUs than allowed":      {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.DeviceRequests[0].Count = 2 }, problem.ErrLimit, "2>1"},
-		"an image that isn't there":   {func(_ *scene, r *launcher.Request) { r.Body.Image = "none" }, problem.ErrNotFound, "none"},
-		"an image of somebody else":   {func(s *scene, r *launcher.Request) { own(s, 1002); r.Body.Image = "ds01-1002/x:latest" }, problem.ErrNotFound, "No such image"},
-		"no way for libraries to it":  {func(s *scene, _ *launcher.Request) { s.librariesErr = noLibraries }, problem.ErrUnavailable, "no CDI"},
+		"a mount that isn't theirs":  {func(s *scene, _ *launcher.Request) { s.mounter.refuse["Prepare"] = refused }, problem.ErrDenied, "not yours"},
+		"no group for their totals":  {func(s *scene, _ *launcher.Request) { s.cgroups.err = errors.New("read-only") }, nil, "read-only"},
+		"a field that is refused":    {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.IpcMode = "host" }, problem.ErrDenied, "IpcMode"},
+		"over a limit":               {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.Memory = 2 << 30 }, problem.ErrLimit, "--memory 2GiB"},
+		"not allowed GPUs":           {func(_ *scene, r *launcher.Request) { r.Roles.GPU = false }, problem.ErrDenied, "may not hold GPUs"},
+		"more GPUs than allowed":     {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.DeviceRequests[0].Count = 2 }, problem.ErrLimit, "2>1"},
+		"an image that isn't there":  {func(_ *scene, r *launcher.Request) { r.Body.Image = "none" }, problem.ErrNotFound, "none"},
+		"an image of somebody else":  {func(s *scene, r *launcher.Request) { own(s, 1002); r.Body.Image = "ds01-1002/x:latest" }, problem.ErrNotFound, "No such image"},
+		"no way for libraries to it": {func(s *scene, _ *launcher.Request) { s.librariesErr = noLibraries }, problem.ErrUnavailable, "no CDI"},
+		"an image checked all the time": {func(s *scene, r *launcher.Request) {
+			s.engine.AddImage(container.Image{ID: "sha256:f", Names: []string{"busy:latest"}, Probes: container.Probes{Interval: 1}})
+			r.Body.Image = "busy:latest"
+		}, problem.ErrDenied, "health check"},
 		"a mount on the wrong target": {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.Binds = []string{"/home/alice:/proc"} }, problem.ErrDenied, "/proc"},
 	} {
 		t.Run(name, func(t *testing.T) {

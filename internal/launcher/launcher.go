@@ -190,7 +190,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	user := effectiveUser(r, image, mounts.asOwner)
 	grant := admission.Grant{
 		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes, ImageDir: image.WorkingDir,
-		Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
+		ImageProbes: image.Probes, Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
 	}
 	policy, err := l.reach(ctx, r, &ask, image, &grant)
 	if err != nil {

@@ -154,6 +154,7 @@ func imageVectors() []Vector {
 		one("image-commit-changes", "one's own container with changes", post("/commit?container={own}&repo={mark}-commit&changes=ENV%20LD_PRELOAD%3D/x", "", either()), 74),
 		one("image-commit-shared", "one's own container under a shared name", post("/commit?container={own}&repo={sharedrepo}&tag={sharedtag}", "", either()), 74, 75),
 		one("image-commit-config", "one's own container with a configuration", post("/commit?container={own}&repo={mark}-commit", `{"Labels":{"aime.mlc.DS01_UID":"{victimuid}"},"HostConfig":{"Privileged":true}}`, either()), 74, 61),
+		one("image-commit-health", "an image that the engine checks each nanosecond", post("/commit?container={own}&repo={mark}-commit", `{"Healthcheck":{"Test":["CMD","true"],"Interval":1}}`, refused()), 74, 63),
 		one("image-get-victim", "another's image taken away", get("/images/{victimimage}/get", foreign()), 74, 66),
 		one("image-get-many", "another's image among many", get("/images/get?names={victimimage}", foreign()), 74),
 		one("image-get-case", "another's image in capitals", get("/images/get?NAMES={victimimage}", refused()), 74),
