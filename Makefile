@@ -48,8 +48,8 @@ fmt: bin/golangci-lint ## format the code
 bin/golangci-lint: tools/go.mod tools/go.sum | deps
 	cd tools && go build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-fuzz: deps ## each fuzz target for ten seconds
-	tools/fuzz.sh 10s
+fuzz: deps ## each fuzz target for ten seconds, or FUZZTIME; FUZZ picks by name
+	tools/fuzz.sh "$(or $(FUZZTIME),10s)" "$(FUZZ)"
 
 bench: deps ## one table: ds01 against the engine it stands before, in six minutes
 	go test -vet=off -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/e2e/bench
