@@ -3,157 +3,162 @@ package docker_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"math/bits"
 	"os"
 	"path/filepath"
-	"strings"
+	"reflect"
+	"slices"
 	"testing"
-	"time"
 
-	dcontainer "github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/mount"
+	"pgregory.net/rapid"
 
-	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
-	"ds01.dev/ds01/internal/container"
-	"ds01.dev/ds01/internal/label"
-	"ds01.dev/ds01/internal/limits"
 )
 
-const tight = "defaults: {memory: 2g, memory_swap: 3g, shm_size: 1g, max_cpus: 2, pids_limit: 256, ulimit_nofile: 4096, stop_timeout: 10s}\n"
+func FuzzCreateAsTheEngineReadsIt(f *testing.F)     { differential(f, createBody()) }
+func FuzzUpdateAsTheEngineReadsIt(f *testing.F)     { differential(f, updateBody()) }
+func FuzzExecAsTheEngineReadsIt(f *testing.F)       { differential(f, execBody()) }
+func FuzzExecStartAsTheEngineReadsIt(f *testing.F)  { differential(f, execStartBody()) }
+func FuzzNetworkAsTheEngineReadsIt(f *testing.F)    { differential(f, networkBody()) }
+func FuzzConnectAsTheEngineReadsIt(f *testing.F)    { differential(f, connectBody()) }
+func FuzzDisconnectAsTheEngineReadsIt(f *testing.F) { differential(f, disconnectBody()) }
+func FuzzVolumeAsTheEngineReadsIt(f *testing.F)     { differential(f, volumeBody()) }
+func FuzzCommitAsTheEngineReadsIt(f *testing.F)     { differential(f, commitBody()) }
+func FuzzLoginAsTheEngineReadsIt(f *testing.F)      { differential(f, loginBody()) }
 
-// FuzzCreateAsTheEngineReadsIt: whatever ds01 sends in a client's place, the
-// engine's own types read as a container that is not privileged, shares
-// nothing with the host, stays within the limits, mounts only what ds01 laid
-// down and carries ds01's labels.
-func FuzzCreateAsTheEngineReadsIt(f *testing.F) {
-	paths, err := filepath.Glob("../admission/testdata/clients/*.json")
-	if err != nil || len(paths) == 0 {
-		f.Fatal(paths, err)
+// differential fuzzes one body, from stock clients' bodies and one for each
+// field. The setting chooses the world that the request meets.
+func differential(f *testing.F, b body) {
+	f.Helper()
+	h := newHost(f)
+	for _, base := range slices.Concat(b.bases, b.tricks) {
+		f.Add([]byte(base), byte(0))
+	}
+	for i, data := range slices.Concat(clientBodies(f, b.clients), b.tried(1)) {
+		f.Add(data, byte(0))
+		f.Add(data, byte(i))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, setting byte) { b.try(t, newWorld(setting, h), data) })
+}
+
+// failing is a test of either kind.
+type failing interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// try has ds01 send a body in a client's place, and the engine's own types read
+// it: nothing in it may exceed the policy. It is not sent where ds01 refuses it.
+func (b body) try(t failing, w *world, data []byte) (sent bool) {
+	t.Helper()
+	data, err := b.send(w, data)
+	if err != nil {
+		return false
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	read := reflect.New(reflect.TypeOf(b.read))
+	if err := dec.Decode(read.Interface()); err != nil {
+		t.Fatalf("the engine can't read %s: %v", data, err)
+	}
+	if why := b.policy(w, read.Interface()).judge("", read.Elem()); why != "" {
+		t.Fatalf("%s: %s", why, data)
+	}
+	return true
+}
+
+func TestNoFieldOfTheEngineExceedsThePolicy(t *testing.T) {
+	h := newHost(t)
+	for _, b := range bodies() {
+		t.Run(string(b.op), func(t *testing.T) {
+			for _, base := range b.bases {
+				if _, err := b.send(newWorld(0, h), []byte(base)); err != nil {
+					t.Errorf("%s is refused, so that this tries nothing: %v", base, err)
+				}
+			}
+			for setting := range 1 << 8 {
+				if bits.OnesCount(uint(setting)) > 2 {
+					continue
+				}
+				for _, data := range slices.Concat(b.bases, b.tricks) {
+					b.try(t, newWorld(byte(setting), h), []byte(data))
+				}
+			}
+			for i, data := range b.tried(all) {
+				if b.try(t, newWorld(0, h), data) {
+					b.try(t, newWorld(byte(i), h), data)
+				}
+			}
+		})
+	}
+}
+
+func TestNoFieldsTogetherExceedThePolicy(t *testing.T) {
+	h := newHost(t)
+	for _, b := range bodies() {
+		t.Run(string(b.op), func(t *testing.T) {
+			parts := b.parts(t, h)
+			rapid.Check(t, func(t *rapid.T) {
+				whole := map[string]any{}
+				for _, part := range rapid.SliceOfN(rapid.SampledFrom(parts), 1, 8).Draw(t, "parts") {
+					whole = merged(whole, part)
+				}
+				data, err := json.Marshal(whole)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.try(t, newWorld(rapid.Byte().Draw(t, "setting"), h), data)
+			})
+		})
+	}
+}
+
+// parts returns bodies that are accepted each by itself, with limits or
+// without.
+func (b body) parts(t *testing.T, h *host) (parts []map[string]any) {
+	t.Helper()
+	bodies := b.tried(all)
+	for _, whole := range slices.Concat(b.bases, b.tricks) {
+		bodies = append(bodies, []byte(whole))
+	}
+	for _, data := range bodies {
+		var part map[string]any
+		if b.try(t, newWorld(0, h), data) || b.try(t, newWorld(withoutLimits, h), data) {
+			if err := json.Unmarshal(data, &part); err == nil { // no body is one, too
+				parts = append(parts, part)
+			}
+		}
+	}
+	return parts
+}
+
+// clientBodies returns what stock clients send.
+func clientBodies(f *testing.F, pattern string) (all [][]byte) {
+	f.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 && pattern != "" {
+		f.Fatal(pattern, paths, err)
 	}
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(data, true)
+		all = append(all, data)
 	}
-	for _, body := range []string{
-		`{"Image":"x","hostconfig":{"PRIVILEGED":true}}`,
-		`{"HostConfig":{"Privileged":true},"HostConfig":{}}`,
-		`{"WorkingDir":"/x/../proc/self/fd/8","Env":["NVIDIA_VISIBLE_DEVICES=all"],"Labels":{"aime.mlc.DS01_X":"1"}}`,
-		`{"HostConfig":{"SecurityOpt":["seccomp=unconfined"]}}`,
-		`{"HostConfig":{"NetworkMode":"host","IpcMode":"shareable","UTSMode":"host","PidMode":"host"}}`,
-		`{"HostConfig":{"Memory":-1,"MemorySwap":-1,"PidsLimit":-1,"NanoCpus":0,"ShmSize":0}}`,
-		`{"User":"0","HostConfig":{"Binds":["/home/alice:/a"]}}`,
-		`{"HostConfig":{"Tmpfs":{"/a":"size=1m,exec"},"Ulimits":[{"Name":"core","Soft":-1,"Hard":-1}],"GroupAdd":["2000"]}}`,
-	} {
-		f.Add([]byte(body), false)
-	}
-	alice := account.Account{UID: 1001, GID: 1001, Name: "alice", Groups: []account.Group{{GID: 2000, Name: "vision"}}}
-	doc, _, err := limits.Decode(limits.File{Name: "limits", Data: []byte(tight)}, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	bound := doc.Resolve(alice, time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC))
-	f.Fuzz(func(t *testing.T, data []byte, remap bool) {
-		s := admission.Subject{Account: alice, Limits: bound, Isolation: admission.UID}
-		if remap {
-			s.Isolation = admission.UserNS
-		}
-		sent, ok := admit(data, s)
-		if !ok {
-			return
-		}
-		dec := json.NewDecoder(bytes.NewReader(sent))
-		dec.DisallowUnknownFields()
-		var got dcontainer.CreateRequest
-		if err := dec.Decode(&got); err != nil {
-			t.Fatalf("the engine can't read %s: %v", sent, err)
-		}
-		if why := unsafe(got, remap); why != "" {
-			t.Fatalf("%s: %s", why, sent)
-		}
-	})
+	return all
 }
 
-// admit takes a body all the way, as the launcher does.
-func admit(data []byte, s admission.Subject) ([]byte, bool) {
-	c, err := admission.DecodeCreate(data)
-	if err != nil {
-		return nil, false
+// A route that takes a body has a target here, so that a new one comes with a
+// policy.
+func TestEveryBodyIsReadAsTheEngineDoes(t *testing.T) {
+	tried := map[admission.Op]bool{}
+	for _, b := range bodies() {
+		tried[b.op] = true
 	}
-	ask, err := c.Ask()
-	if err != nil {
-		return nil, false
-	}
-	g := admission.Grant{
-		Labels:    map[string]string{label.UID: "1001", label.Claim: "0123456789abcdef", label.Managed: "true"},
-		Libraries: admission.LibrariesNone, NodeFolder: "/run/ds01/dev", CgroupParent: "/ds01/u1001",
-	}
-	for i, m := range ask.Mounts {
-		g.Mounts = append(g.Mounts, container.Mount{Target: m.Target, ReadOnly: m.ReadOnly, HostPath: fmt.Sprintf("/run/ds01/mnt/c/%d", i)})
-	}
-	reviewed, err := admission.Review(c, s, g)
-	if err != nil {
-		return nil, false
-	}
-	sent, err := admission.Encode(reviewed)
-	return sent, err == nil
-}
-
-// unsafe says what is wrong with a request, "" when nothing is.
-func unsafe(r dcontainer.CreateRequest, remap bool) string {
-	h := r.HostConfig
-	switch {
-	case h.Privileged, len(h.CapAdd) > 0, len(h.Devices) > 0, len(h.DeviceRequests) > 0, len(h.DeviceCgroupRules) > 0:
-		return "privileges"
-	case !h.PidMode.Valid() || h.PidMode != "", h.IpcMode.IsHost() || h.IpcMode.IsContainer() || h.IpcMode.IsShareable(), h.UTSMode != "",
-		h.UsernsMode != "", h.CgroupnsMode.IsHost(), h.Cgroup != "", h.NetworkMode != "" && h.NetworkMode.IsUserDefined(), h.NetworkMode.IsHost() || h.NetworkMode.IsContainer():
-		return "a namespace of the host or of others"
-	case h.Memory < 1 || h.Memory > 2<<30, h.MemorySwap < h.Memory || h.MemorySwap > 3<<30, h.NanoCPUs < 1 || h.NanoCPUs > 2e9,
-		h.PidsLimit == nil || *h.PidsLimit < 1 || *h.PidsLimit > 256, h.ShmSize < 1 || h.ShmSize > 1<<30, h.CPUQuota != 0, h.CPUPeriod != 0,
-		h.OomScoreAdj < 0, h.OomKillDisable != nil && *h.OomKillDisable:
-		return "beyond the limits"
-	case h.CgroupParent != "/ds01/u1001", !h.RestartPolicy.IsNone(), h.Runtime != "", len(h.Sysctls) > 0, h.MaskedPaths != nil, h.ReadonlyPaths != nil:
-		return "ds01's own"
-	case r.Labels[label.UID] != "1001", r.Labels[label.Claim] != "0123456789abcdef":
-		return "labels"
-	case len(h.Binds)+len(r.Volumes)+len(h.VolumesFrom) > 0, h.VolumeDriver != "", r.NetworkingConfig != nil && len(r.NetworkingConfig.EndpointsConfig) > 0:
-		return "mounts or networks of the client's own making"
-	case strings.HasPrefix(filepath.Clean("/"+r.WorkingDir)+"/", "/proc/"):
-		return "a working directory in /proc"
-	case !remap && len(h.Mounts) > 0 && (r.User != "1001:1001" || len(h.CapDrop) != 1 || h.CapDrop[0] != "ALL"):
-		return "host mounts in a container that may be root"
-	}
-	for key := range r.Labels {
-		if label.Reserved(key) && key != label.UID && key != label.Claim && key != label.Managed {
-			return "a label of ds01's that it didn't write: " + key
+	for _, r := range admission.Routes() {
+		if r.Body && !tried[r.Op] {
+			t.Errorf("%s %s has a body that no target fuzzes", r.Method, r.Pattern)
 		}
 	}
-	for _, option := range h.SecurityOpt {
-		if !strings.HasPrefix(option, "no-new-privileges") {
-			return "a loosened " + option
-		}
-	}
-	for _, e := range r.Env {
-		if strings.HasPrefix(e, "NVIDIA_") && e != "NVIDIA_VISIBLE_DEVICES=void" {
-			return "a variable that selects devices: " + e
-		}
-	}
-	return unsafeMount(h)
-}
-
-func unsafeMount(h *dcontainer.HostConfig) string {
-	for _, m := range h.Mounts {
-		if m.Type != mount.TypeBind || !strings.HasPrefix(m.Source, "/run/ds01/mnt/c/") || m.BindOptions.Propagation != mount.PropagationRPrivate {
-			return "a mount that ds01 didn't lay down"
-		}
-	}
-	for target, options := range h.Tmpfs {
-		if !strings.HasPrefix(options, "nosuid,nodev") || strings.Contains(options[len("nosuid,nodev"):], "suid") || strings.HasPrefix(target, "/dev") {
-			return "a tmpfs " + options
-		}
-	}
-	return ""
 }
