@@ -20,7 +20,7 @@ const page = "../../docs/admins/docker-api.md"
 // does says in one sentence what becomes of each operation.
 func does() map[admission.Op]string {
 	const own = "Of one's own container. Passes to the engine under the container's full id; the answer streams back."
-	const copying = "Decided: of one's own container, under its full id. The engine copies as root of the host, so the container stands still meanwhile and the engine finds nothing where its owner's directories and volumes are mounted; paths at or below the directories, and containers with mounts that ds01 didn't make, are refused. Paths at or below a volume are served by ds01 itself, which opens the volume and never leaves it, while everything runs on."
+	const copying = "Decided: of one's own container, under its full id, which stands still meanwhile. ds01 copies itself: it opens the container's own files, or the volume at or below whose place the path lies, and never leaves them, whatever names change on the way. (A volume's container doesn't stand still. With a storage driver other than `overlay2` engines from 23.0 on are let copy, and find nothing where the owner's directories and volumes are mounted; older ones aren't.) Paths at or below the owner's directories, and containers with mounts that ds01 didn't make, are refused."
 	return map[admission.Op]string{
 		admission.Ping:              "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:           "Passes.",
@@ -38,7 +38,7 @@ func does() map[admission.Op]string {
 		admission.ImageSave:         "Of shared images and one's own; the archive holds one's own names.",
 		admission.ImageSaveOne:      "As above.",
 		admission.ImageSearch:       "Passes with the client's registry login.",
-		admission.ImageCommit:       "Of one's own container. Body and `changes` are read strictly; the image is the caller's, named in their own repository. It needs room for what the container has written above `disk.keep_free`.",
+		admission.ImageCommit:       "Of one's own container. Body and `changes` are read strictly; the image is the caller's, named in their own repository. The container stands still meanwhile, whatever `pause` says. It needs room for what the container has written above `disk.keep_free`.",
 		admission.Distribution:      "Passes with the client's registry login.",
 		admission.Auth:              "Read strictly, sent to the registry by the engine, kept and logged nowhere.",
 		admission.ContainerList:     "Rewritten: one's own containers, in one's own names, with one's own paths. Administrators see all.",
@@ -56,8 +56,8 @@ func does() map[admission.Op]string {
 		admission.ContainerResize:   "Of one's own container. Passes under its full id.",
 		admission.ContainerAttach:   "Of one's own container. A stream of its own, spliced after the engine agreed.",
 		admission.ContainerRemove:   "Of one's own container. Passes under its full id; what it held is free before the answer.",
-		admission.ArchiveStat:       copying + " Answered in the engine's words; a path that is refused is said to be a directory, so that clients go on to the request that tells why.",
-		admission.ArchiveGet:        copying + " The archive streams back as it is.",
+		admission.ArchiveStat:       copying + " A path that is refused is said to be a directory, so that clients go on to the request that tells why.",
+		admission.ArchiveGet:        copying + " The archive holds the owners as the container knows them.",
 		admission.ArchivePut:        copying + " The archive is written anew on its way: gzip and bzip2 are undone by ds01, other compression is refused, as are devices, entries that lie in another volume than the path, names with `..`, and attributes other than `user.*` and `security.capability`.",
 		admission.ContainerExport:   own + " What is mounted isn't part of it.",
 		admission.ContainerChanges:  "Of one's own container, which stands still meanwhile. Passes to the engine under its full id.",

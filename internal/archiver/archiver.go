@@ -24,14 +24,46 @@ type IDs struct{ Base, Size int }
 // relative to it, with '/' between their parts; "." is the directory itself.
 // It is safe for concurrent use.
 type Tree struct {
-	root *os.Root
-	at   string
-	ids  IDs
+	root   *os.Root
+	at     string
+	ids    IDs
+	points map[string]string
 }
 
 // New returns the tree of a directory that lies at a path for whoever makes
-// links in it: those to below that path are followed. Close closes it.
-func New(root *os.Root, at string, ids IDs) *Tree { return &Tree{root, at, ids} }
+// links in it: those to below that path are followed. At "" it is all that they
+// know, and no link leads out of it. Close closes it.
+func New(root *os.Root, at string, ids IDs) *Tree { return &Tree{root: root, at: at, ids: ids} }
+
+// WithPoints says at which names something is mounted for whoever sees the
+// tree: nothing is written there or put in their place, and where a name has a
+// path, the file at that path of the host is read. Only root may change where
+// that leads.
+func (t *Tree) WithPoints(points map[string]string) *Tree {
+	t.points = points
+	return t
+}
+
+// point returns the name at or below which a name lies, and something is
+// mounted.
+func (t *Tree) point(name string) (at string, found bool) {
+	for at = name; at != "."; at = path.Dir(at) {
+		if _, found = t.points[at]; found {
+			return at, true
+		}
+	}
+	return "", false
+}
+
+// holdsPoint reports whether something is mounted below a name.
+func (t *Tree) holdsPoint(name string) bool {
+	for at := range t.points {
+		if strings.HasPrefix(at, name+"/") {
+			return true
+		}
+	}
+	return false
+}
 
 // Close gives the directory back.
 func (t *Tree) Close() error { return t.root.Close() }
@@ -49,13 +81,15 @@ func (t *Tree) Stat(name string, follow bool) (info fs.FileInfo, link string, er
 // look is Stat, and returns also what the name is without links on the way.
 func (t *Tree) look(name string, follow bool) (actual string, info fs.FileInfo, link string, err error) {
 	actual, err = t.resolve(name, follow)
-	if err == nil {
+	if host := t.points[actual]; host != "" && err == nil {
+		info, err = os.Lstat(host)
+	} else if err == nil {
 		info, err = t.root.Lstat(actual)
 	}
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		link, err = t.root.Readlink(actual)
 	}
-	return actual, info, link, explain(name, err)
+	return actual, info, link, t.explain(name, err)
 }
 
 // maxLinks is how many links the kernel follows in one path.
@@ -91,6 +125,12 @@ func (t *Tree) resolve(name string, last bool) (string, error) {
 
 // follow returns where a link in a directory leads.
 func (t *Tree) follow(dir, to string) (string, error) {
+	if t.at == "" {
+		if !path.IsAbs(to) {
+			to = path.Join("/", dir, to)
+		}
+		return path.Join(".", path.Clean(to)), nil // above the topmost directory there is only that
+	}
 	if !path.IsAbs(to) {
 		return path.Join(dir, to), nil
 	}
@@ -108,7 +148,11 @@ var errLeadsOut = errors.New(escapes)
 const escapes = "path escapes from parent"
 
 // explain says what is the matter with a name in a tree.
-func explain(name string, err error) error {
+func (t *Tree) explain(name string, err error) error {
+	where := "the volume"
+	if t.at == "" {
+		where = "the container"
+	}
 	if p, ok := errors.AsType[*problem.Error](err); ok {
 		return p
 	}
@@ -117,11 +161,11 @@ func explain(name string, err error) error {
 		return nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 		return &problem.Error{
-			What: notCopied, Why: problem.Because(problem.ErrNotFound, fmt.Sprintf("there is no %q in the volume", name)), Next: "Look with 'docker exec'.",
+			What: notCopied, Why: problem.Because(problem.ErrNotFound, fmt.Sprintf("there is no %q in %s", path.Join(t.at, "/", name), where)), Next: "Look with 'docker exec'.",
 		}
 	case strings.Contains(err.Error(), escapes):
 		return &problem.Error{
-			What: notCopied, Why: problem.Because(problem.ErrDenied, fmt.Sprintf("a link on the way to %q leads out of the volume", name)),
+			What: notCopied, Why: problem.Because(problem.ErrDenied, fmt.Sprintf("a link on the way to %q leads out of %s", path.Join(t.at, "/", name), where)),
 			Next: "Name the path that it leads to.",
 		}
 	}

@@ -274,3 +274,64 @@ func TestNamesThatChangeLeadNowhere(t *testing.T) {
 		t.Errorf("outside are %v, %q", left, data)
 	}
 }
+
+// everything is a place whose tree is all that whoever sees it knows, with
+// something mounted in it.
+func everything(t *testing.T) place {
+	t.Helper()
+	p := newPlace(t, archiver.IDs{})
+	must(t, os.MkdirAll(filepath.Join(p.dir, "etc/dir/below"), 0o755))
+	for name, text := range map[string]string{"etc/hosts": "", "etc/passwd": "users"} {
+		must(t, os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644))
+	}
+	must(t, os.Symlink("/../etc/passwd", filepath.Join(p.dir, "absolute")))
+	must(t, os.Symlink("../../etc/passwd", filepath.Join(p.dir, "etc/climbing")))
+	must(t, os.Symlink("/../secret", filepath.Join(p.dir, "out")))
+	root, err := os.OpenRoot(p.dir)
+	must(t, err)
+	p.tree = archiver.New(root, "", archiver.IDs{}).WithPoints(map[string]string{"etc/hosts": filepath.Join(p.dir, "../secret"), "etc/dir/below": ""})
+	t.Cleanup(func() { p.tree.Close() })
+	return p
+}
+
+func TestNoLinkLeadsOutOfEverything(t *testing.T) {
+	p := everything(t)
+	for _, name := range []string{"absolute", "etc/climbing"} {
+		if got, _, err := p.read(name, "as", true); err != nil || !slices.Equal(got, []string{"as users"}) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	if got, _, err := p.read("out", "as", true); !errors.Is(err, problem.ErrNotFound) || !strings.Contains(err.Error(), "in the container") {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestWhatIsMountedIsReadAndNotReplaced(t *testing.T) {
+	needRoot(t)
+	p := everything(t)
+	if got, _, err := p.read("etc/hosts", "hosts", false); err != nil || !slices.Equal(got, []string{"hosts secret"}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, _, err := p.read("etc", "etc", false); err != nil || !slices.Contains(got, "etc/hosts secret") || !slices.Contains(got, "etc/passwd users") {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if info, _, err := p.tree.Stat("etc/hosts", false); err != nil || info.Size() != int64(len("secret")) {
+		t.Errorf("got %v, %v", info, err)
+	}
+	for name, h := range map[string]tar.Header{
+		"a file in its place":              file("etc/hosts"),
+		"a link in its place":              like(file("etc/hosts"), tar.TypeSymlink, "passwd"),
+		"a file in a directory's place":    file("etc/dir/below"),
+		"a file below it":                  file("etc/dir/below/new"),
+		"a file in place of what is above": file("etc/dir"),
+		"a file in place of everything":    file("etc"),
+	} {
+		if err := p.write(".", false, h); !errors.Is(err, problem.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, p.write(".", false, like(file("etc/dir/below/"), tar.TypeDir, ""), file("etc/dir/new"), file("etc/passwd")))
+	if got, _, err := p.read("etc", "etc", false); err != nil || !slices.Contains(got, "etc/dir/new text") || !slices.Contains(got, "etc/passwd text") || !slices.Contains(got, "etc/hosts secret") {
+		t.Errorf("got %v, %v", got, err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ type inode struct{ device, number uint64 }
 func (r *reader) add(name, as string, info fs.FileInfo) error {
 	if strings.Count(name, "/") > deepest {
 		return problem.Because(problem.ErrInvalid, fmt.Sprintf("there are more than %d directories in one another", deepest))
+	}
+	if host := r.points[name]; host != "" {
+		return r.addGiven(host, as)
 	}
 	h, err := r.header(name, as, info)
 	if h == nil || err != nil {
@@ -103,16 +107,40 @@ func (r *reader) header(name, as string, info fs.FileInfo) (*tar.Header, error) 
 	return h, nil
 }
 
-// addFile adds a file with as much in it as it has when it is opened.
+// addFile adds a file.
 func (r *reader) addFile(name string, h *tar.Header) error {
 	f, err := r.root.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0) // by now it may be a pipe
 	if err != nil {
 		return gone(err)
 	}
+	return r.addOpen(f, h)
+}
+
+// addGiven adds what is mounted at a name: a file of the host.
+func (r *reader) addGiven(host, as string) error {
+	f, err := os.OpenFile(host, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0) //nolint:gosec // only root may change where it leads
+	if err != nil {
+		return gone(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(fmt.Errorf("look at %s: %w", as, err), f.Close())
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return errors.Join(fmt.Errorf("look at %s: no Unix file", as), f.Close())
+	}
+	return r.addOpen(f, &tar.Header{
+		Typeflag: tar.TypeReg, Name: as, Mode: int64(st.Mode & 0o7777), ModTime: info.ModTime(), Uid: r.ids.inArchive(int(st.Uid)), Gid: r.ids.inArchive(int(st.Gid)),
+	})
+}
+
+// addOpen adds an open file with as much in it as it has now, and closes it.
+func (r *reader) addOpen(f *os.File, h *tar.Header) error {
 	defer f.Close() //nolint:errcheck // it was only read
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("look at %s: %w", name, err)
+		return fmt.Errorf("look at %s: %w", h.Name, err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil
@@ -122,7 +150,7 @@ func (r *reader) addFile(name string, h *tar.Header) error {
 		return err
 	}
 	if _, err := io.CopyN(r.out, f, h.Size); err != nil {
-		return fmt.Errorf("copy %s: %w", name, err)
+		return fmt.Errorf("copy %s: %w", h.Name, err)
 	}
 	return nil
 }

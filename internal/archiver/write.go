@@ -37,7 +37,7 @@ func (t *Tree) Write(from io.Reader, name string, keepKinds bool) error {
 			return err
 		}
 		if err := w.add(h, in); err != nil {
-			return explain(h.Name, err)
+			return w.explain(h.Name, err)
 		}
 	}
 }
@@ -63,6 +63,9 @@ func (w *writer) add(h *tar.Header, content io.Reader) error {
 	name, err := w.resolve(path.Join(w.at, h.Name), false) //nolint:gosec // a root is never left
 	if err != nil {
 		return err
+	}
+	if at, mounted := w.point(name); mounted && (name != at || h.Typeflag != tar.TypeDir) {
+		return invalid(fmt.Sprintf("%q would lie under what is mounted at /%s, and not be seen", h.Name, at), "Write it by a command: docker exec.")
 	}
 	uid, err := w.ids.onHost(h.Uid)
 	if err != nil {
@@ -139,6 +142,9 @@ func (w *writer) clear(name string, dir bool) (there bool, err error) {
 		return true, nil
 	case w.keepKinds && info.IsDir() != dir:
 		return false, invalid(fmt.Sprintf("%s is a %s there, and a %s in the archive", path.Base(name), kind(info.IsDir()), kind(dir)), "Remove it first, or choose another name.")
+	}
+	if w.holdsPoint(name) {
+		return false, invalid(fmt.Sprintf("something is mounted below %s, which is a %s in the archive", path.Base(name), kind(dir)), "Choose another name.")
 	}
 	return false, w.root.RemoveAll(name)
 }

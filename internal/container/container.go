@@ -115,8 +115,22 @@ type Observed struct {
 	Hints      gpu.Hints     // whatever in its configuration names a GPU
 	Mounts     []Mounted     // what of the host, or of a volume, is in it
 	Volumes    []volume.Mounted
+	ReadOnly   bool              // its own files can't be written to
+	Layer      Layer             // its own files, zero where the engine keeps them in another way
+	Given      map[string]string // files that the engine gives it, such as /etc/hosts: paths on the host by paths in it
 	Networks   map[string]string // ids by name of those it is connected with, also where one has gone since
 }
+
+// A Layer is what a container's own files are made of, as the overlay file
+// system takes it: directories whose names only root can change.
+type Layer struct {
+	Lower       []string // the image's, the topmost first
+	Upper, Work string
+	Merged      string // where the engine mounts it while the container runs
+}
+
+// Known reports whether there is one.
+func (l Layer) Known() bool { return l.Upper != "" }
 
 // A Mounted is one mount of a container as the engine shows it.
 type Mounted struct {

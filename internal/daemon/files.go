@@ -52,6 +52,9 @@ func (d *daemon) tidyMounts(ctx context.Context) error {
 			return err // a container would find its volume empty
 		}
 	}
+	if err := mount.TidyLayers(d.paths.Mounts); err != nil {
+		return err
+	}
 	points, err := filepath.Glob(filepath.Join(d.paths.Mounts, "*", "*"))
 	if err != nil {
 		return fmt.Errorf("list mounts: %w", err)

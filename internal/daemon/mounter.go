@@ -6,35 +6,14 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
-	"ds01.dev/ds01/internal/archiver"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/mount"
 	"ds01.dev/ds01/internal/problem"
-	"ds01.dev/ds01/internal/volume"
 )
 
 // mounter opens directories for the launcher.
 type mounter struct{ h *host }
-
-// files opens a volume that is mounted in a container at a path.
-func (m mounter) files(v volume.Mounted) (*archiver.Tree, error) {
-	info, known := m.h.info()
-	if !known {
-		return nil, &problem.Error{
-			What: "Files not copied",
-			Why:  problem.Because(problem.ErrUnavailable, "ds01 hasn't found out yet how the engine isolates containers"), Next: "Try again in a moment.",
-		}
-	}
-	root, err := mount.Under(v.Source, m.h.d.paths.Mounts)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Remapped {
-		return archiver.New(root, v.Target, archiver.IDs{}), nil
-	}
-	return archiver.New(root, v.Target, archiver.IDs{Base: info.RemapBase, Size: info.RemapSize}), nil
-}
 
 // roots returns from where a person may mount, with the links of each root
 // followed that only the host's own root can have made. A root that can't be

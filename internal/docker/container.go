@@ -82,7 +82,7 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 		o.Image, o.Labels = c.Config.Image, c.Config.Labels
 	}
 	if h := c.HostConfig; h != nil {
-		o.AutoRemove = h.AutoRemove
+		o.AutoRemove, o.ReadOnly = h.AutoRemove, h.ReadonlyRootfs
 		o.Restart = container.RestartPolicy{Name: string(h.RestartPolicy.Name), MaxRetries: h.RestartPolicy.MaximumRetryCount}
 	}
 	o.Hints = hints(c)
@@ -92,6 +92,12 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 			o.Volumes = append(o.Volumes, volume.Mounted{Name: m.Name, Source: m.Source, Target: m.Destination, ReadOnly: !m.RW})
 		}
 	}
+	o.Layer, o.Given = layer(c), map[string]string{}
+	for target, source := range map[string]string{"/etc/hosts": c.HostsPath, "/etc/hostname": c.HostnamePath, "/etc/resolv.conf": c.ResolvConfPath} {
+		if source != "" {
+			o.Given[target] = source
+		}
+	}
 	if c.NetworkSettings != nil {
 		o.Networks = map[string]string{}
 		for name, endpoint := range c.NetworkSettings.Networks {
@@ -99,6 +105,16 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 		}
 	}
 	return o
+}
+
+// layer returns where overlay2 keeps a container's files, zero for another
+// storage driver.
+func layer(c dcontainer.InspectResponse) container.Layer {
+	if c.GraphDriver.Name != "overlay2" || c.GraphDriver.Data["LowerDir"] == "" {
+		return container.Layer{}
+	}
+	d := c.GraphDriver.Data
+	return container.Layer{Lower: strings.Split(d["LowerDir"], ":"), Upper: d["UpperDir"], Work: d["WorkDir"], Merged: d["MergedDir"]}
 }
 
 func parseTime(s string) time.Time {

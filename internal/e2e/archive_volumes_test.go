@@ -27,6 +27,7 @@ func TestArchiveVolumes(t *testing.T) {
 				"volumes are copied like a container's own files": volumesAreCopied,
 				"nothing is reached through a volume":             nothingIsReachedThroughAVolume,
 				"names that change in a volume reach nothing":     changingNamesReachNothing,
+				"changing names of its own reach nothing":         changingNamesOfItsOwnReachNothing,
 			}
 			if !plain {
 				stories["what lies beside volumes is copied"] = filesBesideVolumesAreCopied
@@ -201,23 +202,7 @@ func changingNamesReachNothing(t *testing.T, l *lab.Lab) {
 	if err := os.Symlink(outside, filepath.Join(volume, "link")); err != nil {
 		t.Fatal(err)
 	}
-	stop := make(chan struct{})
-	var swaps sync.WaitGroup
-	dir, err := os.Open(volume)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	swaps.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_ = unix.Renameat2(int(dir.Fd()), "sub", int(dir.Fd()), "link", unix.RENAME_EXCHANGE) // what counts is what comes of it
-			}
-		}
-	})
+	defer exchanging(t, volume, "sub", "link")()
 	deadline := time.Now().Add(1500 * time.Millisecond)
 	for tries := 0; time.Now().Before(deadline); tries++ {
 		for _, path := range []string{"/tmp", "/data/sub", "/data"} {
@@ -231,12 +216,71 @@ func changingNamesReachNothing(t *testing.T, l *lab.Lab) {
 			t.Fatalf("try %d: something is mounted on the host, at %s; %v", tries, outside, err)
 		}
 	}
-	close(stop)
-	swaps.Wait()
 	if after := listing(t, outside); after != before {
 		t.Errorf("the host has\n%s\nit had\n%s", after, before)
 	}
 	l.OK("alice", "docker", "unpause", "other")
+}
+
+// exchanging has two names in a directory exchanged without pause, until the
+// function that it returns is called.
+func exchanging(t *testing.T, directory, one, other string) (stop func()) {
+	t.Helper()
+	dir, err := os.Open(directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	var swaps sync.WaitGroup
+	swaps.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				_ = unix.Renameat2(int(dir.Fd()), one, int(dir.Fd()), other, unix.RENAME_EXCHANGE) // what counts is what comes of it
+			}
+		}
+	})
+	return func() {
+		close(over)
+		swaps.Wait()
+		dir.Close()
+	}
+}
+
+// changingNamesOfItsOwnReachNothing is the same with the container's own files.
+// It stands still, but an open directory of it can be handed on to a process
+// that doesn't. The engine mounts files such as /etc/hosts, whose text is the
+// container's to write, for each copy.
+func changingNamesOfItsOwnReachNothing(t *testing.T, l *lab.Lab) {
+	outside := filepath.Join(l.Root, "outside")
+	l.OK("root", "sh", "-c", "mkdir -p "+outside+" && cd "+outside+" && echo secret | tee file hosts hostname resolv.conf")
+	defer l.OK("root", "rm", "-rf", outside)
+	before := listing(t, outside)
+	l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sh", "-c", "ln -s "+outside+" /link; touch /tmp/file; sleep 1000")
+	l.OK("alice", "docker", "run", "-d", "--name", "fixed", "--read-only", "busybox", "sleep", "1000")
+	contains(t, put(l, "docker", archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "new", Mode: 0o644}), "fixed:/").Err, "--read-only")
+	merged := l.AtEngine("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", l.EngineName("alice", "web"))
+	l.Eventually("it is there", 5*time.Second, func() bool { return l.Docker("alice", "exec", "web", "ls", "/tmp/file").Code == 0 })
+	l.OK("root", "sh", "-c", "cd "+merged+" && cp -a etc own && rm -r etc && mv own etc") // one of the image's can't be exchanged
+	defer exchanging(t, merged, "etc", "link")()
+	deadline := time.Now().Add(2 * time.Second)
+	for tries := 0; time.Now().Before(deadline); tries++ {
+		rawPut(l, "/etc", archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "new", Mode: 0o4755}))
+		for _, path := range []string{"/etc/file", "/etc", "/link/file", "/link/"} {
+			if _, got := l.Ask("alice", "GET", "/containers/web/archive?path="+path, ""); strings.Contains(got, "secret") {
+				t.Fatalf("%s gives a file of the host", path)
+			}
+		}
+		mounted, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil || strings.Contains(string(mounted), outside) {
+			t.Fatalf("try %d: something is mounted on the host, at %s; %v", tries, outside, err)
+		}
+	}
+	if after := listing(t, outside); after != before {
+		t.Errorf("the host has\n%s\nit had\n%s", after, before)
+	}
 }
 
 func volumesComeBack(t *testing.T, l *lab.Lab) {

@@ -66,7 +66,9 @@ func (c *call) archive() error {
 	switch {
 	case err != nil:
 	case site.in.Target != "":
-		err = c.archiveVolume(site)
+		err = c.archiveTree(c.r.Context(), site)
+	case site.seen.Layer.Known():
+		err = c.copying(site.record, func(ctx context.Context) error { return c.archiveTree(ctx, site) })
 	default:
 		err = c.copying(site.record, func(ctx context.Context) error { return c.streamArchive(ctx, site.record) })
 	}
@@ -129,9 +131,9 @@ func (c *call) tellStat(size int64, mode fs.FileMode, modified time.Time, link s
 
 // site is where the path of an archive request lies.
 type site struct {
-	record  container.Record
-	volumes []volume.Mounted // the container's
-	in      volume.Mounted   // that of them in which it lies; without a target the container's own layer
+	record container.Record
+	seen   container.Observed
+	in     volume.Mounted // that of them in which it lies; without a target the container's own layer
 }
 
 // archived returns where the path of an archive request lies, if files there
@@ -140,12 +142,24 @@ func (c *call) archived() (s site, err error) {
 	if s.record, err = c.own(); err != nil {
 		return s, err
 	}
-	if s.volumes, err = c.Launcher.Volumes(c.r.Context(), s.record); err != nil {
+	if s.seen, err = c.Launcher.Inside(c.r.Context(), s.record); err != nil {
 		return s, err
 	}
-	s.in, err = admission.ReviewArchivePath(c.match.Query.Get("path"), s.record.Mounts, s.volumes)
+	s.in, err = admission.ReviewArchivePath(c.match.Query.Get("path"), s.record.Mounts, s.seen.Volumes)
+	if err == nil && s.in.Target == "" && !s.seen.Layer.Known() && minor(c.API()) < confined {
+		err = &problem.Error{
+			What: "Files of " + s.record.Name + " not copied",
+			Why:  problem.Because(problem.ErrDenied, "this engine copies without confining itself to the container, and ds01 can do it only where the storage driver is overlay2"),
+			Next: fmt.Sprintf("Copy through a command: docker exec %s tar -cf - PATH.", s.record.Name),
+		}
+	}
 	return s, err
 }
+
+// confined is the API of the first engines (23.0) that mount what a container
+// has where only they see it while they copy. With those before, names that
+// change meanwhile lead to the host.
+const confined = 42
 
 // extract writes the client's archive into the caller's container.
 func (c *call) extract() error {
@@ -161,17 +175,20 @@ func (c *call) extract() error {
 		return err
 	}
 	review := func(h *tar.Header) (*tar.Header, error) {
-		return admission.ReviewEntry(h, c.match.Query.Get("path"), site.record.Mounts, site.volumes)
+		return admission.ReviewEntry(h, c.match.Query.Get("path"), site.record.Mounts, site.seen.Volumes)
 	}
 	write := func(to io.Writer) error { return repack(to, body, review) }
 	if site.in.Target != "" {
 		during, cancel := c.untilClosing(c.r.Context())
 		defer cancel()
 		defer context.AfterFunc(during, client.giveUp)()
-		return c.extractToVolume(site, client, write)
+		return c.extractToTree(during, site, client, write)
 	}
 	return c.copying(site.record, func(during context.Context) error {
 		defer context.AfterFunc(during, client.giveUp)()
+		if site.seen.Layer.Known() {
+			return c.extractToTree(during, site, client, write)
+		}
 		return c.sendArchive(context.WithoutCancel(during), site.record, client, write)
 	})
 }

@@ -96,6 +96,7 @@ func TestAnArchiveIsWrittenAnewOnItsWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
+			l.api = "1.42"
 			id := l.create(t, alice)
 			l.engine.answers["PUT /containers/"+id+"/archive"] = "{}"
 			if a := l.put(t, "/root&noOverwriteDirNonDir=true", c.encoding, c.sent); a.status != 200 {
@@ -131,6 +132,7 @@ func TestArchivesThatAreNotReadDontReachTheEngine(t *testing.T) {
 		"/w is your directory":  {"w", "", file, 403},
 	} {
 		l := newLab(t)
+		l.api = "1.42"
 		l.create(t, alice)
 		wantRefusal(t, l.put(t, c.path, c.encoding, c.sent), c.status, says)
 		if len(l.engine.requests) > 0 {
@@ -146,6 +148,7 @@ func TestARefusalInMidArchiveEndsItForTheEngineToo(t *testing.T) {
 		"is your directory": {Typeflag: tar.TypeReg, Name: "w/x"},
 	} {
 		l := newLab(t)
+		l.api = "1.42"
 		id := l.create(t, alice)
 		wantRefusal(t, l.put(t, "/", "", tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "first"}, bad)), 403, says)
 		if l.engine.last() != "PUT /v1.41/containers/"+id+"/archive?path=%2F" || strings.Contains(l.engine.bodies[len(l.engine.bodies)-1], bad.Name) {
@@ -153,12 +156,14 @@ func TestARefusalInMidArchiveEndsItForTheEngineToo(t *testing.T) {
 		}
 	}
 	l := newLab(t)
+	l.api = "1.42"
 	l.create(t, alice)
 	wantRefusal(t, l.put(t, "/", "", tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "whole"})[:514]), 400, "no whole tar archive")
 }
 
 func TestTheEnginesAnswerToAnArchiveIsPassedOn(t *testing.T) {
 	l := newLab(t)
+	l.api = "1.42"
 	id := l.create(t, alice)
 	l.engine.answers["PUT /containers/"+id+"/archive"] = `404!{"message":"no such directory in web._.71001"}`
 	if a := l.put(t, "/none", "", tarOf(t)); a.status != 404 || a.body != `{"message":"no such directory in web"}` {
@@ -177,6 +182,7 @@ func TestTheEnginesAnswerToAnArchiveIsPassedOn(t *testing.T) {
 
 func TestAHiddenPathIsSaidToBeADirectorySoThatTheNextRequestTellsWhy(t *testing.T) {
 	l := newLab(t)
+	l.api = "1.42"
 	l.create(t, alice)
 	a := l.ask(t, alice, "HEAD", "/v1.41/containers/web/archive?path=/w/secret", "")
 	stat, err := base64.StdEncoding.DecodeString(a.header.Get("X-Docker-Container-Path-Stat"))
@@ -187,5 +193,17 @@ func TestAHiddenPathIsSaidToBeADirectorySoThatTheNextRequestTellsWhy(t *testing.
 	wantRefusal(t, l.ask(t, alice, "GET", "/v1.41/containers/web/archive", ""), 400, "no path")
 	if len(l.engine.requests) > 0 {
 		t.Errorf("the engine was asked %v", l.engine.requests)
+	}
+}
+
+func TestAnEngineThatCopiesUnconfinedIsNotLetToACopy(t *testing.T) {
+	l := newLab(t)
+	l.create(t, alice)
+	asked := len(l.engine.requests)
+	for _, method := range []string{"GET", "PUT"} {
+		wantRefusal(t, l.ask(t, alice, method, "/v1.41/containers/web/archive?path=/etc", ""), 403, "overlay2")
+	}
+	if now := l.engine.requests[asked:]; len(now) > 0 {
+		t.Errorf("asked %v", now)
 	}
 }

@@ -46,6 +46,14 @@ type Observer interface {
 	Up() bool
 }
 
+// Files opens what is to be copied.
+type Files interface {
+	Volume(v volume.Mounted) (*archiver.Tree, error)
+	// Layer opens a container's own files, whose Layer is known; without write
+	// they aren't changed.
+	Layer(o container.Observed, write bool) (*archiver.Tree, error)
+}
+
 // Parts are what a gateway works with.
 type Parts struct {
 	Engine     Engine
@@ -57,13 +65,13 @@ type Parts struct {
 	Accounts   launcher.Accounts
 	Roles      func(account.Account) account.Roles
 	Isolation  func() admission.Isolation
-	API        func() string                                // newest API version of the engine, "" while unknown
-	StopGrace  func(account.Account) (d time.Duration)      // longest stop timeout, negative: none
-	Registries func() []string                              // hosts that images may come from and go to; empty: all
-	Space      func() container.Space                       // on the engine's disk
-	Files      func(volume.Mounted) (*archiver.Tree, error) // opens a volume
-	Closing    <-chan struct{}                              // closed when the daemon stops: streams end
-	Recorder   *recorder.Recorder                           // nil: nothing is written down
+	API        func() string                           // newest API version of the engine, "" while unknown
+	StopGrace  func(account.Account) (d time.Duration) // longest stop timeout, negative: none
+	Registries func() []string                         // hosts that images may come from and go to; empty: all
+	Space      func() container.Space                  // on the engine's disk
+	Files      Files
+	Closing    <-chan struct{}    // closed when the daemon stops: streams end
+	Recorder   *recorder.Recorder // nil: nothing is written down
 	Log        *slog.Logger
 	Now        func() time.Time
 }

@@ -156,6 +156,7 @@ type lab struct {
 	volume  string // the directory of each volume, "" where none can be opened
 	closing chan struct{}
 	down    bool
+	api     string // newest version that the engine speaks
 	log     auditLog
 	records *store.Store
 	space   func() container.Space
@@ -165,7 +166,11 @@ type lab struct {
 	moved     sync.Map // see directory
 }
 
-func (l *lab) files(v volume.Mounted) (*archiver.Tree, error) {
+func (*lab) Layer(container.Observed, bool) (*archiver.Tree, error) {
+	return nil, errors.New("no container of the fake's has a layer")
+}
+
+func (l *lab) Volume(v volume.Mounted) (*archiver.Tree, error) {
 	root, err := os.OpenRoot(l.volume)
 	if err != nil {
 		return nil, err
@@ -234,7 +239,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l := &lab{sockets: map[int]string{}, closing: make(chan struct{}), space: func() container.Space { return container.Space{} }}
+	l := &lab{api: "1.41", sockets: map[int]string{}, closing: make(chan struct{}), space: func() container.Space { return container.Space{} }}
 	l.engine = &engine{Engine: dockertest.New(time.Now), socket: filepath.Join(dir, "engine"), answers: map[string]string{}}
 	records, err := store.Open(t.Context(), filepath.Join(dir, "ds01.db"))
 	if err != nil {
@@ -273,8 +278,8 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 		Roles: func(a account.Account) account.Roles {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
-		Isolation: isolation, API: func() string { return "1.41" }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Space: func() container.Space { return l.space() }, Files: l.files, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
+		Isolation: isolation, API: func() string { return l.api }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
+		Space: func() container.Space { return l.space() }, Files: l, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -97,7 +97,9 @@ func (c *call) commit() error {
 	if err != nil {
 		return err
 	}
-	query := c.only("comment", "author", "pause", "changes")
+	// The container stands still meanwhile, whatever the client says of pause:
+	// the engine reads its files by names, as root of the host.
+	query := c.only("comment", "author", "changes")
 	query.Set("container", record.ContainerID)
 	ctx := context.WithoutCancel(c.r.Context())
 	m, err := c.making(ctx, query, container.ByCommit, names)

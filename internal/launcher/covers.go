@@ -98,14 +98,14 @@ func (l *Launcher) refuseWhileCovered(what string, uid int, volumes []string) er
 	return nil
 }
 
-// Volumes returns the volumes of a container. One with mounts that ds01 didn't
-// make is refused, as for Copy.
-func (l *Launcher) Volumes(ctx context.Context, record container.Record) ([]volume.Mounted, error) {
+// Inside returns a container as the engine has it now. One with mounts that
+// ds01 didn't make is refused, as for Copy.
+func (l *Launcher) Inside(ctx context.Context, record container.Record) (container.Observed, error) {
 	o, err := l.Engine.Inspect(ctx, record.ContainerID)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
-	return o.Volumes, l.onlyOurs(record, o)
+	return o, l.onlyOurs(record, o)
 }
 
 func volumeNames(volumes []volume.Mounted) (names []string) {

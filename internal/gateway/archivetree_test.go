@@ -17,6 +17,7 @@ import (
 func newVolumeLab(t *testing.T) *lab {
 	t.Helper()
 	l := newLab(t)
+	l.api = "1.42"
 	l.volume = t.TempDir()
 	a := l.ask(t, alice, "POST", "/v1.41/containers/create?name=web", `{"Image":"busybox","HostConfig":{"Binds":["data:/data","deep:/data/a/deep","ro:/ro:ro","/home/x/w:/data/w"]}}`)
 	if a.status != 201 {

@@ -15,21 +15,28 @@ import (
 	"ds01.dev/ds01/internal/recorder"
 )
 
-// Files in volumes are copied by ds01 itself. The engine finds its way there by
-// names, as root of the host, and whoever has the volume in another container
-// could turn one into a link meanwhile; so could a process of the host that was
-// handed an open directory of it, which no freezing stops. ds01 opens the volume
-// and never leaves it.
+// Files are copied by ds01 itself. The engine finds its way by names, as root of
+// the host, and whoever has an open directory of the container or the volume,
+// in another container or on the host, could turn one into a link meanwhile: no
+// freezing stops those. ds01 opens what is to be copied and never leaves it.
 
-// archiveVolume tells what is at a path in a volume, or streams it.
-func (c *call) archiveVolume(s site) error {
-	tree, err := c.Files(s.in)
+// tree opens what the path of an archive request lies in.
+func (c *call) tree(s site, write bool) (*archiver.Tree, error) {
+	if s.in.Target != "" {
+		return c.Files.Volume(s.in)
+	}
+	return c.Files.Layer(s.seen, write)
+}
+
+// archiveTree tells what is at a path, or streams it.
+func (c *call) archiveTree(ctx context.Context, s site) error {
+	tree, err := c.tree(s, false)
 	if err != nil {
 		return err
 	}
 	defer tree.Close() //nolint:errcheck // nothing is written through it
 	asked := c.match.Query.Get("path")
-	name, follow := belowVolume(s, asked), strings.HasSuffix(asked, "/") || strings.HasSuffix(asked, "/.")
+	name, follow := below(s, asked), strings.HasSuffix(asked, "/") || strings.HasSuffix(asked, "/.")
 	info, link, err := tree.Stat(name, follow)
 	if err != nil {
 		return err
@@ -40,35 +47,40 @@ func (c *call) archiveVolume(s site) error {
 	if c.match.Op == admission.ArchiveStat {
 		return errAnswered
 	}
-	return c.streamVolume(tree, name, path.Base(asked), follow)
+	return c.streamTree(ctx, tree, name, path.Base(asked), follow)
 }
 
-func (c *call) streamVolume(tree *archiver.Tree, name, as string, follow bool) error {
-	during, cancel := c.untilClosing(c.r.Context())
+func (c *call) streamTree(ctx context.Context, tree *archiver.Tree, name, as string, follow bool) error {
+	during, cancel := c.untilClosing(ctx)
 	defer cancel()
 	defer c.bePatient(during, func() {})()
 	c.w.Header().Set("Content-Type", "application/x-tar")
 	c.w.WriteHeader(http.StatusOK)
 	if err := tree.Read(c.w, name, as, follow); err != nil {
-		c.Log.WarnContext(during, "archive of a volume broke off", "error", err)
+		c.Log.WarnContext(during, "archive broke off", "error", err)
 		panic(http.ErrAbortHandler) // it must not look whole
 	}
 	return errAnswered
 }
 
-// extractToVolume writes what write writes into a volume.
-func (c *call) extractToVolume(s site, client *patientReader, write func(io.Writer) error) error {
-	if s.in.ReadOnly {
+// extractToTree writes what write writes to the path.
+func (c *call) extractToTree(ctx context.Context, s site, client *patientReader, write func(io.Writer) error) error {
+	switch {
+	case s.in.ReadOnly:
 		return &problem.Error{
 			What: "Files not copied", Why: problem.Because(problem.ErrDenied, fmt.Sprintf("the volume at %s is mounted read-only", s.in.Target)),
 			Next: "Copy to a container that has it mounted to be written to.",
 		}
+	case s.in.Target == "" && s.seen.ReadOnly:
+		return &problem.Error{
+			What: "Files not copied", Why: problem.Because(problem.ErrDenied, s.record.Name+" was made with --read-only"),
+			Next: "Copy to a volume of it, or make it anew.",
+		}
 	}
-	ctx := context.WithoutCancel(c.r.Context())
-	if err := recorder.Before(ctx); err != nil {
+	if err := recorder.Before(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	tree, err := c.Files(s.in)
+	tree, err := c.tree(s, true)
 	if err != nil {
 		return err
 	}
@@ -81,7 +93,7 @@ func (c *call) extractToVolume(s site, client *patientReader, write func(io.Writ
 		written <- err
 	}()
 	keepKinds := c.match.Query.Get("noOverwriteDirNonDir")
-	failed := tree.Write(from, belowVolume(s, c.match.Query.Get("path")), keepKinds == "1" || keepKinds == "true")
+	failed := tree.Write(from, below(s, c.match.Query.Get("path")), keepKinds == "1" || keepKinds == "true")
 	if refused := settle(from, client, written); refused != nil && !errors.Is(refused, io.ErrClosedPipe) {
 		return refused
 	}
@@ -93,6 +105,6 @@ func (c *call) extractToVolume(s site, client *patientReader, write func(io.Writ
 }
 
 // belowVolume returns a path of a container as it is called in the volume.
-func belowVolume(s site, name string) string {
+func below(s site, name string) string {
 	return path.Join(".", strings.TrimPrefix(path.Clean("/"+name), s.in.Target))
 }
