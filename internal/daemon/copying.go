@@ -39,6 +39,11 @@ func (f files) Layer(o container.Observed, write bool) (*archiver.Tree, error) {
 	return archiver.New(root, "", ids).WithPoints(points(o)), nil
 }
 
+// Snapshot has the engine find a container's files as they are now.
+func (files) Snapshot(o container.Observed) (undo func() error, err error) {
+	return mount.Snapshot(o.Layer)
+}
+
 // points returns where something is mounted in a container, by names that
 // don't begin with '/', with the files that the engine gives it.
 func points(o container.Observed) map[string]string {

@@ -55,6 +55,9 @@ func (d *daemon) tidyMounts(ctx context.Context) error {
 	if err := mount.TidyLayers(d.paths.Mounts); err != nil {
 		return err
 	}
+	if err := mount.TidySnapshots(); err != nil {
+		return err
+	}
 	points, err := filepath.Glob(filepath.Join(d.paths.Mounts, "*", "*"))
 	if err != nil {
 		return fmt.Errorf("list mounts: %w", err)

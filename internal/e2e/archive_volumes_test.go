@@ -28,10 +28,10 @@ func TestArchiveVolumes(t *testing.T) {
 				"nothing is reached through a volume":             nothingIsReachedThroughAVolume,
 				"names that change in a volume reach nothing":     changingNamesReachNothing,
 				"changing names of its own reach nothing":         changingNamesOfItsOwnReachNothing,
+				"changing names put nothing into an image":        changingNamesPutNothingIntoAnImage,
 			}
 			if !plain {
 				stories["what lies beside volumes is copied"] = filesBesideVolumesAreCopied
-				stories["volumes come back when a daemon is killed"] = volumesComeBack
 				stories["who has a volume keeps it while another is copied"] = whoHasAVolumeKeepsIt
 			}
 			for name, story := range stories {
@@ -283,37 +283,37 @@ func changingNamesOfItsOwnReachNothing(t *testing.T, l *lab.Lab) {
 	}
 }
 
-func volumesComeBack(t *testing.T, l *lab.Lab) {
-	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", "data:/data", "busybox", "sh", "-c", "echo text >/data/f; sleep 1000")
-	volume := l.AtEngine("volume", "inspect", "-f", "{{.Mountpoint}}", l.EngineName("alice", "data"))
-	covered := func() bool { return !strings.Contains(listing(t, volume), "text") }
-	l.Eventually("it has written", 5*time.Second, func() bool { return !covered() })
-	in, feed, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
+// changingNamesPutNothingIntoAnImage is the same while the container is
+// committed, and compared with its image.
+func changingNamesPutNothingIntoAnImage(t *testing.T, l *lab.Lab) {
+	secret := filepath.Join(l.Root, "secret")
+	l.OK("root", "sh", "-c", "echo secret >"+secret+" && chmod 600 "+secret)
+	l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sh", "-c", "mkdir /own && cd /own && mkdir dir && echo mine12 >file && ln -s "+secret+" link && ln -s /etc dlink; touch /tmp/file; sleep 1000")
+	merged := l.AtEngine("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", l.EngineName("alice", "web"))
+	l.Eventually("it is there", 5*time.Second, func() bool { return l.Docker("alice", "exec", "web", "ls", "/tmp/file").Code == 0 })
+	defer exchanging(t, filepath.Join(merged, "own"), "file", "link")()
+	defer exchanging(t, filepath.Join(merged, "own"), "dir", "dlink")()
+	for range 8 {
+		l.OK("alice", "docker", "commit", "web", "snap")
+		for _, name := range []string{"file", "link"} {
+			if got := l.OK("alice", "docker", "run", "--rm", "snap", "sh", "-c", "readlink /own/"+name+" || cat /own/"+name); got != "mine12" && got != secret {
+				t.Fatalf("%s holds %q", name, got)
+			}
+		}
+		for line := range strings.Lines(l.OK("alice", "docker", "diff", "web")) {
+			if strings.Contains(line, "/own/dir/") || strings.Contains(line, "/own/dlink/") {
+				t.Fatalf("it tells of files of the host: %s", line)
+			}
+		}
+		l.OK("alice", "docker", "rmi", "snap")
 	}
-	cmd := l.Command("alice", "docker", "cp", "-", "web:/tmp")
-	cmd.Stdin = in
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	l.OK("alice", "docker", "stop", "-t", "0", "web")
+	l.OK("alice", "docker", "commit", "web", "snap")
+	l.OK("alice", "docker", "start", "web")
+	if got := l.OK("alice", "docker", "run", "--rm", "snap", "ls", "/own"); got != "dir\ndlink\nfile\nlink" {
+		t.Errorf("the image of a stopped one has %q", got)
 	}
-	in.Close()
-	feed.Write(archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "file", Mode: 0o644})[:600])
-	l.Eventually("the volume is covered", 5*time.Second, covered)
-	l.EndDaemon(unix.SIGKILL)
-	if !covered() {
-		t.Error("a daemon that is killed uncovers it")
-	}
-	l.StartDaemon()
-	if covered() {
-		t.Error("the next daemon finds it covered, and leaves it")
-	}
-	feed.Close()
-	_ = cmd.Wait() // its daemon went
-	l.OK("alice", "docker", "restart", "-t", "0", "web")
-	if got := l.OK("alice", "docker", "exec", "web", "cat", "/data/f"); got != "text" {
-		t.Errorf("it holds %q", got)
-	}
+	l.OK("alice", "docker", "rmi", "snap")
 }
 
 func whoHasAVolumeKeepsIt(t *testing.T, l *lab.Lab) {
@@ -336,12 +336,8 @@ func whoHasAVolumeKeepsIt(t *testing.T, l *lab.Lab) {
 	if got := l.OK("alice", "docker", "exec", "other", "sh", "-c", "echo more >>/data/f; cat /data/f"); got != "text\nmore" {
 		t.Errorf("the other one reads %q", got)
 	}
-	for _, words := range [][]string{{"restart", "-t", "0", "other"}, {"run", "--rm", "-v", "data:/data", "busybox", "cat", "/data/f"}} {
-		r := l.Docker("alice", words...)
-		if r.Code == 0 {
-			t.Errorf("%v: %s", words, r.Out)
-		}
-		contains(t, r.Err, "ds01:", "the volume data are being copied")
+	if got := l.OK("alice", "docker", "run", "--rm", "-v", "data:/data", "busybox", "cat", "/data/f"); got != "text\nmore" {
+		t.Errorf("a new one reads %q", got)
 	}
 	if got := l.OK("alice", "sh", "-c", "docker cp other:/data/f - | tar -xOf -"); got != "text\nmore" {
 		t.Errorf("meanwhile the volume gives %q", got)

@@ -65,9 +65,10 @@ func commits(t *testing.T, l *lab.Lab, docker, who, note string, words ...string
 	return id
 }
 
-// shown is what a person's list of images says.
+// listed is what a person's list of images says, sorted: those that were made in
+// the same second come in any order.
 func listed(l *lab.Lab, docker, who string) string {
-	return l.OK(who, docker, "images", "--format", "{{.Repository}}:{{.Tag}}")
+	return l.OK(who, "sh", "-c", docker+" images --format '{{.Repository}}:{{.Tag}}' | LC_ALL=C sort")
 }
 
 func twoPeopleFollowOneTutorial(t *testing.T, l *lab.Lab, docker string) {

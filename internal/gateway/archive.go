@@ -28,11 +28,11 @@ const pathStat = "X-Docker-Container-Path-Stat"
 const stall = time.Minute
 
 // copying does something with the files of the caller's container, which
-// stands still meanwhile. The context tells when to break off. What the engine
+// stands still meanwhile, and beside what is mounted in it. The context tells when to break off. What the engine
 // was asked by then is waited for: it would begin with what it was asked also
 // when nobody listens any more, and find the container let go.
-func (c *call) copying(record container.Record, do func(during context.Context) error) error {
-	during, done, err := c.Launcher.Copy(c.r.Context(), record.ID)
+func (c *call) copying(record container.Record, beside bool, do func(during context.Context) error) error {
+	during, done, err := c.Launcher.Copy(c.r.Context(), record.ID, beside)
 	if err != nil {
 		return err
 	}
@@ -68,9 +68,9 @@ func (c *call) archive() error {
 	case site.in.Target != "":
 		err = c.archiveTree(c.r.Context(), site)
 	case site.seen.Layer.Known():
-		err = c.copying(site.record, func(ctx context.Context) error { return c.archiveTree(ctx, site) })
+		err = c.copying(site.record, false, func(ctx context.Context) error { return c.archiveTree(ctx, site) })
 	default:
-		err = c.copying(site.record, func(ctx context.Context) error { return c.streamArchive(ctx, site.record) })
+		err = c.copying(site.record, true, func(ctx context.Context) error { return c.streamArchive(ctx, site.record) })
 	}
 	if errors.Is(err, problem.ErrDenied) && c.match.Op == admission.ArchiveStat {
 		return c.hiddenStat()
@@ -146,12 +146,8 @@ func (c *call) archived() (s site, err error) {
 		return s, err
 	}
 	s.in, err = admission.ReviewArchivePath(c.match.Query.Get("path"), s.record.Mounts, s.seen.Volumes)
-	if err == nil && s.in.Target == "" && !s.seen.Layer.Known() && minor(c.API()) < confined {
-		err = &problem.Error{
-			What: "Files of " + s.record.Name + " not copied",
-			Why:  problem.Because(problem.ErrDenied, "this engine copies without confining itself to the container, and ds01 can do it only where the storage driver is overlay2"),
-			Next: fmt.Sprintf("Copy through a command: docker exec %s tar -cf - PATH.", s.record.Name),
-		}
+	if err == nil && s.in.Target == "" {
+		err = c.refuseUnconfined(s.record, s.seen)
 	}
 	return s, err
 }
@@ -160,6 +156,54 @@ func (c *call) archived() (s site, err error) {
 // has where only they see it while they copy. With those before, names that
 // change meanwhile lead to the host.
 const confined = 42
+
+// refuseUnconfined refuses to let such an engine at a container's files, where
+// ds01 doesn't know of them.
+func (c *call) refuseUnconfined(record container.Record, seen container.Observed) error {
+	if seen.Layer.Known() || minor(c.API()) >= confined {
+		return nil
+	}
+	return &problem.Error{
+		What: "Files of " + record.Name + " not read",
+		Why:  problem.Because(problem.ErrDenied, "this engine reads and writes them without confining itself to the container, and ds01 can do it only where the storage driver is overlay2"),
+		Next: fmt.Sprintf("Copy through a command: docker exec %s tar -cf - PATH.", record.Name),
+	}
+}
+
+// still has the engine look at the files of the caller's container. It finds its
+// way by names there, as root of the host: the container stands still, and what
+// the engine sees is a snapshot, whose names nobody can change.
+func (c *call) still(record container.Record, do func(context.Context) error) error {
+	seen, err := c.Launcher.Look(c.r.Context(), record)
+	if err == nil {
+		err = c.refuseUnconfined(record, seen)
+	}
+	if err != nil {
+		return err
+	}
+	return c.copying(record, !seen.Layer.Known(), func(during context.Context) error {
+		if !seen.Layer.Known() {
+			return do(during)
+		}
+		defer c.lockLayer(record)()
+		undo, err := c.Files.Snapshot(seen)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if err := undo(); err != nil {
+				c.Log.ErrorContext(during, "snapshot still in place of a container's files", "container", record.ContainerID, "error", err)
+			}
+		}()
+		return do(during)
+	})
+}
+
+// lockLayer keeps others from taking a snapshot of a container for its files, and
+// from taking one.
+func (c *call) lockLayer(record container.Record) (unlock func()) {
+	return c.Ledger.Lock("layer of " + record.ID)
+}
 
 // extract writes the client's archive into the caller's container.
 func (c *call) extract() error {
@@ -184,7 +228,7 @@ func (c *call) extract() error {
 		defer context.AfterFunc(during, client.giveUp)()
 		return c.extractToTree(during, site, client, write)
 	}
-	return c.copying(site.record, func(during context.Context) error {
+	return c.copying(site.record, !site.seen.Layer.Known(), func(during context.Context) error {
 		defer context.AfterFunc(during, client.giveUp)()
 		if site.seen.Layer.Known() {
 			return c.extractToTree(during, site, client, write)

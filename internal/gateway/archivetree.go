@@ -25,6 +25,7 @@ func (c *call) tree(s site, write bool) (*archiver.Tree, error) {
 	if s.in.Target != "" {
 		return c.Files.Volume(s.in)
 	}
+	defer c.lockLayer(s.record)()
 	return c.Files.Layer(s.seen, write)
 }
 

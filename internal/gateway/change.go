@@ -11,7 +11,7 @@ func (c *call) changes() error {
 	if err != nil {
 		return err
 	}
-	return c.copying(record, func(during context.Context) error {
+	return c.still(record, func(during context.Context) error {
 		data, err := c.fetch(context.WithoutCancel(during), http.MethodGet, c.path(record.ContainerID), nil, nil)
 		if err != nil {
 			return err

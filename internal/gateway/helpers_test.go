@@ -166,6 +166,10 @@ type lab struct {
 	moved     sync.Map // see directory
 }
 
+func (*lab) Snapshot(container.Observed) (func() error, error) {
+	return nil, errors.New("no container of the fake's has a layer")
+}
+
 func (*lab) Layer(container.Observed, bool) (*archiver.Tree, error) {
 	return nil, errors.New("no container of the fake's has a layer")
 }

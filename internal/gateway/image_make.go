@@ -97,20 +97,21 @@ func (c *call) commit() error {
 	if err != nil {
 		return err
 	}
-	// The container stands still meanwhile, whatever the client says of pause:
-	// the engine reads its files by names, as root of the host.
 	query := c.only("comment", "author", "changes")
 	query.Set("container", record.ContainerID)
-	ctx := context.WithoutCancel(c.r.Context())
-	m, err := c.making(ctx, query, container.ByCommit, names)
-	if err != nil {
-		return err
-	}
-	answer, err := c.fetch(ctx, http.MethodPost, "/commit", query, encoded)
-	if _, err := c.made(ctx, m, err); err != nil {
-		return err
-	}
-	return c.raw(http.StatusCreated, answer)
+	query.Set("pause", "0") // it stands still already, whatever the client says
+	return c.still(record, func(during context.Context) error {
+		ctx := context.WithoutCancel(during)
+		m, err := c.making(ctx, query, container.ByCommit, names)
+		if err != nil {
+			return err
+		}
+		answer, err := c.fetch(ctx, http.MethodPost, "/commit", query, encoded)
+		if _, err := c.made(ctx, m, err); err != nil {
+			return err
+		}
+		return c.raw(http.StatusCreated, answer)
+	})
 }
 
 const notImported = "Image not imported"

@@ -171,15 +171,16 @@ func TestASavedArchiveHasOnesOwnNames(t *testing.T) {
 
 func TestACommitIsOnesOwnBeforeItHasAName(t *testing.T) {
 	l := newLab(t)
+	l.api = "1.42"
 	hers, his := l.create(t, alice), l.create(t, bob)
 	l.engine.AddImage(container.Image{ID: id("1")})
 	l.engine.answers["POST /commit"] = fmt.Sprintf(`{"Id":%q}`, id("1"))
-	a := l.ask(t, alice, "POST", "/v1.41/commit?container=web&repo=app&tag=1&pause=0&comment=c&author=a&changes=CMD+a&changes=USER+b", `{"Labels":{"aime.mlc":"bob"}}`)
+	a := l.ask(t, alice, "POST", "/v1.41/commit?container=web&repo=app&tag=1&pause=1&comment=c&author=a&changes=CMD+a&changes=USER+b", `{"Labels":{"aime.mlc":"bob"}}`)
 	if a.status != 201 || !strings.Contains(a.body, id("1")) || !l.images.Owns(id("1"), alice) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	asked, err := url.QueryUnescape(l.engine.last())
-	if want := "POST /v1.41/commit?author=a&changes=CMD a&changes=USER b&comment=c&container=" + hers + "&repo=ds01-71001/ds01-nameless&tag="; err != nil || !strings.HasPrefix(asked, want) {
+	if want := "POST /v1.41/commit?author=a&changes=CMD a&changes=USER b&comment=c&container=" + hers + "&pause=0&repo=ds01-71001/ds01-nameless&tag="; err != nil || !strings.HasPrefix(asked, want) {
 		t.Errorf("asked %s", asked)
 	}
 	if body := l.engine.bodies[len(l.engine.bodies)-1]; strings.Contains(body, "bob") {
@@ -216,6 +217,7 @@ func TestWhatWasMadeIsKeptThoughTheAnswerIsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
+			l.api = "1.42"
 			l.create(t, alice)
 			l.engine.AddImage(container.Image{ID: id("1")})
 			l.engine.answers[c.route], l.engine.lost = c.answer, true
@@ -236,6 +238,7 @@ func TestWhatTheEngineRefusesIsWaitedForNoLonger(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
+			l.api = "1.42"
 			l.create(t, alice)
 			l.engine.answers[c.route] = `500!{"message":"no space left on device"}`
 			waited := 0

@@ -163,6 +163,7 @@ func TestAPullEndsWhenTheDiskIsFull(t *testing.T) {
 
 func TestACommitNeedsRoomForWhatTheContainerHasWritten(t *testing.T) {
 	l := newLab(t)
+	l.api = "1.42"
 	web := l.create(t, alice)
 	l.engine.AddImage(container.Image{ID: id("1")})
 	l.engine.answers["POST /commit"] = fmt.Sprintf(`{"Id":%q}`, id("1"))

@@ -27,8 +27,9 @@ const freezeTimeout = 5 * time.Second
 // to. No other container with one of the volumes is created or started
 // meanwhile: it would find them empty as well; who has them already keeps them.
 // The context ends when ctx does, or when the container must be free at once. A
-// container with mounts that ds01 didn't make is refused.
-func (l *Launcher) Copy(ctx context.Context, claim string) (during context.Context, done func(), err error) {
+// container with mounts that ds01 didn't make is refused. Whoever doesn't go
+// through mounts leaves them as they are, without beside.
+func (l *Launcher) Copy(ctx context.Context, claim string, beside bool) (during context.Context, done func(), err error) {
 	defer l.Ledger.Lock(claim)()
 	record, err := l.existing(notCopied, claim)
 	if err != nil {
@@ -37,7 +38,7 @@ func (l *Launcher) Copy(ctx context.Context, claim string) (during context.Conte
 	during, cancel := context.WithCancel(ctx)
 	number, joined := l.copies.join(claim, cancel) // whoever came first has made it ready
 	if !joined {
-		ready, err := l.makeReady(ctx, record)
+		ready, err := l.makeReady(ctx, record, beside)
 		if err != nil {
 			cancel()
 			return nil, nil, err
@@ -57,35 +58,43 @@ const notCopied = "Files not copied"
 // ready is what was done to a container for the first of its copies.
 type ready struct {
 	record  container.Record
-	volumes []volume.Mounted // covered, with the owner's directories
+	covered bool             // what is mounted
+	volumes []volume.Mounted // of that
 	frozen  bool
 }
 
-// makeReady freezes the container and covers its mounts. The caller holds the
-// claim's lock.
-func (l *Launcher) makeReady(ctx context.Context, record container.Record) (ready, error) {
+// makeReady freezes the container and, beside mounts, covers those. The caller
+// holds the claim's lock.
+func (l *Launcher) makeReady(ctx context.Context, record container.Record, beside bool) (ready, error) {
 	o, err := l.Engine.Inspect(ctx, record.ContainerID)
 	if err != nil {
 		return ready{}, err
 	}
-	if err := l.onlyOurs(record, o); err != nil {
-		return ready{}, err
+	r := ready{record: record}
+	if beside {
+		if err := l.onlyOurs(record, o); err != nil {
+			return ready{}, err
+		}
+		owner, err := l.Accounts.Lookup(record.UID)
+		if err != nil {
+			return ready{}, err
+		}
+		defer l.Registrar.LockVolumes(volumeNames(o.Volumes)...)()
+		r.covered, r.volumes = true, o.Volumes
+		if err := l.cover(owner, record, o); err != nil {
+			l.letGo(ctx, r)
+			return r, err
+		}
 	}
-	owner, err := l.Accounts.Lookup(record.UID)
-	if err != nil {
-		return ready{}, err
+	if o.State != "running" { // one that is paused stands still already
+		return r, nil
 	}
-	defer l.Registrar.LockVolumes(volumeNames(o.Volumes)...)()
-	r := ready{record: record, volumes: o.Volumes}
-	err = l.cover(owner, record, o)
-	if err == nil && o.State == "running" { // one that is paused stands still already
-		err, r.frozen = l.freeze(ctx, record), true
-	}
-	if err != nil {
-		r.frozen = false // a freeze that failed is undone
+	if err := l.freeze(ctx, record); err != nil { // it is undone
 		l.letGo(ctx, r)
+		return r, err
 	}
-	return r, err
+	r.frozen = true
+	return r, nil
 }
 
 // onlyOurs refuses a container into which something of the host was mounted
@@ -148,7 +157,9 @@ func (l *Launcher) awaitEngine(ctx context.Context, record container.Record) {
 
 // letGo undoes makeReady.
 func (l *Launcher) letGo(ctx context.Context, r ready) {
-	l.uncover(ctx, r.record, r.volumes)
+	if r.covered {
+		l.uncover(ctx, r.record, r.volumes)
+	}
 	if !r.frozen {
 		return
 	}

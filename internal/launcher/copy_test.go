@@ -18,7 +18,7 @@ import (
 // copyFiles begins a copy of the container's files.
 func (s *scene) copyFiles(t *testing.T, claim string) (during context.Context, done func()) {
 	t.Helper()
-	during, done, err := s.Copy(t.Context(), claim)
+	during, done, err := s.Copy(t.Context(), claim, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestWhatCannotBeMadeReadyIsNotCopied(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := s.Copy(t.Context(), r.ID); err == nil {
+			if _, _, err := s.Copy(t.Context(), r.ID, true); err == nil {
 				t.Fatal("it is copied")
 			}
 			if len(s.mounter.covered)+len(s.mounter.volumes) > 0 {
@@ -236,7 +236,7 @@ func TestVolumesThatAreNotTheOwnersAreNotCopiedBeside(t *testing.T) {
 	if err := s.registrar.ForgetVolume(t.Context(), "deep._.1001"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Copy(t.Context(), r.ID); !errors.Is(err, problem.ErrDenied) || !strings.Contains(err.Error(), "/workspace/data/a/deep in it was not mounted by ds01") {
+	if _, _, err := s.Copy(t.Context(), r.ID, true); !errors.Is(err, problem.ErrDenied) || !strings.Contains(err.Error(), "/workspace/data/a/deep in it was not mounted by ds01") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -33,6 +33,9 @@ func (l *Launcher) cover(owner account.Account, record container.Record, o conta
 	deepest.Mounts = slices.SortedFunc(slices.Values(record.Mounts), func(a, b container.Mount) int {
 		return strings.Count(b.Target, "/") - strings.Count(a.Target, "/")
 	})
+	for i := range deepest.Mounts { // whose they are to be may be what is asked about
+		deepest.Mounts[i].ContainerUID, deepest.Mounts[i].ContainerGID = 0, 0
+	}
 	err := l.eachMount(owner, l.Limits(owner), deepest, func(root admission.MountRoot, m container.Mount) error {
 		return l.Mounter.Cover(owner, root, m, inside(m.Target, o.Mounts))
 	})
@@ -98,10 +101,15 @@ func (l *Launcher) refuseWhileCovered(what string, uid int, volumes []string) er
 	return nil
 }
 
-// Inside returns a container as the engine has it now. One with mounts that
-// ds01 didn't make is refused, as for Copy.
+// Look returns a container as the engine has it now.
+func (l *Launcher) Look(ctx context.Context, record container.Record) (container.Observed, error) {
+	return l.Engine.Inspect(ctx, record.ContainerID)
+}
+
+// Inside is Look. A container with mounts that ds01 didn't make is refused, as
+// for Copy.
 func (l *Launcher) Inside(ctx context.Context, record container.Record) (container.Observed, error) {
-	o, err := l.Engine.Inspect(ctx, record.ContainerID)
+	o, err := l.Look(ctx, record)
 	if err != nil {
 		return o, err
 	}

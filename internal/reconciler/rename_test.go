@@ -63,7 +63,7 @@ func TestAPausedContainerHoldsItsDevices(t *testing.T) {
 func TestAContainerWhoseFilesAreCopiedKeepsNobodyWaiting(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.running(t)
-		_, done, err := s.launcher.Copy(t.Context(), r.ID)
+		_, done, err := s.launcher.Copy(t.Context(), r.ID, true)
 		if err != nil {
 			t.Fatal(err)
 		}

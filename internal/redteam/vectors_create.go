@@ -75,7 +75,7 @@ func privilegeVectors() []Vector {
 		try{id: "sysctl-kernel", says: "a setting of the kernel", fields: `"Sysctls":{"kernel.shm_rmid_forced":"0"}`, topics: on(52)},
 		try{id: "sysctl-core", says: "a program run at crashes", fields: `"Sysctls":{"kernel.core_pattern":"|/bin/true"}`, topics: on(52)},
 		try{id: "sysctl-net", says: "a setting of the network", fields: `"Sysctls":{"net.ipv4.ip_forward":"1"}`, topics: on(52), status: either()},
-		try{id: "runtime", says: "another runtime", fields: `"Runtime":"nvidia"`, topics: on(38, 58)},
+		try{id: "runtime", says: "another runtime", fields: `"Runtime":"nvidia"`, topics: on(38, 58), status: either()}, // read as a wish for GPUs
 		try{id: "runtime-path", says: "a runtime by its path", fields: `"Runtime":"/bin/sh"`, topics: on(58)},
 		try{id: "runtime-shim", says: "a runtime by its shim", fields: `"Runtime":"io.containerd.runc.v2"`, topics: on(58)},
 		try{id: "annotations", says: "annotations that steer the runtime", fields: `"Annotations":{"run.oci.hooks.stderr":"/dev/null","cdi.k8s.io/gpu":"nvidia.com/gpu=all","io.katacontainers.config.hypervisor.path":"/bin/sh"}`, topics: on(59)},

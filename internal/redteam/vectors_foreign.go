@@ -184,7 +184,7 @@ func imageVectors() []Vector {
 		one("image-pull-changes", "a pull with changes", post("/images/create?fromImage={mark}.invalid/x&changes=USER%20root", "", append([]int{500}, either()...)), 77),
 		one("image-load", "images that overwrite shared names", Step{Method: "POST", Path: "/images/load?quiet=1", Body: "{tarload}", Headers: []string{"Content-Type: application/x-tar"}, Status: append([]int{500}, either()...)}, 74, 75),
 		one("image-load-climb", "images that climb out", Step{Method: "POST", Path: "/images/load", Body: "{tarclimb}", Headers: []string{"Content-Type: application/x-tar"}, Status: append([]int{500}, either()...)}, 74),
-		one("image-push-victim", "another's image pushed elsewhere", post("/images/{victimimage}/push?tag=latest", "", foreign()).with(auth), 74),
+		one("image-push-victim", "another's image pushed elsewhere", post("/images/{victimimage}/push?tag=latest", "", append([]int{400}, foreign()...)).with(auth), 74),
 		one("image-delete-victim", "another's image deleted", remove("/images/{victimimage}?force=1", foreign()), 76),
 		one("image-delete-shared", "a shared image deleted", remove("/images/{shared}?force=1", either()), 76),
 		one("image-distribution", "a registry asked through the engine", get("/distribution/127.0.0.1:1/x/json", append([]int{500}, either()...)), 77),

@@ -1,0 +1,118 @@
+package mount_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/mount"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// upper returns a layer with all that an upper one may hold.
+func upper(t *testing.T) container.Layer {
+	t.Helper()
+	needRoot(t)
+	dir := filepath.Join(t.TempDir(), "diff")
+	for _, path := range []string{"a/b/c", "opaque"} {
+		must(t, os.MkdirAll(filepath.Join(dir, path), 0o755))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "a/file"), []byte("text"), 0o640))
+	must(t, os.Link(filepath.Join(dir, "a/file"), filepath.Join(dir, "a/b/hard")))
+	must(t, os.Symlink("/etc/shadow", filepath.Join(dir, "a/link")))
+	must(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
+	must(t, unix.Mknod(filepath.Join(dir, "gone"), unix.S_IFCHR, 0))
+	must(t, unix.Setxattr(filepath.Join(dir, "opaque"), "trusted.overlay.opaque", []byte("y"), 0))
+	must(t, os.Chown(filepath.Join(dir, "a/b"), 70001, 70002))
+	must(t, os.Chmod(filepath.Join(dir, "a/b"), 0o3750))
+	must(t, unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(dir, "a"), []unix.Timespec{{Sec: 5}, {Sec: 7}}, 0))
+	for name, mode := range map[string]os.FileMode{"work": 0o700, "merged": 0o755} {
+		must(t, os.Mkdir(filepath.Join(filepath.Dir(dir), name), mode))
+	}
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(dir), "lower"), []byte("l/A"), 0o644))
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(dir), "work/old"), nil, 0o644))
+	return container.Layer{Upper: dir, Work: filepath.Join(filepath.Dir(dir), "work"), Merged: filepath.Join(filepath.Dir(dir), "merged")}
+}
+
+// found returns what can be seen of a tree.
+func found(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", "cd \"$1\" && find . -printf '%p %y %m %U %G %T@ %l\n' | sort && getfattr -R -P -h -m - -d . 2>/dev/null; cat a/file a/b/hard", "sh", dir).Output()
+	must(t, err)
+	return string(out)
+}
+
+func TestASnapshotIsLikeTheLayer(t *testing.T) {
+	l := upper(t)
+	before := found(t, l.Upper)
+	original, err := os.Open(l.Upper)
+	must(t, err)
+	defer original.Close()
+	undo, err := mount.Snapshot(l)
+	must(t, err)
+	if now := found(t, l.Upper); now != before {
+		t.Errorf("it holds\n%s\nand not\n%s", now, before)
+	}
+	beside, err := exec.Command("sh", "-c", "cd $1 && find . -path ./diff -prune -o -printf '%p %m ' && cat lower", "sh", filepath.Dir(l.Upper)).Output()
+	for _, want := range []string{"./work 700", "./merged 700", "l/A"} {
+		if err != nil || !strings.Contains(string(beside), want) || strings.Contains(string(beside), "old") {
+			t.Errorf("beside it is %s, %v", beside, err)
+		}
+	}
+	must(t, unix.Mount("overlay", l.Merged, "overlay", 0, "lowerdir="+t.TempDir()+",upperdir="+l.Upper+",workdir="+l.Work)) // as the engine does
+	must(t, unix.Unmount(l.Merged, 0))
+	must(t, unix.Renameat2(int(original.Fd()), "a/file", int(original.Fd()), "a/link", unix.RENAME_EXCHANGE))
+	must(t, unix.Renameat2(int(original.Fd()), "a", int(original.Fd()), "opaque", unix.RENAME_EXCHANGE))
+	if now := found(t, l.Upper); now != before {
+		t.Errorf("names that changed since show up:\n%s", now)
+	}
+	must(t, undo())
+	if info, err := os.Lstat(filepath.Join(l.Upper, "opaque/file")); err != nil || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("afterwards it isn't the layer: %v, %v", info, err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(l.Upper)); err != nil || len(left) != 4 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+func TestSnapshotsThatAreLeftAreEnded(t *testing.T) {
+	l := upper(t)
+	before := found(t, l.Upper)
+	_, err := mount.Snapshot(l)
+	must(t, err)
+	must(t, mount.TidySnapshots())
+	left, err := os.ReadDir(filepath.Dir(l.Upper))
+	if table, terr := os.ReadFile("/proc/self/mountinfo"); err != nil || terr != nil || len(left) != 4 || strings.Contains(string(table), l.Upper) {
+		t.Errorf("%v is left, %v", left, errors.Join(err, terr))
+	}
+	if now := found(t, l.Upper); now != before {
+		t.Errorf("it holds\n%s\nand not\n%s", now, before)
+	}
+}
+
+func TestALayerTooDeepForASnapshotIsRefused(t *testing.T) {
+	l := upper(t)
+	at, err := unix.Open(l.Upper, unix.O_PATH, 0)
+	must(t, err)
+	for range 1005 {
+		must(t, unix.Mkdirat(at, "d", 0o755))
+		next, err := unix.Openat(at, "d", unix.O_PATH, 0)
+		must(t, err)
+		unix.Close(at)
+		at = next
+	}
+	unix.Close(at)
+	if _, err := mount.Snapshot(l); !errors.Is(err, problem.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(l.Upper)); err != nil || len(left) != 4 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
