@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ func TestArchiveVolumes(t *testing.T) {
 				"nothing is reached through a volume":             nothingIsReachedThroughAVolume,
 				"names that change in a volume reach nothing":     changingNamesReachNothing,
 				"changing names of its own reach nothing":         changingNamesOfItsOwnReachNothing,
+				"changing names get nothing of an image's files":  changingNamesGetNothingOfAnImage,
 				"changing names put nothing into an image":        changingNamesPutNothingIntoAnImage,
 			}
 			if !plain {
@@ -280,6 +282,50 @@ func changingNamesOfItsOwnReachNothing(t *testing.T, l *lab.Lab) {
 	}
 	if after := listing(t, outside); after != before {
 		t.Errorf("the host has\n%s\nit had\n%s", after, before)
+	}
+}
+
+// changingNamesGetNothingOfAnImage is the same with a volume that is empty
+// again: the engine copies into empty ones what the image of a new container has
+// at their place.
+func changingNamesGetNothingOfAnImage(t *testing.T, l *lab.Lab) {
+	outside := filepath.Join(l.Root, "outside")
+	l.OK("root", "mkdir", "-p", outside)
+	defer l.OK("root", "rm", "-rf", outside)
+	l.AtEngine("run", "--name", "base", "busybox", "sh", "-c", "mkdir /data; cd /data; for i in $(seq 300); do mkdir $i; echo x >$i/evil; done")
+	l.AtEngine("commit", "base", "full")
+	l.AtEngine("rm", "base")
+	defer l.AtEngine("rmi", "full")
+	files := func() string {
+		return l.OK("alice", "docker", "run", "--rm", "-v", "data:/data", "full", "sh", "-c", "ls /data | wc -l")
+	}
+	if got := files(); got != "300" {
+		t.Errorf("a new volume gets %s of the image's files", got)
+	}
+	l.OK("alice", "docker", "run", "--rm", "-v", "data:/data", "busybox", "sh", "-c", "rm -r /data/*")
+	volume := l.AtEngine("volume", "inspect", "-f", "{{.Mountpoint}}", l.EngineName("alice", "data"))
+	stop := make(chan struct{})
+	var links sync.WaitGroup
+	links.Go(func() { // as soon as a directory is there it is a link
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for i := range 300 {
+				name := filepath.Join(volume, strconv.Itoa(i+1))
+				if os.Rename(name, name+".old") == nil {
+					_ = os.Symlink(outside, name) // what counts is what comes of it
+				}
+			}
+		}
+	})
+	got := files()
+	close(stop)
+	links.Wait()
+	if left := listing(t, outside); got != "0" || strings.Contains(left, "evil") {
+		t.Errorf("one that was used gets %s; the host has\n%s", got, left)
 	}
 }
 

@@ -314,6 +314,7 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 			return record, nil, refusedBeforeCall(err)
 		}
 	}
+	g.Volumes = l.copyNothing(g.Volumes)
 	body, err := admission.Review(r.Body, s, g)
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
@@ -328,8 +329,13 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 	if err := l.lay(ctx, r, g); err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}
+	fresh, err := l.Registrar.UseVolumes(ctx, engineNames(g.Volumes))
+	if err != nil {
+		return record, nil, refusedBeforeCall(err)
+	}
 	id, warnings, err := l.Engine.Create(ctx, account.EngineName(record.Name, record.UID), r.Platform, encoded)
 	if err != nil {
+		l.disuse(ctx, fresh, err)
 		return record, nil, err
 	}
 	record.ContainerID = id

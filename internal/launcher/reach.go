@@ -125,6 +125,31 @@ func engineNames(volumes []admission.VolumeGrant) (names []string) {
 	return names
 }
 
+// copyNothing keeps the engine from copying what the image has at their places
+// into volumes that a container had before. It does that by names, as root of the
+// host, and whoever has an open directory of an empty volume could turn those
+// into links meanwhile.
+func (l *Launcher) copyNothing(volumes []admission.VolumeGrant) []admission.VolumeGrant {
+	volumes = slices.Clone(volumes)
+	for i := range volumes {
+		if v, known := l.Registrar.VolumeAt(volumes[i].EngineName); known && v.Used {
+			volumes[i].NoCopy = true
+		}
+	}
+	return volumes
+}
+
+// disuse takes back that volumes were used for the first time, where the engine
+// has certainly made no container.
+func (l *Launcher) disuse(ctx context.Context, fresh []string, why error) {
+	if !refused(why) {
+		return
+	}
+	if err := l.Registrar.DisuseVolumes(ctx, fresh); err != nil {
+		l.Log.WarnContext(ctx, "volumes count as used that aren't", "volumes", fresh, "error", err)
+	}
+}
+
 // lay makes what the request needs and isn't there yet: what the engine would
 // make by itself would be nobody's.
 func (l *Launcher) lay(ctx context.Context, r Request, g admission.Grant) error {

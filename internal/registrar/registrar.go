@@ -37,6 +37,7 @@ type Store interface {
 type volumeStore interface {
 	Volumes(ctx context.Context) ([]volume.Record, error)
 	SaveVolume(ctx context.Context, v volume.Record) error
+	MarkVolume(ctx context.Context, engineName string, used bool) error
 	DeleteVolume(ctx context.Context, engineName string) error
 }
 

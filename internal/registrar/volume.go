@@ -118,6 +118,46 @@ func (r *Registrar) EnsureVolume(ctx context.Context, uid int, name string, anon
 	return v, err // a lost answer is looked up by Settle
 }
 
+// UseVolumes notes that a container is about to be made with these volumes, and
+// returns those with which none was before. The caller has locked them.
+func (r *Registrar) UseVolumes(ctx context.Context, engineNames []string) (fresh []string, err error) {
+	for _, name := range engineNames {
+		if v, known := r.VolumeAt(name); !known || v.Used {
+			continue
+		}
+		if err := r.mark(ctx, name, true); err != nil {
+			return fresh, err
+		}
+		fresh = append(fresh, name)
+	}
+	return fresh, nil
+}
+
+// DisuseVolumes takes that back: the container was not made.
+func (r *Registrar) DisuseVolumes(ctx context.Context, fresh []string) error {
+	for _, name := range fresh {
+		if err := r.mark(ctx, name, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Registrar) mark(ctx context.Context, engineName string, used bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, known := r.volumes[engineName]
+	if !known {
+		return nil
+	}
+	if err := r.Store.MarkVolume(ctx, engineName, used); err != nil {
+		return notStored("Use of volume "+v.Name+" not stored", err)
+	}
+	v.Used = used
+	r.volumes[engineName] = v
+	return nil
+}
+
 // RoomForVolumes refuses more volumes than a person may have.
 func (r *Registrar) RoomForVolumes(uid, more int) error {
 	limit := r.Config().Volumes.PerPerson

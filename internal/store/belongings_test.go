@@ -71,6 +71,11 @@ func TestAVolumeHasOneOwner(t *testing.T) {
 	loose := volume.Record{EngineName: "f00d", UID: 1002, Name: "f00d", Anonymous: true, CreatedAt: created}
 	must(t, s.SaveVolume(t.Context(), data))
 	must(t, s.SaveVolume(t.Context(), loose))
+	for _, used := range []bool{true, false, true} {
+		must(t, s.MarkVolume(t.Context(), loose.EngineName, used))
+	}
+	must(t, s.MarkVolume(t.Context(), "none", true))
+	loose.Used = true
 	wantConflict(t, s.SaveVolume(t.Context(), volume.Record{EngineName: "data._.1001", UID: 1002, Name: "other"}))
 	wantConflict(t, s.SaveVolume(t.Context(), volume.Record{EngineName: "x", UID: 1001, Name: "data"}))
 	s = reopened(t, s, path)

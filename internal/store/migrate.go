@@ -70,6 +70,8 @@ CREATE TABLE networks (
 	UNIQUE (uid, name)
 ) STRICT;`,
 		imageTables, makingTable,
+		// of those that are there already nobody knows
+		`ALTER TABLE volumes ADD COLUMN used INTEGER NOT NULL DEFAULT 1`,
 	}
 }
 

@@ -16,6 +16,7 @@ type Record struct {
 	UID        int
 	Name       string // as the owner calls it
 	Anonymous  bool   // nobody gave it a name
+	Used       bool   // a container was made with it, and can have handed it on
 	CreatedAt  time.Time
 }
 
@@ -35,7 +36,7 @@ var unnamed = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // false for any other, which somebody made at the engine itself.
 func Of(engineName string, uid int, now time.Time) (r Record, ok bool) {
 	if name, owner, ok := account.SplitEngineName(engineName); ok && owner == uid {
-		return Record{EngineName: engineName, UID: uid, Name: name, CreatedAt: now}, true
+		return Record{EngineName: engineName, UID: uid, Name: name, Used: true, CreatedAt: now}, true
 	}
-	return Record{EngineName: engineName, UID: uid, Name: engineName, Anonymous: true, CreatedAt: now}, unnamed.MatchString(engineName)
+	return Record{EngineName: engineName, UID: uid, Name: engineName, Anonymous: true, Used: true, CreatedAt: now}, unnamed.MatchString(engineName)
 }
