@@ -21,14 +21,23 @@ import (
 // a moment in a folder that only root may enter; without write they can't be
 // changed. The caller keeps the container from starting meanwhile.
 func Layer(l container.Layer, folder string, write bool) (*os.Root, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	runs, err := mounted(l.Merged)
 	if err != nil {
-		return nil, fmt.Errorf("list mounts: %w", err)
+		return nil, err
 	}
-	if slices.ContainsFunc(entries(string(data)), func(e entry) bool { return e.target == l.Merged }) {
+	if runs {
 		return cloned(l.Merged)
 	}
 	return overlaid(l, folder, write)
+}
+
+// mounted reports whether something is mounted at a path.
+func mounted(path string) (bool, error) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false, fmt.Errorf("list mounts: %w", err)
+	}
+	return slices.ContainsFunc(entries(string(data)), func(e entry) bool { return e.target == path }), nil
 }
 
 // cloned opens a file system at its mount point, and nothing mounted in it.

@@ -26,8 +26,9 @@ const deepest = 1000
 // is called: the same files, as hard links, in directories of its own. Whoever
 // has a directory of the container open goes on changing the names in that, and
 // whoever finds the way by names, as the engine does to see what is in the
-// layer, finds those of now. Of a container that doesn't run the engine mounts
-// the layers to see that, so all that it takes for it is there too. The caller
+// layer, finds those of now. The engine may also look where the layers are
+// mounted, and mounts those of a container that doesn't run, so all that it takes
+// for it is there too. The caller
 // keeps the container from starting meanwhile.
 func Snapshot(l container.Layer) (undo func() error, err error) {
 	layers := filepath.Dir(l.Upper)
@@ -35,14 +36,37 @@ func Snapshot(l container.Layer) (undo func() error, err error) {
 	if err := os.RemoveAll(tree); err != nil {
 		return nil, fmt.Errorf("remove an old snapshot: %w", err)
 	}
-	err = standIn(l, tree)
+	runs, err := mounted(l.Merged)
+	if err == nil {
+		err = standIn(l, tree)
+	}
 	if err == nil {
 		err = bindOver(tree, layers)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(tree))
 	}
+	if runs {
+		err = mergedAgain(l)
+	}
+	if err != nil {
+		return nil, errors.Join(err, endSnapshot(layers))
+	}
 	return func() error { return endSnapshot(layers) }, nil
+}
+
+// mergedAgain mounts the snapshot where the engine takes the container's files
+// for mounted, since it runs: some look there for what has changed.
+func mergedAgain(l container.Layer) error {
+	options, closeAll, err := overlayOptions(append([]string{l.Upper}, l.Lower...), l, false)
+	defer closeAll()
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("overlay", l.Merged, "overlay", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, options); err != nil {
+		return fmt.Errorf("mount a snapshot: %w", err)
+	}
+	return nil
 }
 
 func bindOver(tree, target string) error {

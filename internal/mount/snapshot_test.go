@@ -82,6 +82,32 @@ func TestASnapshotIsLikeTheLayer(t *testing.T) {
 	}
 }
 
+func TestASnapshotIsAlsoWhereTheLayersAreMounted(t *testing.T) {
+	l := upper(t)
+	l.Lower = []string{t.TempDir()}
+	must(t, os.WriteFile(filepath.Join(l.Lower[0], "image"), []byte("text"), 0o644))
+	must(t, unix.Mount("overlay", l.Merged, "overlay", 0, "index=off,lowerdir="+l.Lower[0]+",upperdir="+l.Upper+",workdir="+l.Work))
+	t.Cleanup(func() { unix.Unmount(l.Merged, unix.MNT_DETACH) })
+	container, err := os.OpenRoot(l.Merged)
+	must(t, err)
+	defer container.Close()
+	undo, err := mount.Snapshot(l)
+	must(t, err)
+	must(t, container.WriteFile("later", nil, 0o644))
+	for name, want := range map[string]string{"image": "text", "a/b/hard": "text"} {
+		if got, err := os.ReadFile(filepath.Join(l.Merged, name)); err != nil || string(got) != want {
+			t.Errorf("%s holds %q, %v", name, got, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(l.Merged, "later")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what came later is there: %v", err)
+	}
+	must(t, undo())
+	if _, err := os.Lstat(filepath.Join(l.Merged, "later")); err != nil {
+		t.Errorf("afterwards the container's own files are not there: %v", err)
+	}
+}
+
 func TestSnapshotsThatAreLeftAreEnded(t *testing.T) {
 	l := upper(t)
 	before := found(t, l.Upper)
