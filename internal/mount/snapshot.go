@@ -75,6 +75,10 @@ func bindOver(tree, target string) error {
 		return fmt.Errorf("clone %s: %w", tree, err)
 	}
 	defer unix.Close(fd) //nolint:errcheck // the mount lives on
+	// What is mounted in it later must not show up in the tree as well.
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Propagation: unix.MS_PRIVATE}); err != nil {
+		return fmt.Errorf("restrict a snapshot: %w", err)
+	}
 	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mount a snapshot at %s: %w", target, err)
 	}

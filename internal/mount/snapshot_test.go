@@ -84,6 +84,10 @@ func TestASnapshotIsLikeTheLayer(t *testing.T) {
 
 func TestASnapshotIsAlsoWhereTheLayersAreMounted(t *testing.T) {
 	l := upper(t)
+	all := filepath.Dir(filepath.Dir(l.Upper)) // hosts share what is mounted, with systemd
+	must(t, unix.Mount(all, all, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { unix.Unmount(all, unix.MNT_DETACH) })
+	must(t, unix.Mount("", all, "", unix.MS_SHARED, ""))
 	l.Lower = []string{t.TempDir()}
 	must(t, os.WriteFile(filepath.Join(l.Lower[0], "image"), []byte("text"), 0o644))
 	must(t, unix.Mount("overlay", l.Merged, "overlay", 0, "index=off,lowerdir="+l.Lower[0]+",upperdir="+l.Upper+",workdir="+l.Work))
@@ -103,6 +107,9 @@ func TestASnapshotIsAlsoWhereTheLayersAreMounted(t *testing.T) {
 		t.Errorf("what came later is there: %v", err)
 	}
 	must(t, undo())
+	if left, err := os.ReadDir(filepath.Dir(l.Upper)); err != nil || len(left) != 4 {
+		t.Errorf("%v is left, %v", left, err)
+	}
 	if _, err := os.Lstat(filepath.Join(l.Merged, "later")); err != nil {
 		t.Errorf("afterwards the container's own files are not there: %v", err)
 	}
