@@ -250,7 +250,7 @@ func (c *call) sendArchive(ctx context.Context, record container.Record, client 
 	if resp != nil {
 		defer resp.Body.Close() //nolint:errcheck // relay reads it
 	}
-	if refused := settle(from, client, written); refused != nil && !errors.Is(refused, io.ErrClosedPipe) {
+	if refused := settle(c.w.Header(), from, client, written); refused != nil && !errors.Is(refused, io.ErrClosedPipe) {
 		return refused
 	}
 	if err != nil {
@@ -259,14 +259,15 @@ func (c *call) sendArchive(ctx context.Context, record container.Record, client 
 	return c.relay(resp)
 }
 
-// settle returns how the writing of an archive ended. One that the engine
-// reads no longer is ended.
-func settle(from *io.PipeReader, client *patientReader, written <-chan error) error {
+// settle returns how the writing of an archive ended. One that nobody reads any
+// longer is ended, and its connection with it: the rest of it is still to come.
+func settle(answer http.Header, from *io.PipeReader, client *patientReader, written <-chan error) error {
 	select {
 	case err := <-written:
 		return err
 	default:
 	}
+	answer.Set("Connection", "close")
 	_ = from.Close() // it never fails
 	client.giveUp()
 	if err := <-written; err != nil {

@@ -90,12 +90,15 @@ func (c *call) extractToTree(ctx context.Context, s site, client *patientReader,
 	written := make(chan error, 1)
 	go func() {
 		err := write(to)
+		written <- err             // before the end of what is read is seen
 		_ = to.CloseWithError(err) // it never fails
-		written <- err
 	}()
 	keepKinds := c.match.Query.Get("noOverwriteDirNonDir")
 	failed := tree.Write(from, below(s, c.match.Query.Get("path")), keepKinds == "1" || keepKinds == "true")
-	if refused := settle(from, client, written); refused != nil && !errors.Is(refused, io.ErrClosedPipe) {
+	if failed == nil {
+		_, failed = io.Copy(io.Discard, from) // what follows the archive's end, for the next request on the connection
+	}
+	if refused := settle(c.w.Header(), from, client, written); refused != nil && !errors.Is(refused, io.ErrClosedPipe) {
 		return refused
 	}
 	if failed != nil {

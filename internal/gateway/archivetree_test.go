@@ -2,8 +2,13 @@ package gateway_test
 
 import (
 	"archive/tar"
+	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,5 +117,31 @@ func TestCopiesToAndFromVolumesThatAreRefused(t *testing.T) {
 	left, err := os.ReadDir(l.volume)
 	if err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "x") || e.Name() == "unwritten" }) {
 		t.Errorf("the volume holds %v, %v", left, err)
+	}
+}
+
+// Clients that keep their connection send the next request on it.
+func TestACopyLeavesItsConnectionToTheNext(t *testing.T) {
+	l := newVolumeLab(t)
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", l.sockets[alice])
+	}}}
+	defer client.CloseIdleConnections()
+	whole := tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "file", Mode: 0o600, Uid: os.Getuid(), Gid: os.Getgid()})
+	for i := range 30 {
+		body := io.MultiReader(bytes.NewReader(whole), strings.NewReader(strings.Repeat("\x00", i*1000))) // it ends with as many zeros as tar likes
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://docker/v1.41/containers/web/archive?path=/data", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || resp.Close {
+			t.Fatalf("try %d: %d %s, closed: %t, %v", i, resp.StatusCode, said, resp.Close, err)
+		}
 	}
 }

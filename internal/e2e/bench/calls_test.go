@@ -147,10 +147,14 @@ func archive(c *http.Client, method, path string, body io.Reader) (time.Duration
 		return 0, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		said, err := io.ReadAll(resp.Body)
+		return 0, fmt.Errorf("%s %s: %s: %s %w", method, path, resp.Status, said, err)
+	}
 	n, err := io.Copy(io.Discard, resp.Body)
 	took := time.Since(began)
-	if err == nil && (resp.StatusCode != http.StatusOK || method == http.MethodGet && n < copied) {
-		err = fmt.Errorf("%s %s: %s after %d bytes", method, path, resp.Status, n)
+	if err == nil && method == http.MethodGet && n < copied {
+		err = fmt.Errorf("%s %s: cut off after %d bytes", method, path, n)
 	}
 	return took, err
 }
