@@ -52,12 +52,25 @@ type Action struct {
 func Plan(records []container.Record, now time.Time) []Action {
 	var plan []Action
 	for _, c := range records {
-		switch {
-		case c.State == gpu.Pending && now.Sub(c.CreatedAt) > PendingGrace:
-			plan = append(plan, Action{c.ID, Forget, "the engine has no container for it"})
-		case (c.State == gpu.Held || c.State == gpu.Bound) && !c.HeldUntil.IsZero() && !now.Before(c.HeldUntil) && len(c.Devices) > 0:
-			plan = append(plan, Action{c.ID, Release, "held until " + c.HeldUntil.UTC().Format(time.RFC3339)})
+		if a, due := action(c, now); due {
+			plan = append(plan, a)
 		}
 	}
 	return plan
+}
+
+// Due reports whether Plan has something for a record at now.
+func Due(c container.Record, now time.Time) bool {
+	_, due := action(c, now)
+	return due
+}
+
+func action(c container.Record, now time.Time) (a Action, due bool) {
+	switch {
+	case c.State == gpu.Pending && now.Sub(c.CreatedAt) > PendingGrace:
+		return Action{c.ID, Forget, "the engine has no container for it"}, true
+	case (c.State == gpu.Held || c.State == gpu.Bound) && !c.HeldUntil.IsZero() && !now.Before(c.HeldUntil) && len(c.Devices) > 0:
+		return Action{c.ID, Release, "held until " + c.HeldUntil.UTC().Format(time.RFC3339)}, true
+	}
+	return Action{}, false
 }

@@ -16,7 +16,9 @@ func (r *Reconciler) carryOut(ctx context.Context) {
 	if !r.Up() {
 		return // what the engine holds can't be looked up
 	}
-	for _, a := range lifecycle.Plan(r.Ledger.Records(), r.Now()) {
+	now := r.Now()
+	due := r.Ledger.RecordsThat(func(c container.Record) bool { return lifecycle.Due(c, now) }) // most seconds there is none
+	for _, a := range lifecycle.Plan(due, now) {
 		if err := r.act(ctx, a); err != nil {
 			r.Log.ErrorContext(ctx, "lifecycle action failed", "claim", a.Claim, "verb", string(a.Verb), "error", err)
 		}
@@ -31,7 +33,7 @@ func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
 	defer cancel()
 	defer r.Ledger.Lock(a.Claim)()
 	record, ok := r.Ledger.Record(a.Claim)
-	if !ok || len(lifecycle.Plan([]container.Record{record}, r.Now())) == 0 {
+	if !ok || !lifecycle.Due(record, r.Now()) {
 		return nil // something happened since
 	}
 	r.Log.InfoContext(ctx, "claim", "verb", string(a.Verb), "claim", a.Claim, "reason", a.Reason)
