@@ -28,9 +28,10 @@ const pathStat = "X-Docker-Container-Path-Stat"
 const stall = time.Minute
 
 // copying does something with the files of the caller's container, which
-// stands still meanwhile, and beside what is mounted in it. The context tells when to break off. What the engine
-// was asked by then is waited for: it would begin with what it was asked also
-// when nobody listens any more, and find the container let go.
+// stands still meanwhile; beside what is mounted in it, where that would be gone
+// through. The context tells when to break off. What the engine was asked by then
+// is waited for: it would begin with what it was asked also when nobody listens
+// any more, and find the container let go.
 func (c *call) copying(record container.Record, beside bool, do func(during context.Context) error) error {
 	during, done, err := c.Launcher.Copy(c.r.Context(), record.ID, beside)
 	if err != nil {
@@ -133,7 +134,7 @@ func (c *call) tellStat(size int64, mode fs.FileMode, modified time.Time, link s
 type site struct {
 	record container.Record
 	seen   container.Observed
-	in     volume.Mounted // that of them in which it lies; without a target the container's own layer
+	in     volume.Mounted // the volume in which it lies; without a target the container's own layer
 }
 
 // archived returns where the path of an archive request lies, if files there
@@ -199,8 +200,8 @@ func (c *call) still(record container.Record, do func(context.Context) error) er
 	})
 }
 
-// lockLayer keeps others from taking a snapshot of a container for its files, and
-// from taking one.
+// lockLayer keeps a container's files from being opened while a snapshot stands
+// in their place, and a second snapshot from being taken.
 func (c *call) lockLayer(record container.Record) (unlock func()) {
 	return c.Ledger.Lock("layer of " + record.ID)
 }
