@@ -20,7 +20,7 @@ const page = "../../docs/admins/docker-api.md"
 // does says in one sentence what becomes of each operation.
 func does() map[admission.Op]string {
 	const own = "Of one's own container. Passes to the engine under the container's full id; the answer streams back."
-	const copying = "Decided: of one's own container, under its full id, which stands still meanwhile. ds01 copies itself: it opens the container's own files, or the volume at or below whose place the path lies, and never leaves them, whatever names change on the way. (A volume's container doesn't stand still. With a storage driver other than `overlay2` engines from 23.0 on are let copy, and find nothing where the owner's directories and volumes are mounted; older ones aren't.) Paths at or below the owner's directories, and containers with mounts that ds01 didn't make, are refused."
+	const copying = "Decided: of one's own container, under its full id, which runs on but isn't started meanwhile. ds01 copies itself: it opens the container's own files, or the volume at or below whose place the path lies, and never leaves them, whatever names change on the way. (With a storage driver other than `overlay2` engines from 23.0 on are let copy: the container stands still, and they find nothing where the owner's directories and volumes are mounted. Older ones aren't.) Paths at or below the owner's directories, and containers with mounts that ds01 didn't make, are refused."
 	return map[admission.Op]string{
 		admission.Ping:              "Answered for an engine that is up; one that isn't is asked.",
 		admission.Version:           "Passes.",

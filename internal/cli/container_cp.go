@@ -24,10 +24,10 @@ func (a *app) containerCp() *cobra.Command {
 		short:   "Copy files into a container, or out of it",
 		long: "Copies a file, or a directory with all that is in it, between this host and a container. One of SOURCE\n" +
 			"and DEST is NAME:/PATH. Where DEST is a directory the copy goes into it, else it gets that name. The\n" +
-			"container may run or not; while its own files are copied it stands still, for those of a volume it\n" +
-			"doesn't. Your directories in it, such as /workspace, are on this host already: copy there without ds01.",
+			"container may run or not, and runs on; it can't be started until its own files are copied. Your\n" +
+			"directories in it, such as /workspace, are on this host already: copy there without ds01.",
 		examples: []string{"ds01 container cp model.pt web:/opt", "ds01 container cp web:/var/log ./logs"},
-		guide:    "This copies files between this host and your container. What runs in it stands still meanwhile, but for files of a volume.",
+		guide:    "This copies files between this host and your container. What runs in it runs on.",
 		exits:    exitsOfOne(), min: 2, max: 2, complete: completeFiles,
 		run: func(ctx context.Context, args []string) error {
 			from, to := placeOf(args[0]), placeOf(args[1])

@@ -139,9 +139,9 @@ func exportAndDiff(t *testing.T, l *lab.Lab, docker string) {
 	}
 }
 
-// TestACopyKeepsTheContainerStill holds a copy open and looks at what goes on
+// TestACopyLetsTheContainerRunOn holds a copy open and looks at what goes on
 // meanwhile and after it.
-func TestACopyKeepsTheContainerStill(t *testing.T) {
+func TestACopyLetsTheContainerRunOn(t *testing.T) {
 	l := start(t, lab.Options{Admins: []string{"ada"}})
 	count := []string{"docker", "exec", "web", "cat", "/count"}
 	begin := func() (feed *os.File, end func()) {
@@ -158,7 +158,7 @@ func TestACopyKeepsTheContainerStill(t *testing.T) {
 		in.Close()
 		whole := archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "file", Mode: 0o644})
 		feed.Write(whole[:600])
-		l.Eventually("it stands still", 10*time.Second, func() bool { return frozen(t, l) })
+		l.Eventually("it can't be started", 10*time.Second, func() bool { return l.Docker("alice", "start", "web").Code != 0 })
 		return feed, func() {
 			feed.Write(whole[600:])
 			feed.Close()
@@ -176,55 +176,84 @@ func TestACopyKeepsTheContainerStill(t *testing.T) {
 	moves()
 
 	_, end := begin()
-	for _, words := range [][]string{{"pause", "web"}, {"restart", "-t", "0", "web"}} {
-		r := l.Docker("alice", words...)
-		if r.Code == 0 || !strings.Contains(r.Err, "files are being copied") {
-			t.Errorf("%v: %d %s", words, r.Code, r.Err)
+	for _, verb := range []string{"start", "restart"} {
+		if r := l.Docker("alice", verb, "web"); r.Code == 0 || !strings.Contains(r.Err, "files are being copied") {
+			t.Errorf("%s: %d %s", verb, r.Code, r.Err)
 		}
 	}
-	out, _ := background(t, l, "alice", "docker", "exec", "web", "echo", "done")
-	if got := l.OK("alice", "docker", "ps", "--format", "{{.Names}} {{.Status}}"); !strings.HasPrefix(got, "web Up") {
-		t.Errorf("the list shows %q", got)
-	}
-	l.OK("bob", "docker", "run", "--rm", "busybox", "true") // others don't wait
-	lacks(t, out.String(), "done")
-	end()
-	l.Eventually("the command that waited has run", 10*time.Second, func() bool { return strings.Contains(out.String(), "done") })
 	moves()
+	l.OK("alice", "docker", "pause", "web")
+	l.OK("alice", "docker", "unpause", "web")
+	l.OK("alice", "docker", "commit", "web", "snap") // for this it does stand still, and not until the copy is over
+	moves()
+	end()
+	l.OK("alice", "docker", "exec", "web", "test", "-e", "/tmp/file")
+	l.OK("alice", "docker", "restart", "-t", "0", "web")
+	moves()
+
+	// It may end meanwhile: the copy still arrives.
+	l.OK("alice", "docker", "exec", "web", "rm", "/tmp/file")
+	_, end = begin()
+	l.OK("alice", "docker", "stop", "-t", "0", "web")
+	end()
+	l.OK("alice", "docker", "start", "web")
+	l.OK("alice", "docker", "exec", "web", "test", "-e", "/tmp/file")
 
 	// A client that is killed ends it.
 	before := descriptors(t, l)
 	for range 3 {
 		feed, _ := begin()
 		feed.Close()
-		l.Eventually("it goes on without the client", 10*time.Second, func() bool { return !frozen(t, l) })
+		l.Eventually("it is over without the client", 10*time.Second, func() bool { return l.Docker("alice", "start", "web").Code == 0 })
 	}
 	l.Eventually("the daemon has closed everything", 10*time.Second, func() bool { return descriptors(t, l) <= before+4 })
 	moves()
 
-	// A daemon that is killed leaves it frozen, and its successor lets it go.
-	begin()
-	l.EndDaemon(syscall.SIGKILL)
-	l.StartDaemon()
-	l.Eventually("it goes on under the next daemon", 15*time.Second, func() bool { return !frozen(t, l) })
-	moves()
-
-	// So does one that is stopped, before it goes.
+	// A daemon that is stopped doesn't wait for a client.
 	begin()
 	l.EndDaemon(syscall.SIGTERM)
-	if frozenAt(t, l, l.UID("alice"), l.AtEngine("ps", "-q", "--no-trunc")) {
-		t.Error("the daemon went and left it frozen")
-	}
 	l.StartDaemon()
+	l.OK("alice", "docker", "start", "web")
+}
+
+// TestWhoStandsStillForACommitRunsOnAfterIt looks at containers that a daemon
+// leaves frozen, and at those that are paused.
+func TestWhoStandsStillForACommitRunsOnAfterIt(t *testing.T) {
+	l := start(t, lab.Options{})
+	l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sleep", "1000")
+	l.OK("alice", "docker", "commit", "web", "snap")
+	if frozen(t, l) {
+		t.Error("it stands still")
+	}
+
+	// A daemon that is killed leaves it frozen, and its successor lets it go.
+	l.EndDaemon(syscall.SIGKILL)
+	freeze(t, l, l.UID("alice"), l.AtEngine("ps", "-q", "--no-trunc"))
+	l.StartDaemon()
+	l.Eventually("it goes on under the next daemon", 15*time.Second, func() bool { return !frozen(t, l) })
 
 	// Who was paused stays paused.
 	l.OK("alice", "docker", "pause", "web")
-	l.OK("alice", "docker", "cp", "web:/count", "-")
+	l.OK("alice", "docker", "commit", "web", "snap")
+	l.OK("alice", "docker", "cp", "web:/etc/passwd", "-")
 	if !frozen(t, l) {
-		t.Error("a copy resumed it")
+		t.Error("a commit or a copy resumed it")
 	}
 	l.OK("alice", "docker", "unpause", "web")
-	moves()
+}
+
+func freeze(t *testing.T, l *lab.Lab, uid int, id string) {
+	t.Helper()
+	if frozenAt(t, l, uid, id) {
+		t.Fatal("it stands still already")
+	}
+	group := filepath.Join(l.Engine.CgroupParent(), "people", fmt.Sprintf("u%d", uid), id)
+	v1 := os.WriteFile(filepath.Join("/sys/fs/cgroup/freezer", group, "freezer.state"), []byte("FROZEN"), 0)
+	v2 := os.WriteFile(filepath.Join("/sys/fs/cgroup", group, "cgroup.freeze"), []byte("1"), 0)
+	if v1 != nil && v2 != nil {
+		t.Fatal(v1, v2)
+	}
+	l.Eventually("it stands still", 5*time.Second, func() bool { return frozenAt(t, l, uid, id) })
 }
 
 // frozen reports whether the kernel keeps alice's container web from running.

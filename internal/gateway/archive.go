@@ -23,8 +23,8 @@ import (
 // pathStat is the header in which the engine tells what is at a path.
 const pathStat = "X-Docker-Container-Path-Stat"
 
-// stall is how long a client may keep a copy waiting: the container stands
-// still meanwhile.
+// stall is how long a client may keep a copy waiting: the container can't be
+// started meanwhile.
 const stall = time.Minute
 
 // copying does something with the files of the caller's container, which
@@ -37,6 +37,20 @@ func (c *call) copying(record container.Record, beside bool, do func(during cont
 	if err != nil {
 		return err
 	}
+	return c.meanwhile(during, done, do)
+}
+
+// holding does something with the files of the caller's container, which may
+// run meanwhile but isn't started. The context tells when to break off.
+func (c *call) holding(record container.Record, do func(during context.Context) error) error {
+	during, done, err := c.Launcher.Hold(c.r.Context(), record.ID)
+	if err != nil {
+		return err
+	}
+	return c.meanwhile(during, done, do)
+}
+
+func (c *call) meanwhile(during context.Context, done func(), do func(context.Context) error) error {
 	defer done()
 	during, cancel := c.untilClosing(during)
 	defer cancel()
@@ -69,7 +83,7 @@ func (c *call) archive() error {
 	case site.in.Target != "":
 		err = c.archiveTree(c.r.Context(), site)
 	case site.seen.Layer.Known():
-		err = c.copying(site.record, false, func(ctx context.Context) error { return c.archiveTree(ctx, site) })
+		err = c.holding(site.record, func(ctx context.Context) error { return c.archiveTree(ctx, site) })
 	default:
 		err = c.copying(site.record, true, func(ctx context.Context) error { return c.streamArchive(ctx, site.record) })
 	}
@@ -229,11 +243,14 @@ func (c *call) extract() error {
 		defer context.AfterFunc(during, client.giveUp)()
 		return c.extractToTree(during, site, client, write)
 	}
-	return c.copying(site.record, !site.seen.Layer.Known(), func(during context.Context) error {
-		defer context.AfterFunc(during, client.giveUp)()
-		if site.seen.Layer.Known() {
+	if site.seen.Layer.Known() {
+		return c.holding(site.record, func(during context.Context) error {
+			defer context.AfterFunc(during, client.giveUp)()
 			return c.extractToTree(during, site, client, write)
-		}
+		})
+	}
+	return c.copying(site.record, true, func(during context.Context) error {
+		defer context.AfterFunc(during, client.giveUp)()
 		return c.sendArchive(context.WithoutCancel(during), site.record, client, write)
 	})
 }

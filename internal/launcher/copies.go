@@ -2,14 +2,14 @@ package launcher
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"ds01.dev/ds01/internal/problem"
 )
 
-// copies knows who reads and writes files of which container through the
-// engine.
+// copies knows who reads and writes files of which container.
 type copies struct {
 	mu      sync.Mutex
 	ongoing map[string]*ongoing // by claim
@@ -73,8 +73,8 @@ func (c *copies) busy(claim string) bool {
 }
 
 // refuseWhileCopying keeps a container as it is while its files are copied.
-func (l *Launcher) refuseWhileCopying(what, claim string) error {
-	if !l.copies.busy(claim) {
+func refuseWhileCopying(what, claim string, kinds ...*copies) error {
+	if !slices.ContainsFunc(kinds, func(c *copies) bool { return c.busy(claim) }) {
 		return nil
 	}
 	return &problem.Error{
@@ -83,8 +83,8 @@ func (l *Launcher) refuseWhileCopying(what, claim string) error {
 	}
 }
 
-// AwaitCopies waits until nobody copies files of a container, and reports
-// whether that came true in time.
+// AwaitCopies waits until a container stands still for no copy of its files,
+// and reports whether that came true in time.
 func (l *Launcher) AwaitCopies(ctx context.Context, claim string, patience time.Duration) bool {
 	l.copies.mu.Lock()
 	o := l.copies.ongoing[claim]
@@ -106,9 +106,15 @@ func (l *Launcher) AwaitCopies(ctx context.Context, claim string, patience time.
 // EndCopies breaks off what copies files of a container: somebody needs it to
 // end now.
 func (l *Launcher) EndCopies(claim string) {
-	l.copies.mu.Lock()
-	defer l.copies.mu.Unlock()
-	if o := l.copies.ongoing[claim]; o != nil {
+	for _, c := range []*copies{&l.copies, &l.holds} {
+		c.cancel(claim)
+	}
+}
+
+func (c *copies) cancel(claim string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.ongoing[claim]; o != nil {
 		for _, cancel := range o.cancels {
 			cancel()
 		}

@@ -55,6 +55,25 @@ func (l *Launcher) Copy(ctx context.Context, claim string, beside bool) (during 
 
 const notCopied = "Files not copied"
 
+// Hold keeps a container from being started while ds01 itself reads or writes
+// its files, until done is called: two file systems may not be made of the same
+// layers. What runs in it runs on. The context ends as that of Copy.
+func (l *Launcher) Hold(ctx context.Context, claim string) (during context.Context, done func(), err error) {
+	defer l.Ledger.Lock(claim)()
+	if _, err := l.existing(notCopied, claim); err != nil {
+		return nil, nil, err
+	}
+	during, cancel := context.WithCancel(ctx)
+	number, joined := l.holds.join(claim, cancel)
+	if !joined {
+		number = l.holds.begin(claim, ready{}, cancel)
+	}
+	return during, sync.OnceFunc(func() {
+		cancel()
+		l.holds.end(claim, number, func(ready) {})
+	}), nil
+}
+
 // ready is what was done to a container for the first of its copies.
 type ready struct {
 	record  container.Record

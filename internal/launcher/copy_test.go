@@ -78,17 +78,59 @@ func TestWhileFilesAreCopiedTheContainerStaysAsItIs(t *testing.T) {
 	}
 }
 
+func TestAHeldContainerRunsOnAndIsNotStarted(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r := s.create(t, request())
+	if err := s.Start(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	during, first, err := s.Hold(t.Context(), r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, second, err := s.Hold(t.Context(), r.ID)
+	if err != nil || len(s.cgroups.frozen)+len(s.mounter.covered) > 0 || !s.AwaitCopies(t.Context(), r.ID, time.Millisecond) {
+		t.Errorf("frozen %v, covered %v, %v", s.cgroups.frozen, s.mounter.covered, err)
+	}
+	first()
+	for what, do := range map[string]func() error{
+		"start":   func() error { return s.Start(t.Context(), r.ID) },
+		"restart": func() error { return s.Restart(t.Context(), r.ID, 0) },
+	} {
+		if err := do(); !errors.Is(err, problem.ErrConflict) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := errors.Join(s.Pause(t.Context(), r.ID), s.Unpause(t.Context(), r.ID)); err != nil {
+		t.Error(err)
+	}
+	_, done := s.copyFiles(t, r.ID)
+	done()
+	if len(s.cgroups.frozen) > 0 {
+		t.Error("it stands still after a copy beside")
+	}
+	second()
+	if err := s.Restart(t.Context(), r.ID, 0); err != nil || during.Err() == nil {
+		t.Errorf("afterwards: %v, %v", err, during.Err())
+	}
+}
+
 func TestACopyIsBrokenOffForWhoNeedsTheContainer(t *testing.T) {
 	s := newScene(t, admission.UserNS)
 	r := s.create(t, request())
 	during, done := s.copyFiles(t, r.ID)
 	defer done()
-	if during.Err() != nil {
+	held, letGo, err := s.Hold(t.Context(), r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer letGo()
+	s.EndCopies("nobody's")
+	if during.Err() != nil || held.Err() != nil {
 		t.Fatal("it has ended")
 	}
 	s.EndCopies(r.ID)
-	s.EndCopies("nobody's")
-	if during.Err() == nil {
+	if during.Err() == nil || held.Err() == nil {
 		t.Error("it goes on")
 	}
 }

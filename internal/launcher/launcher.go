@@ -114,7 +114,8 @@ type Parts struct {
 // Launcher makes and starts containers. It is safe for concurrent use.
 type Launcher struct {
 	Parts
-	copies copies
+	copies copies // for these the container stands still
+	holds  copies // for these it may run
 	covers covers
 }
 

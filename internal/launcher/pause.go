@@ -24,7 +24,7 @@ func (l *Launcher) halt(ctx context.Context, claim, what, state string, ask func
 	defer l.Ledger.Lock(claim)()
 	record, err := l.existing(what, claim)
 	if err == nil {
-		err = l.refuseWhileCopying(what, claim)
+		err = refuseWhileCopying(what, claim, &l.copies)
 	}
 	if err != nil {
 		return err

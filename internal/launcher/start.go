@@ -52,7 +52,7 @@ func (l *Launcher) Restart(ctx context.Context, claim string, timeout time.Durat
 	defer l.Ledger.Lock(claim)()
 	record, err := l.existing(notStarted, claim)
 	if err == nil {
-		err = l.refuseWhileCopying(notStarted, claim)
+		err = refuseWhileCopying(notStarted, claim, &l.copies, &l.holds)
 	}
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (l *Launcher) existing(what, claim string) (container.Record, error) {
 func (l *Launcher) start(ctx context.Context, claim string, why cause) error {
 	record, err := l.existing(notStarted, claim)
 	if err == nil {
-		err = l.refuseWhileCopying(notStarted, claim)
+		err = refuseWhileCopying(notStarted, claim, &l.copies, &l.holds)
 	}
 	if err != nil {
 		return err
