@@ -42,7 +42,7 @@ func does() map[admission.Op]string {
 		admission.Distribution:      "Passes with the client's registry login.",
 		admission.Auth:              "Read strictly, sent to the registry by the engine, kept and logged nowhere.",
 		admission.ContainerList:     "Rewritten: one's own containers, in one's own names, with one's own paths. Administrators see all.",
-		admission.ContainerCreate:   "Decided: read strictly, reviewed, and sent as a body of ds01's own making (below). GPUs are claimed first.",
+		admission.ContainerCreate:   "Decided: read strictly, reviewed, and sent as a body of ds01's own making (below). GPUs are claimed first. Below `disk.keep_free` nothing is created.",
 		admission.ContainerInspect:  "Rewritten: of one's own container, with the person's own name, image and paths.",
 		admission.ContainerTop:      own + " `ps_args` may hold letters, digits and `,=:-` only.",
 		admission.ContainerLogs:     own,

@@ -95,7 +95,7 @@ func checkDisk(s container.Space) apitype.Check {
 	case !s.Known:
 		return warn(name, fmt.Sprintf("The engine keeps its data in %s, which isn't on this host: nobody is kept from filling its disk.", s.Path), "Administrators: run ds01 where the engine's data is.")
 	case s.Free < s.Keep:
-		return fail(name, detail+" No image is pulled, loaded, imported or committed.", next)
+		return fail(name, detail+" No image is pulled, loaded, imported or committed, no container made, nothing copied into one.", next)
 	case s.Free < 2*s.Keep:
 		return warn(name, detail, next)
 	}

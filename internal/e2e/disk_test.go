@@ -62,6 +62,8 @@ func TestNobodyFillsTheEnginesDisk(t *testing.T) {
 	l.Write("etc/ds01/ds01.yaml", strings.ReplaceAll(config, "100MiB", "1TiB"))
 	l.Reload()
 	full(t, l, "docker", "pull", "busybox")
+	full(t, l, "docker", "create", "busybox")
+	full(t, l, l.Binary(), "container", "create", "box")
 	if r := l.DS01("alice", "doctor"); r.Code != 1 || !strings.Contains(r.Out, "1TiB must stay free (disk.keep_free). No image is pulled") {
 		t.Errorf("exit code %d: %s", r.Code, r.Out)
 	}
@@ -69,4 +71,15 @@ func TestNobodyFillsTheEnginesDisk(t *testing.T) {
 	l.Reload()
 	l.OK("alice", "docker", "load", "-i", app)
 	l.OK("alice", "docker", "rmi", "app:1")
+
+	l.OK("alice", "dd", "if=/dev/zero", "of=much", "bs=1M", "count=200")
+	for _, place := range []string{"box:/tmp/much", "box:/data/much"} {
+		l.OK("alice", "docker", "create", "--name", "box", "-v", "data:/data", "busybox")
+		full(t, l, "docker", "cp", "much", place)
+		if left := free(t, l); left < 15 {
+			t.Errorf("a copy to %s left %d MiB", place, left)
+		}
+		l.OK("alice", "docker", "rm", "box")
+		l.OK("alice", "docker", "volume", "rm", "data")
+	}
 }

@@ -229,7 +229,8 @@ func (c *call) extract() error {
 	control := http.NewResponseController(c.w)
 	defer control.SetReadDeadline(time.Time{}) //nolint:errcheck // the connection may be gone
 	client := &patientReader{from: c.r.Body, control: control, now: c.Now}
-	body, err := unpacked(client, c.r.Header.Get("Content-Encoding"))
+	room := &inflow{from: client, look: func() error { return c.room("Files not copied", 0) }}
+	body, err := unpacked(room, c.r.Header.Get("Content-Encoding"))
 	if err != nil {
 		return err
 	}

@@ -98,6 +98,7 @@ type Parts struct {
 	Isolation func() admission.Isolation // "" while the engine was never reached
 	Libraries func() (string, error)     // admission.LibrariesNone, …; an error keeps GPUs from being granted
 	Runtime   func() string              // the engine's own, "" while unknown; nil: runc
+	Space     func() container.Space     // on the engine's disk; nil: it isn't looked at
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -121,6 +122,9 @@ type Launcher struct {
 
 // New returns a launcher of these parts.
 func New(p Parts) *Launcher {
+	if p.Space == nil {
+		p.Space = func() container.Space { return container.Space{} }
+	}
 	if p.Roots == nil {
 		p.Roots = admission.MountRoots
 	}
@@ -156,6 +160,9 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []string, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
+	if err := l.Space().Room("Container "+r.Name+" not created", 0); err != nil {
+		return container.Record{}, nil, err
+	}
 	if err := l.spread(ctx, &r); err != nil {
 		return container.Record{}, nil, err
 	}
