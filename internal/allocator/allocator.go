@@ -41,7 +41,7 @@ type Allocator struct {
 	byID    map[string]string           // container id → claim id
 	gone    map[string]tombstone        // container id → who owned it
 	taken   map[string]string           // device UUID → why nobody gets it
-	blind   bool                        // taken isn't known
+	sight   chan struct{}               // closed once taken is known; nil: it is
 	locks   map[string]*keyLock
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
@@ -62,7 +63,34 @@ func (a *Allocator) SetTaken(taken map[string]string) {
 func (a *Allocator) SetBlind(blind bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.blind = blind
+	switch {
+	case blind && a.sight == nil:
+		a.sight = make(chan struct{})
+	case !blind && a.sight != nil:
+		close(a.sight)
+		a.sight = nil
+	}
+}
+
+// sightPatience is how long a wish for a device waits for a first look at what
+// the engine runs: most take less, and who has to ask again finds that odd.
+const sightPatience = 10 * time.Second
+
+// AwaitSight is Sighted, once there was a little time for somebody to look.
+func (a *Allocator) AwaitSight(ctx context.Context) error {
+	a.mu.Lock()
+	sight := a.sight
+	a.mu.Unlock()
+	if sight == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sightPatience)
+	defer cancel()
+	select {
+	case <-sight:
+	case <-ctx.Done():
+	}
+	return a.Sighted()
 }
 
 // Sighted is nil while devices can be granted, see SetBlind. The error is of
@@ -74,7 +102,7 @@ func (a *Allocator) Sighted() error {
 }
 
 func (a *Allocator) sighted() error {
-	if !a.blind {
+	if a.sight == nil {
 		return nil
 	}
 	return &problem.Error{

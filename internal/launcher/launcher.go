@@ -178,6 +178,9 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 		}
 	}
 	libraries, err := l.Libraries()
+	if err == nil && ask.GPU != nil {
+		err = l.Ledger.AwaitSight(ctx)
+	}
 	if err != nil && ask.GPU != nil {
 		return container.Record{}, nil, err
 	}

@@ -135,7 +135,7 @@ func (l *Launcher) autoRemove(ctx context.Context, id string) {
 // bringUp makes everything ready and starts the container.
 func (l *Launcher) bringUp(ctx context.Context, record container.Record, f footing, why cause) error {
 	if record.State == gpu.Released && len(record.Devices) > 0 {
-		if err := l.Ledger.Sighted(); err != nil {
+		if err := l.Ledger.AwaitSight(ctx); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,38 @@
+package allocator_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/problem"
+)
+
+func TestNoDeviceIsGrantedBeforeSomebodyHasLooked(t *testing.T) {
+	b := setup(t)
+	b.SetBlind(true)
+	b.SetBlind(true)
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := b.AwaitSight(short); !errors.Is(err, problem.ErrUnavailable) {
+		t.Errorf("waiting for nothing: %v", err)
+	}
+	if _, _, err := b.Claim(t.Context(), order(100, "web", 1)); !errors.Is(err, problem.ErrUnavailable) {
+		t.Errorf("granted: %v", err)
+	}
+	if _, _, err := b.Claim(t.Context(), order(100, "plain", 0)); err != nil {
+		t.Errorf("without a device: %v", err)
+	}
+
+	seen := make(chan error)
+	go func() { seen <- b.AwaitSight(t.Context()) }()
+	b.SetBlind(false)
+	b.SetBlind(false)
+	if err := errors.Join(<-seen, b.AwaitSight(t.Context())); err != nil {
+		t.Errorf("somebody has looked: %v", err)
+	}
+	if _, _, err := b.Claim(t.Context(), order(100, "web", 1)); err != nil {
+		t.Error(err)
+	}
+}
