@@ -30,6 +30,7 @@ type host struct {
 
 	systemd    *systemd.Connection
 	namespaces mount.Namespaces
+	waits      mount.Waits
 	known      atomic.Pointer[container.EngineInfo]
 }
 

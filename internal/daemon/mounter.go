@@ -17,11 +17,12 @@ type mounter struct{ h *host }
 
 // roots returns from where a person may mount, with the links of each root
 // followed that only the host's own root can have made. A root that can't be
-// followed stays as it is written: opening it tells why.
-func (mounter) roots(who account.Account, l limits.Limits) []admission.MountRoot {
+// followed, or whose file system doesn't answer, stays as it is written: opening
+// it tells why.
+func (m mounter) roots(who account.Account, l limits.Limits) []admission.MountRoot {
 	roots := admission.MountRoots(who, l)
 	for i, r := range roots {
-		if actual, err := mount.Settle(r.Path); err == nil {
+		if actual, err := m.h.waits.Settle(r.Path); err == nil {
 			roots[i].Real = actual
 		}
 	}
@@ -74,7 +75,7 @@ func (mounter) Unmount(hostPath string) error { return mount.Unmount(hostPath) }
 func (m mounter) request(who account.Account, root admission.MountRoot, c container.Mount) mount.Request {
 	r := mount.Request{
 		Source: c.Source, Root: root.Path, Target: c.HostPath, ReadOnly: c.ReadOnly || root.ReadOnly,
-		Owner: mount.Owner{UID: who.UID, GID: who.GID}, Namespaces: &m.h.namespaces,
+		Owner: mount.Owner{UID: who.UID, GID: who.GID}, Namespaces: &m.h.namespaces, Waits: &m.h.waits,
 		Shared: !root.Home, Alone: c.Alone, Closed: m.h.closed(),
 	}
 	for _, g := range who.Groups {

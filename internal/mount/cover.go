@@ -23,7 +23,7 @@ func Cover(r Request, inside map[string]string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(source) //nolint:errcheck // it was only asked
+	defer source.close()
 	if err := Unmount(r.Target); err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type Request struct {
 	Closed []string // folders that a source is not in and does not hold
 
 	Namespaces *Namespaces // where those of mappings are kept; nil: nowhere
+	Waits      *Waits      // who waits for file systems; nil: nobody else
 }
 
 // ErrCannotIdmap says that the source's file system can't map ids. It is of
@@ -66,13 +67,14 @@ func refuse(r Request, why, next string) error {
 
 // Prepare opens the source as Mount will, and makes the target: a folder for
 // a directory, an empty file for a file. Nothing is mounted. Errors that the
-// owner can mend are of kind problem.ErrDenied or problem.ErrInvalid.
+// owner can mend are of kind problem.ErrDenied or problem.ErrInvalid; that the
+// source's file system doesn't answer is problem.ErrUnavailable.
 func Prepare(r Request) error {
 	source, err := open(r)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(source) //nolint:errcheck // it was only asked
+	defer source.close()
 	return makeTarget(source, r.Target)
 }
 
@@ -83,7 +85,7 @@ func Mappable(r Request) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer unix.Close(source) //nolint:errcheck // it was only asked
+	defer source.close()
 	tree, err := clone(source, r)
 	if err != nil {
 		return false, err
@@ -96,8 +98,8 @@ func Mappable(r Request) (bool, error) {
 	return err == nil, err
 }
 
-func clone(source int, r Request) (int, error) {
-	tree, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+func clone(s source, r Request) (int, error) {
+	tree, err := unix.OpenTree(s.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return -1, fmt.Errorf("clone %s: %w", r.Source, err)
 	}
@@ -111,7 +113,7 @@ func Mount(r Request) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(source) //nolint:errcheck // the clone lives on
+	defer source.close()
 	tree, err := clone(source, r)
 	if err != nil {
 		return err
@@ -173,15 +175,11 @@ func mapIDs(tree int, r Request) error {
 }
 
 // makeTarget makes a mount point of the source's kind.
-func makeTarget(source int, target string) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(source, &st); err != nil {
-		return fmt.Errorf("look at the source: %w", err)
-	}
+func makeTarget(s source, target string) error {
 	if err := makeFolder(filepath.Dir(target)); err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	if s.dir {
 		if err := os.MkdirAll(target, 0o700); err != nil {
 			return fmt.Errorf("make mount point: %w", err)
 		}

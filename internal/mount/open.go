@@ -12,58 +12,81 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
-// open opens the source with the owner's rights and checks what it is. The
-// descriptor can be cloned and looked at, not read.
-func open(r Request) (int, error) {
+// A source is what was opened: it can be cloned, not read.
+type source struct {
+	fd  int
+	dir bool // a directory; else a regular file
+}
+
+// close lets go of a source. Its clones live on.
+func (s source) close() {
+	_ = unix.Close(s.fd) // nothing was written through it
+}
+
+// open opens the source with the owner's rights and checks what it is.
+// Whatever asks its file system is done here: that may never answer.
+func open(r Request) (source, error) {
 	if r.Idmap != nil {
 		if err := r.Idmap.check(r.Owner); err != nil {
-			return -1, failed(r, err, "")
+			return source{}, failed(r, err, "")
 		}
 	}
-	fd := -1
-	err := as(r.Owner, func() (err error) {
-		fd, err = openBelow(r)
-		return err
+	type opened struct {
+		source
+		err error
+	}
+	got, answered := ask(r.Waits, fmt.Sprintf("uid %d", r.Owner.UID), func() (o opened) {
+		o.err = as(r.Owner, func() (err error) {
+			o.source, err = openBelow(r)
+			return err
+		})
+		return o
+	}, func(late opened) {
+		if late.err == nil {
+			late.close()
+		}
 	})
-	if err != nil {
-		return -1, err
+	if !answered {
+		return source{}, failed(r, problem.Because(problem.ErrUnavailable, "its file system doesn't answer, as when its file server is gone"),
+			"See whether 'ls "+r.Source+"' answers, and tell your administrators; what isn't mounted from there works as ever.")
 	}
-	if err := check(r, fd); err != nil {
-		_ = unix.Close(fd) // that error is the one to tell
-		return -1, err
-	}
-	return fd, nil
+	return got.source, got.err
 }
 
 // openBelow runs with the owner's rights.
-func openBelow(r Request) (int, error) {
+func openBelow(r Request) (source, error) {
 	outside := refuse(r, "it doesn't lie in "+r.Root, "Mount a directory or file in "+r.Root+".")
 	if !filepath.IsAbs(r.Source) || !filepath.IsAbs(r.Root) {
-		return -1, outside
+		return source{}, outside
 	}
-	root, err := Settle(filepath.Clean(r.Root))
+	root, err := settle(filepath.Clean(r.Root))
 	if errors.Is(err, unix.ELOOP) {
-		return -1, refuse(r, r.Root+" leads through a symbolic link that others than root could change", "Administrators: give the account's home without symbolic links.")
+		return source{}, refuse(r, r.Root+" leads through a symbolic link that others than root could change", "Administrators: give the account's home without symbolic links.")
 	}
 	if err != nil {
-		return -1, explain(r, err)
+		return source{}, explain(r, err)
 	}
 	below, ok := within(filepath.Clean(r.Root), r.Source)
 	if !ok {
 		below, ok = within(root, r.Source)
 	}
 	if !ok || root == "/" {
-		return -1, outside
+		return source{}, outside
 	}
 	fd, err := walk(root, below)
 	if err != nil {
-		return -1, explain(r, err)
+		return source{}, explain(r, err)
 	}
-	if err := enter(r, fd); err != nil {
-		_ = unix.Close(fd) // that error is the one to tell
-		return -1, err
+	s := source{fd: fd}
+	err = enter(r, fd)
+	if err == nil {
+		s.dir, err = check(r, fd)
 	}
-	return fd, nil
+	if err != nil {
+		s.close()
+		return source{}, err
+	}
+	return s, nil
 }
 
 // enter runs with the owner's rights and refuses what they can't get into:
@@ -97,10 +120,10 @@ func within(root, path string) (below string, ok bool) {
 // maxLinks is how many links the kernel follows in one path.
 const maxLinks = 40
 
-// Settle returns an allowed root's path with its links resolved, such as a
+// settle returns an allowed root's path with its links resolved, such as a
 // /home that leads to /data/home. It follows those that only the host's own
 // root can have made or moved; any other is ELOOP.
-func Settle(root string) (string, error) {
+func settle(root string) (string, error) {
 	at, rest, closed := "/", strings.Split(root, "/"), true
 	for links := 0; len(rest) > 0; {
 		var dir unix.Stat_t
@@ -161,21 +184,26 @@ func explain(r Request, err error) error {
 		return refuse(r, "a part of its path is no directory", "Mount a directory of yours.")
 	case errors.Is(err, unix.EACCES):
 		return refuse(r, "you can't open it yourself", "Mount a directory that you can get into; 'id' shows which groups you are in.")
+	case errors.Is(err, unix.ESTALE):
+		return failed(r, problem.Because(problem.ErrUnavailable, "its file server doesn't know it any more (stale file handle)"),
+			"Try again; if that doesn't help, ask your administrators to mount its file system anew.")
 	}
 	return fmt.Errorf("open %s: %w", r.Source, err)
 }
 
-// check refuses what isn't a directory or regular file that may be shown.
-func check(r Request, fd int) error {
+// check runs with the owner's rights, since the host's root may be nobody to a
+// file server, and refuses what isn't a directory or regular file that may be
+// shown.
+func check(r Request, fd int) (dir bool, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("look at %s: %w", r.Source, err)
+		return false, explain(r, err)
 	}
 	switch kind := st.Mode & unix.S_IFMT; {
 	case kind != unix.S_IFDIR && kind != unix.S_IFREG:
-		return refuse(r, "it is neither a directory nor a regular file", "Mount the directory that holds it.")
+		return false, refuse(r, "it is neither a directory nor a regular file", "Mount the directory that holds it.")
 	case int(st.Uid) != r.Owner.UID && !r.Shared:
-		return refuse(r, "it isn't yours", "Mount a directory or file that you own.")
+		return false, refuse(r, "it isn't yours", "Mount a directory or file that you own.")
 	}
-	return checkPlace(r, fd)
+	return st.Mode&unix.S_IFMT == unix.S_IFDIR, checkPlace(r, fd)
 }

@@ -14,7 +14,7 @@ import (
 func checkPlace(r Request, fd int) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return fmt.Errorf("look at the file system of %s: %w", r.Source, err)
+		return explain(r, err)
 	}
 	if slices.Contains(kernels(), fs.Type) {
 		return refuse(r, "it lies in a file system of the kernel's", "Mount a directory of files.")
