@@ -361,7 +361,7 @@ func (c *call) adopt() error {
 	if !account.ValidContainerName(want.Name) {
 		return &problem.Error{What: "Container not adopted", Why: problem.Because(problem.ErrInvalid, fmt.Sprintf("%q can't be a container's name here", want.Name)), Next: "Give one with --name."}
 	}
-	record := container.Record{Login: owner.Name, Interface: label.InterfaceOf(o.Labels)}
+	record := container.Record{Login: owner.Name, Interface: label.InterfaceOf(o.Labels, label.Docker)}
 	record.UID, record.Name = owner.UID, want.Name
 	record.Quota.HoldAfterStop = allocator.HoldOf(c.Limits(owner))
 	c.entry.Note(func(e *event.Event) { e.Container, e.Owner, e.OwnerUID = o.ID, owner.Name, &owner.UID })

@@ -104,7 +104,7 @@ func (w *world) create(data []byte) ([]byte, error) {
 	}
 	c.Image = w.image.ID
 	g := admission.Grant{
-		Labels:      map[string]string{label.UID: "1001", label.Claim: "0123456789abcdef", label.Managed: "true", label.Interface: label.InterfaceOf(c.Labels)},
+		Labels:      map[string]string{label.UID: "1001", label.Claim: "0123456789abcdef", label.Managed: "true", label.Interface: label.InterfaceOf(c.Labels, label.Docker)},
 		ImageProbes: w.image.Probes, ImageLabels: w.image.Labels, ImageEnv: w.image.Env, ImageMakes: w.image.Makes, ImageVolumes: w.image.Volumes, ImageDir: w.image.WorkingDir,
 		Libraries: w.libraries, NodeFolder: "/run/ds01/dev", CgroupParent: "/ds01/u1001", Subpaths: true,
 	}

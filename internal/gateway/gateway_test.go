@@ -137,7 +137,7 @@ func TestCreate(t *testing.T) {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	records := l.ledger.Records()
-	if len(records) != 1 || records[0].Name == "" || records[0].UID != alice || records[0].Interface != "docker" {
+	if len(records) != 1 || records[0].Name == "" || records[0].UID != alice || records[0].Interface != "api" {
 		t.Errorf("records are %+v", records)
 	}
 	wantRefusal(t, l.ask(t, bob, "POST", "/v1.41/containers/create", gpu), 503, "free now: 0")

@@ -72,9 +72,19 @@ func Clean(value string) string {
 	}, value)
 }
 
+// ClientOf tells Docker's own command from other programs, by how a client names
+// itself.
+func ClientOf(userAgent string) string {
+	if strings.HasPrefix(userAgent, "Docker-Client/") {
+		return Docker
+	}
+	return API
+}
+
 // InterfaceOf tells by which interface a client that is not ours made a
-// container, from the labels it sent. Labels describe only.
-func InterfaceOf(labels map[string]string) string {
+// container, from the labels it sent; where they don't tell, it was client.
+// Labels describe only.
+func InterfaceOf(labels map[string]string, client string) string {
 	for key := range labels {
 		if strings.HasPrefix(key, "devcontainer.") {
 			return DevContainer
@@ -88,5 +98,5 @@ func InterfaceOf(labels map[string]string) string {
 	if labels[Login] != "" && labels[Name] != "" {
 		return MLC
 	}
-	return Docker
+	return client
 }

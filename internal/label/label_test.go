@@ -59,8 +59,23 @@ func TestInterfaceOf(t *testing.T) {
 		"half of mlc's labels":            {map[string]string{label.Name: "web"}, label.Docker},
 		"a key that only begins alike":    {map[string]string{"devcontainers": "x", "com.docker.composer": "x"}, label.Docker},
 	} {
-		if got := label.InterfaceOf(c.labels); got != c.want {
+		if got := label.InterfaceOf(c.labels, label.Docker); got != c.want {
 			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+func TestClientOf(t *testing.T) {
+	for agent, want := range map[string]string{
+		"Docker-Client/28.2.2 (linux)":         label.Docker,
+		"Docker-Client/20.10.24+dfsg1 (linux)": label.Docker,
+		"docker-sdk-python/5.0.3":              label.API,
+		"tc-go/0.45.0":                         label.API,
+		"":                                     label.API,
+		"evil (Docker-Client/28.2.2)":          label.API,
+	} {
+		if got := label.InterfaceOf(nil, label.ClientOf(agent)); got != want {
+			t.Errorf("%q: %s", agent, got)
 		}
 	}
 }
