@@ -156,8 +156,7 @@ func (c *call) imageUsers(containers []jsontext.Value) (map[string]int, error) {
 func (c *call) usedByVolumes(own *usage, all []volumeView) {
 	for _, v := range all {
 		if record, known := c.Registrar.VolumeAt(v.Name); c.roles.Admin || known && record.UID == c.who.UID {
-			v.Name = c.volumeName(v.Name)
-			own.Volumes = append(own.Volumes, v)
+			own.Volumes = append(own.Volumes, c.showOwnVolume(v))
 		}
 	}
 }

@@ -199,3 +199,21 @@ func TestPruningTakesTheNetworksThatPassTheFilters(t *testing.T) {
 		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/networks/prune?filters="+url.QueryEscape(filters), ""), 400, says)
 	}
 }
+
+func TestLabelsOfOursOnNetworksAndVolumesAreNotShownToTheirOwners(t *testing.T) {
+	l := newLab(t)
+	alices, _ := belongings(t, l)
+	const labels = `{"a":"b","aime.mlc.DS01_UID":"1","aime.mlc.DS01_MANAGED":"true"}`
+	l.answer("/networks/"+alices, `{"Name":"net._.%d","Id":%q,"Labels":%s}`, alice, alices, labels)
+	l.answer("/networks", `[{"Name":"net._.%d","Id":%q,"Labels":%s}]`, alice, alices, labels)
+	l.answer(fmt.Sprintf("/volumes/data._.%d", alice), `{"Name":"data._.%d","Labels":%s}`, alice, labels)
+	l.answer("/volumes", `{"Volumes":[{"Name":"data._.%d","Labels":%s}]}`, alice, labels)
+	for _, path := range []string{"/networks", "/networks/net", "/volumes", "/volumes/data"} {
+		if a := l.ask(t, alice, "GET", "/v1.41"+path, ""); a.status != 200 || !strings.Contains(a.body, `"Labels":{"a":"b"}`) {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := l.ask(t, admin, "GET", "/v1.41/networks/"+alices, ""); !strings.Contains(a.body, "DS01_UID") {
+		t.Errorf("an administrator sees %s", a.body)
+	}
+}

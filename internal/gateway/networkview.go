@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/network"
 )
 
@@ -17,6 +19,7 @@ import (
 type networkView struct {
 	Name       string                  `json:"Name"`
 	ID         string                  `json:"Id"`
+	Labels     map[string]string       `json:"Labels"`
 	Containers map[string]endpointView `json:"Containers"`
 	Rest       jsontext.Value          `json:",embed"`
 }
@@ -49,6 +52,7 @@ func (c *call) showNetwork(v networkView) (networkView, bool) {
 	}
 	if own {
 		v.Name = n.Name
+		hideLabels(v.Labels)
 	}
 	mine := map[string]endpointView{}
 	for id, endpoint := range v.Containers {
@@ -59,6 +63,12 @@ func (c *call) showNetwork(v networkView) (networkView, bool) {
 	}
 	v.Containers = mine
 	return v, true
+}
+
+// hideLabels takes away what ds01 has written on a network or volume: compose
+// compares labels with those it has set, and warns of any other.
+func hideLabels(labels map[string]string) {
+	maps.DeleteFunc(labels, func(key, _ string) bool { return label.Reserved(key) })
 }
 
 // networks returns the networks the caller may see.

@@ -22,8 +22,9 @@ import (
 
 // A volumeView is the engine's answer; what isn't named passes as it is.
 type volumeView struct {
-	Name string         `json:"Name"`
-	Rest jsontext.Value `json:",embed"`
+	Name   string            `json:"Name"`
+	Labels map[string]string `json:"Labels"`
+	Rest   jsontext.Value    `json:",embed"`
 }
 
 // ownVolume returns the record that the route's {id} means to the caller; an
@@ -52,6 +53,16 @@ func (c *call) volumeName(engineName string) string {
 		return v.Name
 	}
 	return engineName
+}
+
+// showOwnVolume returns a volume of the caller's in their words, and any other
+// as it is.
+func (c *call) showOwnVolume(v volumeView) volumeView {
+	if own, known := c.Registrar.VolumeAt(v.Name); known && own.UID == c.who.UID {
+		v.Name = own.Name
+		hideLabels(v.Labels)
+	}
+	return v
 }
 
 // volumeList answers with the caller's volumes; administrators see all.
@@ -86,7 +97,7 @@ func (c *call) volumes(filters filterSet, names []*regexp.Regexp) ([]volumeView,
 		if !c.roles.Admin && (!known || own.UID != c.who.UID) {
 			continue
 		}
-		v.Name = c.volumeName(v.Name)
+		v = c.showOwnVolume(v)
 		if fits(names, v.Name) {
 			shown = append(shown, v)
 		}
@@ -152,8 +163,7 @@ func (c *call) showVolume(status int, v volume.Record) error {
 	if err := jsonv2.Unmarshal(data, &doc); err != nil {
 		return fmt.Errorf("read the engine's answer: %w", err)
 	}
-	doc.Name = c.volumeName(doc.Name)
-	out, err := jsonv2.Marshal(doc)
+	out, err := jsonv2.Marshal(c.showOwnVolume(doc))
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
