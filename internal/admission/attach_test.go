@@ -98,6 +98,14 @@ func TestNetworksAreAskedForInEverySpelling(t *testing.T) {
 		"a network, and more": {top(`"HostConfig":{"NetworkMode":"net"},"NetworkingConfig":{"EndpointsConfig":{"net":{"Aliases":["db"]},"other":null}}`), admission.NetworkAsk{Names: []string{"net", "other"}, Aliases: map[string][]string{"net": {"db"}}}},
 		"as docker-py":        {top(`"HostConfig":{"NetworkMode":"net"},"NetworkingConfig":{"net":null}`), admission.NetworkAsk{Names: []string{"net"}}},
 		"a container's":       {host(`"NetworkMode":"container:web"`), admission.NetworkAsk{Container: "web"}},
+		"as testcontainers":   {top(`"NetworkingConfig":{"EndpointsConfig":{"net":{"Aliases":["db"]}}}`), admission.NetworkAsk{Names: []string{"net"}, Aliases: map[string][]string{"net": {"db"}}}},
+		"two, and no mode":    {top(`"HostConfig":{"NetworkMode":"default"},"NetworkingConfig":{"EndpointsConfig":{"net":{},"bridge":{}}}`), admission.NetworkAsk{Names: []string{"bridge", "net"}}},
+		"a mode, and another": {top(`"HostConfig":{"NetworkMode":"bridge"},"NetworkingConfig":{"EndpointsConfig":{"net":{}}}`), admission.NetworkAsk{Names: []string{"bridge", "net"}}},
+		"links":               {host(`"NetworkMode":"net","Links":["web:db","/other"]`), admission.NetworkAsk{Names: []string{"net"}, Links: []admission.Link{{Container: "web", Alias: "db"}, {Container: "other", Alias: "other"}}}},
+		"links of an endpoint": {
+			top(`"HostConfig":{"NetworkMode":"net"},"NetworkingConfig":{"EndpointsConfig":{"net":{"Links":["web:db"]}}}`),
+			admission.NetworkAsk{Names: []string{"net"}, Links: []admission.Link{{Container: "web", Alias: "db"}}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ask(t, c.body).Network
@@ -132,7 +140,9 @@ func TestANetworkThatContradictsAnotherIsInvalid(t *testing.T) {
 		top(`"HostConfig":{"NetworkMode":"container:web"},"NetworkingConfig":{"EndpointsConfig":{"net":{}}}`),
 		top(`"HostConfig":{"NetworkMode":"net"},"NetworkingConfig":{"EndpointsConfig":{"none":{}}}`),
 		host(`"NetworkMode":"container:"`), host(`"NetworkMode":"a/b"`), host(`"NetworkMode":"ns:/proc/1/ns/net"`),
-		top(`"NetworkingConfig":{"EndpointsConfig":{"bridge":{"Aliases":["a b"]}}}`),
+		top(`"NetworkingConfig":{"EndpointsConfig":{"bridge":{"Aliases":["a b"]}}}`), top(`"NetworkingConfig":{"EndpointsConfig":{"none":{}}}`),
+		host(`"Links":["a b:c"]`), host(`"Links":["a:"]`), host(`"Links":["a:b:c"]`), host(`"NetworkMode":"none","Links":["web:db"]`), host(`"NetworkMode":"container:web","Links":["a"]`),
+		top(`"NetworkingConfig":{"EndpointsConfig":{"bridge":{"Links":["a:b c"]}}}`),
 	} {
 		_, err := review(t, admission.UserNS, body)
 		wantProblem(t, err, problem.ErrInvalid, "")
@@ -256,7 +266,7 @@ func TestReviewConnect(t *testing.T) {
 	}
 	for _, body := range []string{
 		`{"Container":"web","EndpointConfig":{"IPAMConfig":{"IPv4Address":"10.192.0.9"}}}`, `{"Container":"web","EndpointConfig":{"MacAddress":"02:42:ac:11:00:02"}}`,
-		`{"Container":"web","EndpointConfig":{"DriverOpts":{"a":"b"}}}`, `{"Container":"web","EndpointConfig":{"Links":["a:b"]}}`,
+		`{"Container":"web","EndpointConfig":{"DriverOpts":{"a":"b"}}}`,
 	} {
 		_, err := admission.ReviewConnect([]byte(body))
 		wantProblem(t, err, problem.ErrDenied, "")

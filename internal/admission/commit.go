@@ -39,6 +39,15 @@ type CommitBody struct {
 	StopSignal      string              `json:"StopSignal,omitzero"`
 	StopTimeout     *int                `json:"StopTimeout,omitzero"`
 	Shell           Words               `json:"Shell,omitzero"`
+
+	// dockerode writes the query's keys here as well.
+	QueryContainer Ignored `json:"container,omitzero"`
+	QueryRepo      Ignored `json:"repo,omitzero"`
+	QueryTag       Ignored `json:"tag,omitzero"`
+	QueryComment   Ignored `json:"comment,omitzero"`
+	QueryAuthor    Ignored `json:"author,omitzero"`
+	QueryPause     Ignored `json:"pause,omitzero"`
+	QueryChanges   Ignored `json:"changes,omitzero"`
 }
 
 // ReviewCommit reads and reviews the body of a commit, which may be empty. A

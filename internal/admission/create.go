@@ -31,6 +31,11 @@ type Create struct {
 	Shell            Unset               `json:"Shell,omitzero"`
 	HostConfig       HostConfig          `json:"HostConfig,omitzero"`
 	NetworkingConfig NetworkingConfig    `json:"NetworkingConfig,omitzero"`
+
+	// dockerode writes the query's keys here as well, and an empty list of old.
+	QueryName     Ignored `json:"name,omitzero"`
+	QueryPlatform Ignored `json:"platform,omitzero"`
+	VolumesFrom   Unset   `json:"VolumesFrom,omitzero"`
 }
 
 // HostConfig is the part of Create that touches the host.
@@ -64,6 +69,8 @@ type HostConfig struct {
 	PublishAllPorts   bool                     `json:"PublishAllPorts,omitzero"`
 	VolumesFrom       []string                 `json:"VolumesFrom,omitzero"`
 	PortBindings      map[string][]PortBinding `json:"PortBindings,omitzero"`
+	ExtraHosts        []string                 `json:"ExtraHosts,omitzero"`
+	Links             []string                 `json:"Links,omitzero"` // become names on the networks
 
 	// What ds01 alone writes: refused in what a client sends.
 	CgroupParent      string   `json:"CgroupParent,omitzero"`
@@ -94,13 +101,11 @@ type HostConfig struct {
 	DNS                  Unset `json:"Dns,omitzero"`
 	DNSOptions           Unset `json:"DnsOptions,omitzero"`
 	DNSSearch            Unset `json:"DnsSearch,omitzero"`
-	ExtraHosts           Unset `json:"ExtraHosts,omitzero"`
 	IOMaximumBandwidth   Unset `json:"IOMaximumBandwidth,omitzero"`
 	IOMaximumIOps        Unset `json:"IOMaximumIOps,omitzero"`
 	Isolation            Unset `json:"Isolation,omitzero"`
 	KernelMemory         Unset `json:"KernelMemory,omitzero"`
 	KernelMemoryTCP      Unset `json:"KernelMemoryTCP,omitzero"`
-	Links                Unset `json:"Links,omitzero"`
 	MaskedPaths          Given `json:"MaskedPaths,omitzero"`
 	MemorySwappiness     Unset `json:"MemorySwappiness,omitzero"`
 	OomKillDisable       Unset `json:"OomKillDisable,omitzero"`
@@ -134,6 +139,7 @@ func (c *Create) refused() []refusal {
 		{"MacAddress", c.MacAddress, "addresses on the network are the engine's to give"},
 		{"OnBuild", c.OnBuild, "it belongs to builds"},
 		{"Shell", c.Shell, "it belongs to builds"},
+		{"VolumesFrom", c.VolumesFrom, "its place is HostConfig"},
 		{"HostConfig.Annotations", h.Annotations, "annotations steer the runtime below the limits"},
 		{"HostConfig.BlkioDeviceReadBps", h.BlkioDeviceReadBps, "disk rates are set by your limits"},
 		{"HostConfig.BlkioDeviceReadIOps", h.BlkioDeviceReadIOps, "disk rates are set by your limits"},
@@ -155,13 +161,11 @@ func (c *Create) refused() []refusal {
 		{"HostConfig.Dns", h.DNS, "name servers are the host's"},
 		{"HostConfig.DnsOptions", h.DNSOptions, "name servers are the host's"},
 		{"HostConfig.DnsSearch", h.DNSSearch, "name servers are the host's"},
-		{"HostConfig.ExtraHosts", h.ExtraHosts, "name resolution is the host's"},
 		{"HostConfig.IOMaximumBandwidth", h.IOMaximumBandwidth, "it is for Windows"},
 		{"HostConfig.IOMaximumIOps", h.IOMaximumIOps, "it is for Windows"},
 		{"HostConfig.Isolation", h.Isolation, "it is for Windows"},
 		{"HostConfig.KernelMemory", h.KernelMemory, "write --memory instead"},
 		{"HostConfig.KernelMemoryTCP", h.KernelMemoryTCP, "write --memory instead"},
-		{"HostConfig.Links", h.Links, "links reach other containers"},
 		{"HostConfig.MaskedPaths", h.MaskedPaths.Unset, "it uncovers what the engine hides of the host"},
 		{"HostConfig.MemorySwappiness", h.MemorySwappiness, "swap is set by your limits"},
 		{"HostConfig.OomKillDisable", h.OomKillDisable, "a container over its memory must end"},
@@ -275,7 +279,7 @@ type NetworkingConfig struct {
 // Endpoint is one attachment; nothing in it may be chosen but names.
 type Endpoint struct {
 	IPAMConfig          Unset    `json:"IPAMConfig,omitzero"`
-	Links               Unset    `json:"Links,omitzero"`
+	Links               []string `json:"Links,omitzero"` // NAME:ALIAS, names of other containers there
 	Aliases             []string `json:"Aliases,omitzero"`
 	MacAddress          Unset    `json:"MacAddress,omitzero"`
 	DriverOpts          Unset    `json:"DriverOpts,omitzero"`
@@ -292,7 +296,7 @@ type Endpoint struct {
 }
 
 func (e *Endpoint) asks() bool {
-	return e != nil && (e.IPAMConfig.asked+e.Links.asked+e.MacAddress.asked+e.DriverOpts.asked+e.GwPriority.asked) != ""
+	return e != nil && (e.IPAMConfig.asked+e.MacAddress.asked+e.DriverOpts.asked+e.GwPriority.asked) != ""
 }
 
 // DecodeCreate reads the body of a create request. Errors are of kind

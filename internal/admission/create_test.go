@@ -35,10 +35,8 @@ func TestWhatReachesBeyondTheContainerIsRefused(t *testing.T) {
 		"the host's network by its endpoint":   top(`"NetworkingConfig":{"EndpointsConfig":{"host":{}}}`),
 		"a static address":                     top(`"NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}`),
 		"an address of the link layer":         top(`"NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:42:ac:11:00:02"}}}`),
-		"links on the network":                 top(`"NetworkingConfig":{"EndpointsConfig":{"bridge":{"Links":["victim:db"]}}}`),
 		"a port of another protocol":           host(`"PortBindings":{"80/sctp":[{"HostPort":"20000"}]}`),
 		"options of a network driver":          top(`"NetworkingConfig":{"EndpointsConfig":{"bridge":{"DriverOpts":{"a":"b"}}}}`),
-		"links":                                host(`"Links":["victim:db"]`),
 		"the host's name":                      host(`"UTSMode":"host"`),
 		"the host's cgroups":                   host(`"CgroupnsMode":"host"`),
 		"the host's users":                     host(`"UsernsMode":"host"`),
@@ -97,7 +95,7 @@ func TestWhatReachesBeyondTheContainerIsRefused(t *testing.T) {
 		"a log elsewhere":                      host(`"LogConfig":{"Type":"gelf","Config":{"gelf-address":"udp://evil:1"}}`),
 		"notes to the runtime":                 host(`"Annotations":{"run.oci.keep_original_groups":"1"}`),
 		"name servers":                         host(`"Dns":["10.0.0.1"]`),
-		"names of hosts":                       host(`"ExtraHosts":["github.com:10.0.0.1"]`),
+		"the host's own services by a name":    host(`"ExtraHosts":["host.docker.internal:host-gateway"]`),
 		"a domain":                             top(`"Domainname":"lab.example"`),
 		"storage":                              host(`"StorageOpt":{"size":"1T"}`),
 		"a umask":                              host(`"Umask":2`),
@@ -405,5 +403,35 @@ func TestReviewLeavesItsArgumentAlone(t *testing.T) {
 	second, err := admission.Review(c, subject(t, admission.UID), grant(admission.Ask{}))
 	if err != nil || encode(t, first) != encode(t, second) || encode(t, c) != before {
 		t.Errorf("the second review differs: %v", err)
+	}
+}
+
+func TestNamesOfHostsAreAddresses(t *testing.T) {
+	for _, line := range []string{"licence:10.1.2.3", "licence.lab:fd00::1", "a:::1"} {
+		c, err := review(t, admission.UserNS, host(fmt.Sprintf(`"ExtraHosts":[%q]`, line)))
+		if err != nil || !slices.Equal(c.HostConfig.ExtraHosts, []string{line}) {
+			t.Errorf("%s: %v, %v", line, c.HostConfig.ExtraHosts, err)
+		}
+	}
+	for _, line := range []string{"licence", "licence:", ":10.1.2.3", "a b:10.1.2.3", "a:10.1.2.3 b", "a:fe80::1%eth0", `a:10.1.2.3\n10.1.2.4 b`, `a\n10.1.2.4 b:10.1.2.3`, "licence=10.1.2.3", "a:host-gatewayx"} {
+		_, err := review(t, admission.UserNS, host(`"ExtraHosts":["`+line+`"]`))
+		wantProblem(t, err, problem.ErrInvalid, "NAME:ADDRESS")
+	}
+}
+
+func TestDockerodesBodiesAreRead(t *testing.T) {
+	if _, err := review(t, admission.UserNS, `{"name":"web","platform":"linux/amd64","Image":"x","VolumesFrom":[]}`); err != nil {
+		t.Error(err)
+	}
+	if s, err := admission.ReviewExecStart([]byte(`{"hijack":true,"stdin":true}`)); err != nil || encode(t, s) != "{}" {
+		t.Error(encode(t, s), err)
+	}
+	silent, err := admission.ReviewCommit(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := `{"container":"0123","repo":"mine","tag":"1","comment":"c","author":"a","pause":true,"changes":"CMD x"}`
+	if c, err := admission.ReviewCommit([]byte(body)); err != nil || encode(t, c) != encode(t, silent) {
+		t.Error(encode(t, c), err)
 	}
 }

@@ -30,6 +30,10 @@ type ExecStartBody struct {
 	Detach      bool     `json:"Detach,omitzero"`
 	Tty         bool     `json:"Tty,omitzero"`
 	ConsoleSize *[2]uint `json:"ConsoleSize,omitzero"`
+
+	// dockerode sends its own options along.
+	Hijack Ignored `json:"hijack,omitzero"`
+	Stdin  Ignored `json:"stdin,omitzero"`
 }
 
 // ReviewExec reads and reviews the body of an exec request in a container

@@ -30,13 +30,14 @@ func taken() map[string]string {
 		"HostConfig.Runtime":       "not sent; `nvidia` with `NVIDIA_VISIBLE_DEVICES` in `Env` asks for that many GPUs",
 		"HostConfig.AutoRemove":    asIs, "HostConfig.CapDrop": "goes on; MKNOD is dropped always",
 		"HostConfig.GroupAdd": "goes on; one's own groups where the container runs as the caller", "HostConfig.IpcMode": "`private`, `none`", "HostConfig.CgroupnsMode": "`private`",
+		"HostConfig.ExtraHosts": "lines of the container's `/etc/hosts`, NAME:ADDRESS; `host-gateway` is refused", "HostConfig.Links": "become names on the container's networks, of one's own containers",
 		"HostConfig.Init": asIs, "HostConfig.ReadonlyRootfs": asIs, "HostConfig.SecurityOpt": "`no-new-privileges`", "HostConfig.OomScoreAdj": "goes on; not below 0",
 		"HostConfig.ShmSize": within, "HostConfig.Ulimits": "core, memlock, nproc, stack go on; nofile is " + within,
 		"HostConfig.Memory": within, "HostConfig.MemorySwap": within, "HostConfig.MemoryReservation": "goes on; not above Memory",
 		"HostConfig.NanoCpus": within, "HostConfig.CpuShares": "goes on; 1024 at most", "HostConfig.CpusetCpus": asIs, "HostConfig.PidsLimit": within,
 		"HostConfig.DeviceRequests": "a number of GPUs, replaced by the devices granted",
 		"HostConfig.CgroupParent":   "refused; ours is written", "HostConfig.UsernsMode": "refused; `host` is written where a mount's file system can't map ids", "HostConfig.DeviceCgroupRules": "refused; ours are written",
-		"NetworkingConfig": "one's own networks, with aliases; replaced by our own",
+		"NetworkingConfig": "one's own networks, with aliases and links to one's own containers; replaced by our own. Where `NetworkMode` says nothing, those are all",
 	}
 }
 

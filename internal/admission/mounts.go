@@ -39,6 +39,10 @@ func AllowMount(ask MountAsk, roots []MountRoot, l limits.Limits) (MountAsk, Mou
 		return ask, MountRoot{}, denied(ask.Source+" can't be mounted", fmt.Sprintf("%s (mounts: %s)", why, l.Source("mounts")), next)
 	}
 	outer, actual, ok := holder(ask.Source, roots)
+	if !ok && path.Base(ask.Source) == "docker.sock" {
+		return no("ds01 knows who asks by their user on this host, which a container's processes don't have",
+			"Run what speaks to Docker outside of containers; for Testcontainers set TESTCONTAINERS_RYUK_DISABLED=true.")
+	}
 	if !ok {
 		return no("it doesn't lie in a folder that you may mount from", "Mount a directory or file in "+listed(roots)+".")
 	}

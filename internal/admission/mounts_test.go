@@ -48,6 +48,7 @@ func TestWhereMountsMayComeFrom(t *testing.T) {
 		"a neighbour whose name begins alike":            {source: "/srv/groups/vision2", kind: problem.ErrDenied, says: "doesn't lie in"},
 		"above a group space":                            {source: "/srv/groups", kind: problem.ErrDenied, says: "doesn't lie in"},
 		"another's home":                                 {source: "/home/bob", kind: problem.ErrDenied, says: "doesn't lie in"},
+		"Docker's socket":                                {source: "/var/run/docker.sock", kind: problem.ErrDenied, says: "ds01 knows who asks by their user"},
 		"the host":                                       {source: "/", kind: problem.ErrDenied, says: "doesn't lie in"},
 		"another's home by a shared folder, by its name": {source: "/data/home/bob", says: "rw shared"}, // with alice's rights
 	} {

@@ -22,6 +22,38 @@ type NetworkAsk struct {
 	Container string   // the container whose network it shares, "" for none
 	Names     []string // networks as the client writes them, the first is the one it begins with
 	Aliases   map[string][]string
+	Links     []Link
+}
+
+// A Link is one more name by which a container finds another of its owner's, on
+// the networks that both are in.
+type Link struct {
+	Container string // its name or id
+	Alias     string
+}
+
+// readLinks reads NAME or NAME:ALIAS of each.
+func readLinks(what string, links []string) ([]Link, error) {
+	var all []Link
+	for _, text := range links {
+		name, alias, two := strings.Cut(strings.TrimPrefix(text, "/"), ":")
+		if !two {
+			alias = name
+		}
+		if !validID.MatchString(name) || !account.ValidContainerName(alias) {
+			return nil, refuse(problem.ErrInvalid, what, fmt.Sprintf("%q is no link", text), "Write NAME:ALIAS, a container of yours and one more name for it.")
+		}
+		all = append(all, Link{name, alias})
+	}
+	return all, nil
+}
+
+// links returns the other containers that an attachment names.
+func (e *Endpoint) links(what string) ([]Link, error) {
+	if e == nil {
+		return nil, nil
+	}
+	return readLinks(what, e.Links)
 }
 
 const containerMode = "container:"
@@ -59,19 +91,28 @@ func (c *Create) networkAsk() (NetworkAsk, error) {
 		return a, refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("%q names no container", mode), "Write --network container:NAME.")
 	case shares:
 		a.Container = other
-	case !a.None:
+	case !a.None && !c.elsewhere():
 		a.Names = []string{mode}
+	}
+	var err error
+	if a.Links, err = readLinks(notCreated, c.HostConfig.Links); err != nil {
+		return a, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.NetworkingConfig.EndpointsConfig)) {
 		e := c.NetworkingConfig.EndpointsConfig[name]
 		if err := e.check(notCreated, name); err != nil {
 			return a, err
 		}
+		links, err := e.links(notCreated)
+		if err != nil {
+			return a, err
+		}
+		a.Links = append(a.Links, links...)
 		name = networkName(name)
 		a.Aliases[name] = e.aliases()
 		switch {
-		case name == mode, c.NetworkDisabled && name == network.Bridge:
-		case name == network.None || len(a.Names) == 0:
+		case name == mode && !c.elsewhere(), c.NetworkDisabled && name == network.Bridge:
+		case name == network.None || len(a.Names) == 0 && !c.elsewhere():
 			return a, refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("a container of network mode %q has no network %q", mode, name), "Leave one of the two away.")
 		default:
 			a.Names = append(a.Names, name)
@@ -80,7 +121,22 @@ func (c *Create) networkAsk() (NetworkAsk, error) {
 	return a, a.check()
 }
 
+// elsewhere reports whether a client says nothing of the network mode, but names
+// networks: then it means those only, as the engine takes it.
+func (c *Create) elsewhere() bool {
+	silent := c.HostConfig.NetworkMode == "" || c.HostConfig.NetworkMode == network.Default
+	for name := range c.NetworkingConfig.EndpointsConfig {
+		if networkName(name) == network.Bridge {
+			return false
+		}
+	}
+	return silent && !c.NetworkDisabled && len(c.NetworkingConfig.EndpointsConfig) > 0
+}
+
 func (a NetworkAsk) check() error {
+	if len(a.Links) > 0 && len(a.Names) == 0 {
+		return refuse(problem.ErrInvalid, notCreated, "a container without a network of its own finds no others by links", "Leave one of the two away.")
+	}
 	for _, name := range a.Names {
 		if !validID.MatchString(name) {
 			return refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("%q is no name of a network", name), "'docker network ls' shows yours.")
@@ -110,7 +166,7 @@ func (e *Endpoint) check(what, name string) error {
 		return denied(what, "the host's network reaches services that trust the host, and other people's", "Publish a port with -p instead.")
 	}
 	if e.asks() {
-		return denied(what, fmt.Sprintf("addresses, links and driver options on network %q can't be chosen", name), "Leave them away; names are found by --network-alias.")
+		return denied(what, fmt.Sprintf("addresses and driver options on network %q can't be chosen", name), "Leave them away; names are found by --network-alias.")
 	}
 	for _, alias := range e.aliases() {
 		if !account.ValidContainerName(alias) {
@@ -124,6 +180,7 @@ func (e *Endpoint) check(what, name string) error {
 type Networks struct {
 	Mode      string              // at the engine; "" is none
 	Endpoints map[string][]string // aliases by the engine's name of each network
+	Links     []string            // NAME:ALIAS, on each of them
 }
 
 // grantNetworks writes the engine's names in the place of the client's.
@@ -136,8 +193,9 @@ func grantNetworks(c *Create, _ Subject, g Grant) error {
 		if c.NetworkingConfig.EndpointsConfig == nil {
 			c.NetworkingConfig.EndpointsConfig = map[string]*Endpoint{}
 		}
-		c.NetworkingConfig.EndpointsConfig[name] = &Endpoint{Aliases: aliases}
+		c.NetworkingConfig.EndpointsConfig[name] = &Endpoint{Aliases: aliases, Links: g.Networks.Links}
 	}
+	c.HostConfig.Links = nil // only the engine's own bridge knows them, where nobody is
 	return nil
 }
 
@@ -246,6 +304,12 @@ func ReviewConnect(data []byte) (ConnectBody, error) {
 		return n, err
 	}
 	return n, n.EndpointConfig.check(what, "")
+}
+
+// Links returns the containers that the one to be connected is to find by other
+// names.
+func (n ConnectBody) Links() ([]Link, error) {
+	return n.EndpointConfig.links("Container not connected")
 }
 
 // DisconnectBody is the body of POST /networks/{id}/disconnect.

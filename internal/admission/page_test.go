@@ -72,7 +72,7 @@ func does() map[admission.Op]string {
 		admission.NetworkList:       "Rewritten: one's own networks in one's own names, `bridge` and `none`. Administrators see all.",
 		admission.NetworkInspect:    "Rewritten: of one's own network, with one's own containers only.",
 		admission.NetworkCreate:     "Decided: a bridge on this host with a subnet from ds01's pool. Other drivers, addresses of the client's choice, and options but the MTU and `enable_icc` are refused.",
-		admission.NetworkConnect:    "Decided: one's own container with one's own network, and with its bare name for an alias. Addresses and driver options are refused.",
+		admission.NetworkConnect:    "Decided: one's own container with one's own network, and with its bare name for an alias. Links are to one's own containers. Addresses and driver options are refused.",
 		admission.NetworkDisconnect: "Decided: one's own container from one's own network.",
 		admission.NetworkPrune:      "Synthesised: one's own networks that no container runs in and that pass the filters `until`, `label`, `label!`, but the default one.",
 		admission.NetworkRemove:     "Of one's own network. Passes under its full id.",
@@ -97,7 +97,8 @@ This page is made from the tables that the gateway works by
 People's Docker clients talk to ds01, not to the engine. Who asks is what the
 kernel says about the socket's other end. A request takes one of the routes
 below or is refused with 403; a query key that isn't listed is refused as well,
-unless it is empty. Paths are refused when they are encoded, not clean, or not
+unless it is empty, or a field of the body where a container, network or volume is
+created: dockerode writes those into the query too, and they are dropped. Paths are refused when they are encoded, not clean, or not
 of a version ` + "`/v1.NN/`" + ` that the engine speaks. Names and ids are looked up
 among the caller's own containers: somebody else's is a 404, as if it didn't
 exist. What goes to the engine is always a request of ds01's own making, with

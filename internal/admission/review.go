@@ -3,6 +3,7 @@ package admission
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/problem"
 )
 
 // Isolation is how the engine keeps root in a container from being root on
@@ -102,8 +104,26 @@ func checkHost(c *Create) error {
 			return denied(notCreated, fmt.Sprintf("--security-opt %s loosens what keeps containers apart", o), "Leave it away.")
 		}
 	}
+	for _, line := range h.ExtraHosts {
+		if err := checkExtraHost(line); err != nil {
+			return err
+		}
+	}
 	if h.OomScoreAdj < 0 {
 		return denied(notCreated, "a negative --oom-score-adj makes others pay for your memory", "Leave it away.")
+	}
+	return nil
+}
+
+// checkExtraHost takes NAME:ADDRESS, one line of the container's own /etc/hosts.
+func checkExtraHost(line string) error {
+	name, address, _ := strings.Cut(line, ":")
+	if address == "host-gateway" {
+		return denied(notCreated, "--add-host "+name+":host-gateway leads to the host's own services, which trust who is on this machine",
+			"Run the service in a container of yours: containers on one network find each other by name.")
+	}
+	if parsed, err := netip.ParseAddr(address); err != nil || parsed.Zone() != "" || !validID.MatchString(name) {
+		return refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("--add-host %q isn't NAME:ADDRESS", line), "Write a host's name and its IP address.")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -147,6 +148,10 @@ func (r Route) readQuery(raw string) (url.Values, error) {
 		return nil, invalid(what, err.Error())
 	}
 	for key, values := range query {
+		if !slices.Contains(r.Query, key) && r.echoes(key) {
+			delete(query, key)
+			continue
+		}
 		if len(values) > 1 && !repeats(key) {
 			return nil, invalid(what, "query parameter "+strconv.Quote(key)+" is given twice")
 		}
@@ -158,6 +163,28 @@ func (r Route) readQuery(raw string) (url.Values, error) {
 		}
 	}
 	return query, nil
+}
+
+// echoes reports whether a query key is a field of the route's body: dockerode
+// writes those into the query too. Nobody reads them there, and they don't go on.
+func (r Route) echoes(key string) bool {
+	var body reflect.Type
+	switch r.Op {
+	case ContainerCreate:
+		body = reflect.TypeFor[Create]()
+	case NetworkCreate:
+		body = reflect.TypeFor[NetworkBody]()
+	case VolumeCreate:
+		body = reflect.TypeFor[VolumeBody]()
+	default:
+		return false
+	}
+	for field := range body.Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name == key {
+			return true
+		}
+	}
+	return false
 }
 
 // repeats tells which parameters clients give several times, as one list.

@@ -94,6 +94,8 @@ func TestWhatIsNoRouteIsRefused(t *testing.T) {
 		"a query key we don't know":        {"POST", "/containers/a/start", "checkpoint=x", problem.ErrDenied},
 		"a folder for a checkpoint":        {"POST", "/containers/a/start", "checkpoint-dir=/", problem.ErrDenied},
 		"a key in another case":            {"POST", "/containers/create", "Name=a", problem.ErrDenied},
+		"a field of the body, elsewhere":   {"POST", "/containers/a/update", "Memory=1", problem.ErrDenied},
+		"a field of a part of the body":    {"POST", "/containers/create", "Privileged=true", problem.ErrDenied},
 		"an image that climbs":             {"GET", "/images/a/../../b/json", "", problem.ErrInvalid},
 		"copying with a key we don't know": {"PUT", "/containers/a/archive", "path=/&follow=1", problem.ErrDenied},
 		"a cluster's volumes":              {"PUT", "/volumes/x", "", problem.ErrDenied},
@@ -194,4 +196,21 @@ func FuzzMatch(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestFieldsOfTheBodyInTheQueryAreDropped(t *testing.T) {
+	for path, query := range map[string]string{
+		"/containers/create": "name=web&Image=x&Cmd=a&Cmd=b&HostConfig=%7B%22Privileged%22%3Atrue%7D",
+		"/networks/create":   "Name=net&Options=%7B%7D",
+		"/volumes/create":    "Name=data&DriverOpts=%7B%22device%22%3A%22%2F%22%7D",
+	} {
+		m, err := admission.NewTable().Match("POST", path, query)
+		if err != nil {
+			t.Error(path, err)
+		}
+		m.Query.Del("name")
+		if len(m.Query) > 0 {
+			t.Errorf("%s goes on with %v", path, m.Query)
+		}
+	}
 }

@@ -49,6 +49,10 @@ func createBody() body {
 			`{"HostConfig":{"Memory":6291456,"MemorySwap":3221225472,"MemoryReservation":2147483648,"Tmpfs":{"/t":"size=6291457"}}}`,
 			`{"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"22"}],"81":[{"HostPort":"20001-20009"}]}}}`,
 			`{"HostConfig":{"NetworkMode":"container:other","PublishAllPorts":true}}`,
+			`{"HostConfig":{"Links":["other:db"],"ExtraHosts":["a:10.1.2.3","b:::1"]}}`,
+			`{"HostConfig":{"NetworkMode":"net"},"NetworkingConfig":{"EndpointsConfig":{"net":{"Links":["other:db","other"]}}}}`,
+			`{"HostConfig":{"NetworkMode":"none","Links":["other:db"],"ExtraHosts":["a:1.2.3.4\n5.6.7.8 b"]}}`,
+			`{"HostConfig":{"Links":["victim:db"],"ExtraHosts":["a:host-gateway"]}}`,
 			`{"NetworkDisabled":true,"Healthcheck":{"Interval":1000000000,"StartInterval":1000000000},"Labels":{"com.docker.compose.project":"x"}}`,
 		},
 		read: dcontainer.CreateRequest{}, send: (*world).create, policy: containerPolicy,
@@ -90,7 +94,7 @@ func networkBody() body {
 
 func connectBody() body {
 	return body{
-		op: admission.NetworkConnect, bases: []string{`{"Container":"mine","EndpointConfig":{}}`},
+		op: admission.NetworkConnect, bases: []string{`{"Container":"mine","EndpointConfig":{}}`, `{"Container":"mine","EndpointConfig":{"Links":["other:db"]}}`},
 		read: dnetwork.ConnectOptions{}, send: (*world).connect, policy: connectPolicy,
 	}
 }

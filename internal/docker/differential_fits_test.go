@@ -122,6 +122,9 @@ func endpointsFit(r *dcontainer.CreateRequest) bool {
 
 var aName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
+// aHost is one line for /etc/hosts.
+var aHost = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*:[0-9a-fA-F:.]+$`)
+
 // portsFit judges where ports are published: in alice's range, and only where
 // she has a network of her own.
 func portsFit(r *dcontainer.CreateRequest) bool {

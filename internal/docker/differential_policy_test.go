@@ -41,6 +41,7 @@ func containerPolicy(w *world, read any) rules {
 		"HostConfig.RestartPolicy.Name": one(dcontainer.RestartPolicyDisabled),
 		"HostConfig.CapDrop":            that(slices.Contains(h.CapDrop, "ALL") || !asOwner && slices.Contains(h.CapDrop, "MKNOD")),
 		"HostConfig.CgroupnsMode":       one(dcontainer.CgroupnsModePrivate),
+		"HostConfig.ExtraHosts":         that(!slices.ContainsFunc(h.ExtraHosts, func(line string) bool { return !aHost.MatchString(line) })),
 		"HostConfig.GroupAdd":           that(w.remapped && !asOwner || within(h.GroupAdd, "1001", "2000")),
 		"HostConfig.IpcMode":            one(dcontainer.IPCModeNone, dcontainer.IPCModePrivate, ""),
 		"HostConfig.OomScoreAdj":        that(h.OomScoreAdj >= 0),
@@ -95,9 +96,17 @@ func healthPolicy(h *dcontainer.HealthConfig, image container.Probes) rules {
 }
 
 func endpointPolicy(prefix string) rules {
-	return rules{prefix + "Aliases": func(v any) bool {
-		return !slices.ContainsFunc(v.([]string), func(alias string) bool { return !aName.MatchString(alias) })
-	}}
+	return rules{
+		prefix + "Aliases": func(v any) bool {
+			return !slices.ContainsFunc(v.([]string), func(alias string) bool { return !aName.MatchString(alias) })
+		},
+		prefix + "Links": func(v any) bool { // further names of what is on the same network
+			return !slices.ContainsFunc(v.([]string), func(link string) bool {
+				other, alias, _ := strings.Cut(link, ":")
+				return other != "other" || !aName.MatchString(alias)
+			})
+		},
+	}
 }
 
 func updatePolicy(w *world, read any) rules {

@@ -60,6 +60,16 @@ func (*world) connect(data []byte) ([]byte, error) {
 	if c.EndpointConfig != nil {
 		endpoint.Aliases = append(endpoint.Aliases, c.EndpointConfig.Aliases...)
 	}
+	links, err := c.Links()
+	if err != nil {
+		return nil, err
+	}
+	for _, link := range links {
+		if link.Container != "other" {
+			return nil, errElsewhere
+		}
+		endpoint.Links = append(endpoint.Links, "other:"+link.Alias)
+	}
 	return admission.Encode(admission.ConnectBody{Container: "0123", EndpointConfig: endpoint})
 }
 

@@ -197,6 +197,12 @@ func (w *world) grantNetworks(_ admission.Create, ask admission.Ask, g *admissio
 		}
 		g.Networks.Endpoints[engineName] = append([]string{"mine"}, n.Aliases[name]...)
 	}
+	for _, link := range n.Links {
+		if link.Container != "other" {
+			return errElsewhere
+		}
+		g.Networks.Links = append(g.Networks.Links, "other:"+link.Alias)
+	}
 	return nil
 }
 

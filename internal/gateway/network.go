@@ -13,6 +13,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/network"
 	"ds01.dev/ds01/internal/problem"
@@ -79,8 +80,29 @@ func (c *call) networkConnect() error {
 	if body.EndpointConfig != nil {
 		endpoint.Aliases = body.EndpointConfig.Aliases
 	}
+	if endpoint.Links, err = c.ownLinks(record, body); err != nil {
+		return err
+	}
 	endpoint.Aliases = launcher.WithName(endpoint.Aliases, record.Name)
 	return c.join(n, admission.ConnectBody{Container: record.ContainerID, EndpointConfig: endpoint})
+}
+
+// ownLinks returns the links of a connection, each to a container of the same
+// person.
+func (c *call) ownLinks(record container.Record, body admission.ConnectBody) ([]string, error) {
+	links, err := body.Links()
+	if err != nil {
+		return nil, err
+	}
+	var own []string
+	for _, link := range links {
+		other, err := c.Ledger.Find(record.UID, link.Container)
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, other.Name+":"+link.Alias)
+	}
+	return own, nil
 }
 
 // networkToJoin returns the route's network for a container of uid's; their

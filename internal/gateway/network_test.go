@@ -108,7 +108,15 @@ func TestConnectingIsSentInOurWords(t *testing.T) {
 	if got := l.engine.bodies[len(l.engine.bodies)-1]; a.status != 204 || got != want || l.engine.last() != "POST /v1.41/networks/"+alices+"/connect" {
 		t.Errorf("%d: sent %s %s", a.status, l.engine.last(), got)
 	}
+	a = l.ask(t, alice, "POST", "/v1.41/networks/net/connect", fmt.Sprintf(`{"Container":"web","EndpointConfig":{"Links":["%s:db"]}}`, hers[:12]))
+	want = fmt.Sprintf(`{"Container":%q,"EndpointConfig":{"Links":["web:db"],"Aliases":["web"]}}`, hers)
+	if got := l.engine.bodies[len(l.engine.bodies)-1]; a.status != 204 || got != want {
+		t.Errorf("%d: sent %s", a.status, got)
+	}
 	before := len(l.engine.requests)
+	for _, other := range []string{his, "nobody", fmt.Sprintf("web._.%d", bob)} {
+		wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/networks/net/connect", fmt.Sprintf(`{"Container":"web","EndpointConfig":{"Links":["%s:db"]}}`, other)), 404, "No such container")
+	}
 	for _, body := range []string{`{"Container":"nobody"}`, fmt.Sprintf(`{"Container":%q}`, his), fmt.Sprintf(`{"Container":"web._.%d"}`, bob)} {
 		for _, verb := range []string{"connect", "disconnect"} {
 			wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/networks/net/"+verb, body), 404, "No such container")

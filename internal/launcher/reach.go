@@ -97,6 +97,13 @@ func (l *Launcher) networks(r Request, ask admission.NetworkAsk) (admission.Netw
 		}
 		granted.Endpoints[engineName] = WithName(ask.Aliases[name], r.Name)
 	}
+	for _, link := range ask.Links {
+		other, err := l.another(r, link.Container)
+		if err != nil {
+			return granted, err
+		}
+		granted.Links = append(granted.Links, other.Name+":"+link.Alias) // its bare name is an alias there
+	}
 	return granted, nil
 }
 

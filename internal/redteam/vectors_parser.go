@@ -125,6 +125,7 @@ func queryVectors() []Vector {
 		one("query-case", "a query key in another case", get("/containers/json?ALL=1&Filters=%7B%7D", refused()), 14, 84),
 		one("query-encoded-key", "an encoded query key a second time", get("/containers/json?all=0&%61ll=1", refused()), 14),
 		one("query-platform", "a platform that is a path", Step{Method: "POST", Path: "/containers/create?name={mark}-x&platform=../../etc", Body: body(), Status: either(), Run: true}, 14),
+		one("query-body", "fields of the body in the query as well", Step{Method: "POST", Path: "/containers/create?name={mark}-x&HostConfig=%7B%22Privileged%22%3Atrue%7D&Image=none", Body: body(), Status: either(), Run: true}, 14),
 		one("query-broken", "a query that isn't encoded well", get("/containers/json?filters=%zz", refused()), 14),
 		one("query-huge", "a query of a hundred thousand letters", get("/containers/json?filters="+strings.Repeat("a", 100_000), refused()), 24),
 	}
