@@ -23,3 +23,7 @@ func UpdateRefusals() []Refusal {
 	}
 	return all
 }
+
+// Looser names the field in which the second of two reviewed requests may more
+// than the first.
+func Looser(before, after Create) string { return looser(before, after) }

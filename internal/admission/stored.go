@@ -14,18 +14,24 @@ const notStarted = "Container not started"
 // Stored is what the engine has stored of a container's configuration. It may
 // be older than the limits, and may have been changed past ds01.
 type Stored struct {
-	user     string
+	config   storedConfig
 	networks []string // that it is connected with
 	host     HostConfig
 	rest     map[string]jsontext.Value // what ds01 doesn't know
 }
 
+type storedConfig struct {
+	User       string            `json:"User"`
+	Env        []string          `json:"Env"`
+	Cmd        Words             `json:"Cmd"`
+	Entrypoint Words             `json:"Entrypoint"`
+	Labels     map[string]string `json:"Labels"`
+}
+
 // DecodeStored reads the engine's inspection of a container.
 func DecodeStored(inspection []byte) (Stored, error) {
 	var doc struct {
-		Config struct {
-			User string `json:"User"`
-		} `json:"Config"`
+		Config     storedConfig `json:"Config"`
 		HostConfig struct {
 			HostConfig
 			Rest map[string]jsontext.Value `json:",embed"`
@@ -38,7 +44,7 @@ func DecodeStored(inspection []byte) (Stored, error) {
 		return Stored{}, fmt.Errorf("read the engine's answer: %w", err)
 	}
 	return Stored{
-		user: doc.Config.User, networks: slices.Sorted(maps.Keys(doc.NetworkSettings.Networks)),
+		config: doc.Config, networks: slices.Sorted(maps.Keys(doc.NetworkSettings.Networks)),
 		host: doc.HostConfig.HostConfig, rest: doc.HostConfig.Rest,
 	}, nil
 }

@@ -57,8 +57,8 @@ func checkOwnUser(st Stored, s Subject, g Grant) error {
 	switch {
 	case len(g.Mounts) == 0:
 		return nil
-	case st.user != own:
-		return exceeds("Mounts", fmt.Sprintf("a container with directories of the host runs as %s here, not as %q", own, st.user))
+	case st.config.User != own:
+		return exceeds("Mounts", fmt.Sprintf("a container with directories of the host runs as %s here, not as %q", own, st.config.User))
 	case !slices.Contains(st.host.CapDrop, "ALL"):
 		return exceeds("CapDrop", "a container with directories of the host has no capabilities here")
 	case !slices.ContainsFunc(st.host.SecurityOpt, func(o string) bool { return strings.HasPrefix(o, "no-new-privileges") }):
