@@ -26,11 +26,12 @@ var floors = []floor{
 	{"1b decide", []string{"config", "limits", "network", "volume", "safety"}},
 	{"1b' decide", []string{"container"}},
 	{"1c decide", []string{"admission", "lifecycle"}},
+	{"1d decide", []string{"policy"}},
 	{"2 speak", []string{
 		"docker", "docker/scratch", "docker/dockertest",
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
-		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser",
+		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser", "rego",
 		"audit", // the audit log's files: who appends holds a chain and a file, which only one may
 	}},
 	{"3 act", []string{"peer", "inventory", "allocator", "curator", "recorder", "registrar", "registrar/registrartest", "archiver"}},
@@ -66,6 +67,7 @@ var owners = map[string]string{
 	"modernc.org/sqlite":                    "store",
 	"database/sql":                          "store",
 	"github.com/coreos/go-systemd/v22/dbus": "systemd",
+	"github.com/open-policy-agent/opa":      "rego",
 
 	"github.com/google/go-containerregistry": "e2e/lab",
 }
