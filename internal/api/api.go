@@ -74,6 +74,9 @@ type State struct {
 	DefaultImage  string
 	Groups        account.RoleGroups
 	LimitsProblem string          // why the limits file on disk isn't in force, "" = it is
+	PolicyRules   int             // rules of the site's policy in force
+	PolicyProblem string          // why the rules on disk aren't in force, "" = they are
+	PolicyStays   bool            // then others are
 	AuditProblem  string          // why the audit log can't be written, "" = it can
 	Space         container.Space // on the engine's disk
 	Warnings      []string

@@ -263,6 +263,39 @@ func TestDoctorTellsAdministratorsHowLibrariesCome(t *testing.T) {
 	}
 }
 
+func TestDoctorTellsOfTheSitesRules(t *testing.T) {
+	const broken = "site.rego:3: undefined function http.send"
+	for name, c := range map[string]struct {
+		rules        int
+		problem      string
+		stays        bool
+		uid          int
+		result, says string
+	}{
+		"none":                           {0, "", false, admin, "ok", "There is none"},
+		"some":                           {5, "", false, admin, "ok", "5 rules are in force"},
+		"broken at a reload":             {5, broken, true, admin, "fail", "the last good ones are: site.rego:3"},
+		"broken at the start":            {0, broken, false, admin, "fail", "no container is created or started and no image pulled or pushed: site.rego:3"},
+		"broken at the start, to people": {0, broken, false, alice, "fail", "no image pulled or pushed."},
+		"good, to people":                {5, "", false, alice, "", ""},
+		"broken at a reload, to people":  {5, broken, true, alice, "", ""},
+	} {
+		l := newLab(t)
+		l.state.PolicyRules, l.state.PolicyProblem, l.state.PolicyStays = c.rules, c.problem, c.stays
+		var d apitype.Doctor
+		l.must(t, c.uid, "GET", "/v1/doctor", "", &d)
+		var got apitype.Check
+		for _, check := range d.Checks {
+			if check.Name == "site policy" {
+				got = check
+			}
+		}
+		if got.Result != c.result || !strings.Contains(got.Detail, c.says) || (got.Result == "fail") != (got.Next != "") || c.uid == alice && strings.Contains(got.Detail, broken) {
+			t.Errorf("%s: told %+v", name, got)
+		}
+	}
+}
+
 func TestDoctorTellsHowFullTheEnginesDiskIs(t *testing.T) {
 	const gib = quantity.ByteSize(1 << 30)
 	for name, c := range map[string]struct {

@@ -27,6 +27,9 @@ func (c *call) doctor() error {
 		c.checkGPUs(),
 		checkDisk(state.Space),
 	}
+	if c.roles.Admin || state.PolicyProblem != "" && !state.PolicyStays {
+		checks = append(checks, checkPolicy(state, c.roles.Admin))
+	}
 	checks = append(checks, c.checkQuota()...)
 	if c.owner.InGroup("docker") && !c.roles.Admin && state.Groups.Docker != "docker" {
 		checks = append(checks, safety.JudgeMember(c.owner.Name))
@@ -181,6 +184,25 @@ func (c *call) checkHost(state State) []apitype.Check {
 		checks = append(checks, warn("host", w, "See the daemon's log."))
 	}
 	return checks
+}
+
+// checkPolicy says whether the site's own rules are in force. What they hold is
+// for administrators.
+func checkPolicy(state State, admin bool) apitype.Check {
+	const name = "site policy"
+	const next = "Correct it ('ds01 policy check /etc/ds01/policy'), then: systemctl reload ds01."
+	const nothing = "It is broken, so no container is created or started and no image pulled or pushed"
+	switch {
+	case state.PolicyProblem != "" && !admin:
+		return fail(name, nothing+".", "Tell your administrators.")
+	case state.PolicyProblem != "" && state.PolicyStays:
+		return fail(name, "The rules on disk are not in force, the last good ones are: "+state.PolicyProblem+".", next)
+	case state.PolicyProblem != "":
+		return fail(name, nothing+": "+state.PolicyProblem+".", next)
+	case state.PolicyRules == 0:
+		return ok(name, "There is none: limits alone decide.")
+	}
+	return ok(name, fmt.Sprintf("%d rules are in force.", state.PolicyRules))
 }
 
 // checkLibraries says how driver libraries come into containers, and what

@@ -27,10 +27,11 @@ func (c *call) update() error {
 		return err
 	}
 	u := admission.ResourceUpdate(want.MemoryBytes, want.NanoCPUs, want.Pids, policy)
-	if _, err := c.Launcher.Update(c.r.Context(), record.ID, u); err != nil {
+	warnings, err := c.Launcher.Update(c.r.Context(), record.ID, u)
+	if err != nil {
 		return err
 	}
-	return c.show(record.ID)
+	return c.show(record.ID, warnings...)
 }
 
 func checkUpdate(want apitype.UpdateContainer) error {

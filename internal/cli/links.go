@@ -54,6 +54,9 @@ func links() []link {
 		{"limits-check", "limits check"},
 		{"limits-diff", "limits diff"},
 		{"limits-show", "limits show"},
+		{"policy", "policy"},
+		{"policy-check", "policy check"},
+		{"policy-test", "policy test"},
 		{"user", "user"},
 		{"user-limits", "user limits"},
 		// Names of the deployment that ds01 replaces.

@@ -231,6 +231,7 @@ type Paths struct {
 	Config      string // …/etc/ds01/ds01.yaml
 	Limits      string // …/etc/ds01/resource-limits.yaml
 	Members     string // …/etc/ds01/groups, a folder of <group>.members
+	Policy      string // …/etc/ds01/policy, a folder of *.rego
 	Database    string // …/var/lib/ds01/ds01.db
 	Lock        string // …/var/lib/ds01/ds01.lock
 	RunDir      string // …/run/ds01
@@ -250,6 +251,7 @@ func PathsUnder(root string) Paths {
 		Config:      at("etc/ds01/ds01.yaml"),
 		Limits:      at("etc/ds01/resource-limits.yaml"),
 		Members:     at("etc/ds01/groups"),
+		Policy:      at("etc/ds01/policy"),
 		Database:    at("var/lib/ds01/ds01.db"),
 		Lock:        at("var/lib/ds01/ds01.lock"),
 		RunDir:      at("run/ds01"),

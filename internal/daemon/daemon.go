@@ -63,6 +63,7 @@ type daemon struct {
 	Options
 	paths    config.Paths
 	settings *settings
+	policy   *sitePolicy
 	host     *host
 	driver   driver
 	sim      api.Simulator
@@ -112,6 +113,10 @@ func (d *daemon) configure(ctx context.Context) error {
 	}
 	d.settings = s
 	d.paths = d.paths.Sockets(s.config(), d.Root)
+	d.policy = &sitePolicy{folder: d.paths.Policy, log: d.Log}
+	if err := d.policy.reload(ctx); err != nil {
+		d.Log.ErrorContext(ctx, "site policy is broken: no container is created or started, no image pulled or pushed", "error", err)
+	}
 	return nil
 }
 
@@ -156,6 +161,7 @@ func (d *daemon) wire(context.Context) error {
 		Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
+		Policy: d.policy.current, Roles: h.roles,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{
@@ -227,11 +233,13 @@ func (d *daemon) state() api.State {
 	info, _ := d.host.info()
 	c := d.settings.config()
 	libraries, err := d.host.libraries()
+	broken, others := d.policy.problem()
 	return api.State{
 		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
 		GPUProvider: c.GPU.Provider, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
 		AuditProblem: d.audit.Problem(), Space: d.host.space(),
+		PolicyRules: d.policy.count(), PolicyProblem: broken, PolicyStays: others,
 	}
 }
 
@@ -273,7 +281,7 @@ func (d *daemon) reloads(ctx context.Context) error {
 			return nil
 		case <-d.Reload:
 			d.notify(ctx, sdnotify.SdNotifyReloading)
-			err := d.settings.reload(ctx)
+			err := errors.Join(d.settings.reload(ctx), d.policy.reload(ctx))
 			d.recordReload(ctx, err)
 			if err != nil {
 				d.Log.ErrorContext(ctx, "configuration not reloaded, the last good one stays", "error", err)

@@ -151,6 +151,7 @@ type lab struct {
 	ledger  *allocator.Allocator
 	images  *curator.Curator
 	hosts   []string // registries that may be used
+	rules   launcher.Rules
 	sockets map[int]string
 	observe []string
 	volume  string // the directory of each volume, "" where none can be opened
@@ -276,6 +277,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 		Engine: l.engine, Images: l.images, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid, &l.moved},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
 		Isolation: isolation, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
+		Policy: func() launcher.Rules { return l.rules },
 	})
 	g := gateway.New(gateway.Parts{
 		Engine: l.engine, Images: l.images, Registries: func() []string { return l.hosts }, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Observer: l, Accounts: directory{uid, &l.moved},

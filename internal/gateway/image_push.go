@@ -9,6 +9,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -18,6 +19,11 @@ func (c *call) imagePush() error {
 	names, err := c.pushed()
 	if err != nil {
 		return err
+	}
+	for _, name := range names {
+		if err := c.Launcher.JudgeImage(c.r.Context(), "Image "+name+" not pushed", policy.ImagePush, c.who, policy.Named(name, "", false)); err != nil {
+			return err
+		}
 	}
 	for i, name := range names {
 		err := c.pushOne(name, i == 0)

@@ -11,6 +11,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/event"
+	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/recorder"
 )
@@ -71,6 +72,9 @@ func (c *call) pull(from string) error {
 		return err
 	}
 	if err := c.Images.CheckLent(withTag(from, c.match.Query.Get("tag"))); err != nil {
+		return err
+	}
+	if err := c.Launcher.JudgeImage(c.r.Context(), what, policy.ImagePull, c.who, policy.Named(from, c.match.Query.Get("tag"), true)); err != nil {
 		return err
 	}
 	if err := c.room(what, 0); err != nil {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -312,6 +314,29 @@ func TestNobodySeesANameThatIsLentToAPush(t *testing.T) {
 	wantRefusal(t, l.ask(t, bob, "POST", "/v1.41/images/reg:5000/x/push?tag=1", ""), 404, "No such image")
 	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/x/push?tag=1", ""), 400, "says no registry")
 	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/ds01-71001/x/push?tag=1", ""), 400, "says no registry")
+}
+
+// denies is a site whose rules deny one repository.
+type denies string
+
+func (d denies) Judge(_ context.Context, in policy.Input) (v policy.Verdict, err error) {
+	if in.Request.Image.Repository == string(d) {
+		v.Denials = []policy.Denial{{Rule: "site.rego:3", Message: "no " + string(in.Action) + " of " + in.Request.Image.Tag}}
+	}
+	return v, nil
+}
+
+func TestTheSitesRulesJudgePullsAndPushes(t *testing.T) {
+	l := newLab(t)
+	l.rules = denies("x")
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/create?fromImage=reg:5000/x&tag=1", ""), 403, "not pulled: site policy: no image.pull of 1 (site.rego:3)")
+	wantRefusal(t, l.ask(t, alice, "POST", "/v1.41/images/reg:5000/x/push?tag=1", ""), 403, "not pushed: site policy: no image.push of 1 (site.rego:3)")
+	if asked := l.engine.last(); strings.Contains(asked, "create") || strings.Contains(asked, "push") {
+		t.Errorf("the engine was asked: %s", asked)
+	}
+	if a := l.ask(t, alice, "POST", "/v1.41/images/create?fromImage=reg:5000/y&tag=1", ""); a.status != 204 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
 }
 
 func TestRegistriesOfTheList(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/network"
+	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -40,7 +41,15 @@ func (l *Launcher) footing(ctx context.Context, record container.Record, why cau
 	if err != nil {
 		return footing{}, err
 	}
-	excess, err := l.check(ctx, record, seen, stored, subject, parent, why)
+	config, err := admission.DecodeStored(stored)
+	if err != nil {
+		return footing{}, err
+	}
+	excess, err := l.check(ctx, record, seen, config, subject, parent, why)
+	if err == nil {
+		e := made{record, seen, config, subject}
+		excess, _, err = l.reviewExisting(ctx, "Container "+record.Name+" not started", policy.ContainerStart, e, excess)
+	}
 	return footing{subject, excess, volumeNames(seen.Volumes)}, err
 }
 
@@ -59,11 +68,7 @@ func (l *Launcher) owner(ctx context.Context, record container.Record) (s admiss
 // check reviews what the engine has stored. Every container that ds01 made
 // names its claim in a label that nobody can change; one that doesn't was made
 // past ds01 and adopted.
-func (l *Launcher) check(ctx context.Context, record container.Record, seen container.Observed, stored []byte, s admission.Subject, parent string, why cause) (admission.Update, error) {
-	config, err := admission.DecodeStored(stored)
-	if err != nil {
-		return admission.Update{}, err
-	}
+func (l *Launcher) check(ctx context.Context, record container.Record, seen container.Observed, config admission.Stored, s admission.Subject, parent string, why cause) (admission.Update, error) {
 	g := admission.Grant{
 		CgroupParent: parent, NodeFolder: l.NodeFolder, Mounts: record.Mounts, Devices: l.devicesOf(record), Runtime: l.runtime(),
 	}

@@ -24,6 +24,7 @@ import (
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
@@ -102,6 +103,9 @@ type Parts struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 
+	Policy func() Rules                        // the site's own rules; nil, and what returns nil: there are none
+	Roles  func(account.Account) account.Roles // nil: nobody administers
+
 	MountFolder string // root-owned folder below which mounts are made
 	NodeFolder  string // folder of the device nodes
 
@@ -130,6 +134,12 @@ func New(p Parts) *Launcher {
 	}
 	if p.Mappable == nil {
 		p.Mappable = func(account.Account, admission.MountRoot, container.Mount) (bool, error) { return true, nil }
+	}
+	if p.Policy == nil {
+		p.Policy = func() Rules { return nil }
+	}
+	if p.Roles == nil {
+		p.Roles = func(account.Account) account.Roles { return account.Roles{} }
 	}
 	return &Launcher{Parts: p}
 }
@@ -203,7 +213,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes, ImageDir: image.WorkingDir,
 		ImageProbes: image.Probes, Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
 	}
-	policy, err := l.reach(ctx, r, &ask, image, &grant)
+	ports, err := l.reach(ctx, r, &ask, image, &grant)
 	if err != nil {
 		return container.Record{}, nil, err
 	}
@@ -214,7 +224,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	order := allocator.Order{
 		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
 		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user), Restart: ask.Restart,
-		Ports: ask.Ports, Policy: policy,
+		Ports: ask.Ports, Policy: ports,
 	}
 	record, devices, err := l.Ledger.Claim(ctx, order)
 	if err != nil {
@@ -225,7 +235,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	grant.Labels, grant.Devices, grant.Mounts, grant.Ports = labelsOf(r, record, devices), devices, record.Mounts, record.Ports
-	record, warnings, err := l.create(ctx, r, record, mounts, subject, grant)
+	record, warnings, err := l.create(ctx, r, record, mounts, facts(r, ask, wanted, image), subject, grant)
 	unwritten := disk.Wait()
 	if err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
@@ -319,18 +329,20 @@ func (l *Launcher) bind(ctx context.Context, record *container.Record) error {
 }
 
 // create reviews the request and sends ours in its place.
-func (l *Launcher) create(ctx context.Context, r Request, record container.Record, mounts mounts, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
+func (l *Launcher) create(ctx context.Context, r Request, record container.Record, mounts mounts, f policy.Facts, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
 	for i, m := range record.Mounts {
 		if err := l.Mounter.Prepare(r.Account, mounts.roots[i], mountable(record, m)); err != nil {
 			return record, nil, refusedBeforeCall(err)
 		}
 	}
 	g.Volumes = l.copyNothing(g.Volumes)
-	body, err := admission.Review(r.Body, s, g)
+	f.Devices, f.Mounts, f.Ports = g.Devices, record.Mounts, record.Ports
+	reviewed, err := l.review(ctx, r, f, s, g)
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}
-	encoded, err := admission.Encode(body)
+	g = reviewed.Grant
+	encoded, err := admission.Encode(reviewed.Body)
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}
@@ -349,7 +361,7 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 		l.disuse(ctx, fresh, err)
 		return record, nil, err
 	}
-	record.ContainerID = id
+	record.ContainerID, warnings = id, append(warnings, told(reviewed.Changes)...)
 	if w := admission.PlainWarning(record.Mounts, s); w != "" {
 		warnings = append(warnings, w)
 	}

@@ -6,6 +6,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -36,10 +37,35 @@ func (l *Launcher) Update(ctx context.Context, claim string, u admission.Update)
 	if err := l.mayWish(ctx, record, wish); err != nil {
 		return nil, err
 	}
-	if warnings, err = l.send(ctx, record, reviewed); err != nil || wish == nil {
+	reviewed, changes, err := l.judgeUpdate(ctx, record, subject, reviewed, wish)
+	if err != nil {
+		return nil, err
+	}
+	warnings, err = l.send(ctx, record, reviewed)
+	if warnings = append(warnings, told(changes)...); err != nil || wish == nil {
 		return warnings, err
 	}
 	return warnings, l.Ledger.Update(ctx, claim, func(c *container.Record) { c.Restart = lifecycle.Wished(c.Restart, *wish) })
+}
+
+// judgeUpdate has the site's policy judge an update: what it took when the
+// container was made can't be had back by one.
+func (l *Launcher) judgeUpdate(ctx context.Context, record container.Record, s admission.Subject, u admission.Update, wish *container.RestartPolicy) (admission.Update, []admission.Change, error) {
+	if l.Policy() == nil {
+		return u, nil, nil
+	}
+	seen, stored, err := l.Engine.Stored(ctx, record.ContainerID)
+	if err != nil {
+		return u, nil, err
+	}
+	config, err := admission.DecodeStored(stored)
+	if err != nil {
+		return u, nil, err
+	}
+	if wish != nil {
+		record.Restart.Policy = *wish
+	}
+	return l.reviewExisting(ctx, "Container "+record.Name+" not updated", policy.ContainerUpdate, made{record, seen, config, s}, u)
 }
 
 // mayWish refuses, as the engine does, to start again what is removed when it

@@ -15,7 +15,7 @@ import (
 
 func input() policy.Input {
 	who := account.Account{UID: 1001, Name: "alice", Groups: []account.Group{{GID: 2000, Name: "course"}}}
-	r := policy.Request{Name: "web", Image: policy.Named("busybox", "", false), Memory: 8 << 30, Networks: []string{"bridge"}}
+	r := policy.Request{Name: "web", Labels: map[string]string{"com.example.a": "b"}, Image: policy.Named("busybox", "", false), Memory: 8 << 30, Networks: []string{"bridge"}}
 	return policy.New(policy.ContainerCreate, who, false, limits.Limits{Group: "student"}, r, time.Date(2030, 5, 17, 12, 30, 0, 0, time.UTC))
 }
 
@@ -42,6 +42,10 @@ deny contains msg if {
 
 deny contains "never" if input.user.name == "bob"
 
+deny contains "never" if input.request.labels["com.example.a"] == "c"
+
+deny contains "never" if input.request.labels.other
+
 tighten contains {"memory": units.parse_bytes("4GiB"), "message": "enough for a course"} if "course" in input.user.groups
 `)
 	v, err := p.Judge(t.Context(), input())
@@ -51,10 +55,10 @@ tighten contains {"memory": units.parse_bytes("4GiB"), "message": "enough for a 
 	if len(v.Denials) != 1 || v.Denials[0] != (policy.Denial{Rule: "site.rego:3", Message: "busybox is from docker.io"}) {
 		t.Errorf("%+v", v.Denials)
 	}
-	if len(v.Tightenings) != 1 || v.Tightenings[0].Memory != 4<<30 || v.Tightenings[0].Rule != "site.rego:10" {
+	if len(v.Tightenings) != 1 || v.Tightenings[0].Memory != 4<<30 || v.Tightenings[0].Rule != "site.rego:14" {
 		t.Errorf("%+v", v.Tightenings)
 	}
-	if r := p.Rules(); len(r) != 3 || r[2].Name != "tighten" || r[2].Package != "ds01" {
+	if r := p.Rules(); len(r) != 5 || r[4].Name != "tighten" || r[4].Package != "ds01" {
 		t.Errorf("%+v", r)
 	}
 }

@@ -1,0 +1,12 @@
+# Images come from these registries. What a person has built, loaded or
+# committed is their own and may be used.
+package ds01.registries
+
+allowed := {"docker.io", "ghcr.io", "nvcr.io"}
+
+deny contains msg if {
+	input.action in {"image.pull", "container.create"}
+	not input.request.image.personal
+	not input.request.image.registry in allowed
+	msg := sprintf("images from %s are not used here; those from %s are", [input.request.image.registry, concat(", ", allowed)])
+}

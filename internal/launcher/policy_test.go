@@ -1,0 +1,175 @@
+package launcher_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/policy"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// rules answer what they are told, and keep what they were asked.
+type rules struct {
+	verdict policy.Verdict
+	err     error
+	asked   []policy.Input
+}
+
+func (r *rules) Judge(_ context.Context, in policy.Input) (policy.Verdict, error) {
+	r.asked = append(r.asked, in)
+	return r.verdict, r.err
+}
+
+// under puts rules before everything the scene does.
+func (s *scene) under(r *rules) *rules {
+	s.Policy = func() launcher.Rules { return r }
+	return r
+}
+
+func no() policy.Verdict {
+	return policy.Verdict{Denials: []policy.Denial{{Rule: "site.rego:3", Message: "not today"}}}
+}
+
+func less() policy.Verdict {
+	return policy.Verdict{Tightenings: []admission.Tightening{{Rule: "site.rego:9", Message: "small is enough", Memory: 512 << 20, Pids: 50}}}
+}
+
+// stored returns what the engine has of a container's memory and processes.
+func (s *scene) stored(t *testing.T, id string) (memory, pids int64) {
+	t.Helper()
+	_, raw, err := s.engine.Stored(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		HostConfig struct{ Memory, PidsLimit int64 }
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc.HostConfig.Memory, doc.HostConfig.PidsLimit
+}
+
+func TestWhatTheSiteDeniesIsNeitherCreatedNorStarted(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r := s.under(&rules{verdict: no()})
+	_, _, err := s.Create(t.Context(), request())
+	if !errors.Is(err, problem.ErrDenied) || !strings.Contains(err.Error(), "not today (site.rego:3)") {
+		t.Fatal(err)
+	}
+	s.wantNothing(t)
+	r.verdict = policy.Verdict{}
+	made := s.create(t, request())
+	r.verdict = no()
+	if err := s.Start(t.Context(), made.ID); !errors.Is(err, problem.ErrDenied) {
+		t.Error(err)
+	}
+	if err := s.StartAsIs(t.Context(), made.ID); !errors.Is(err, problem.ErrDenied) {
+		t.Error(err)
+	}
+	if _, err := s.Update(t.Context(), made.ID, admission.Update{Memory: 256 << 20}); !errors.Is(err, problem.ErrDenied) {
+		t.Error(err)
+	}
+	if s.record(t, made.ID).State != gpu.Bound {
+		t.Error(s.record(t, made.ID).State)
+	}
+	var actions []policy.Action
+	for _, in := range r.asked {
+		actions = append(actions, in.Action)
+	}
+	if len(actions) != 5 || actions[0] != policy.ContainerCreate || actions[2] != policy.ContainerStart || actions[4] != policy.ContainerUpdate {
+		t.Error(actions)
+	}
+}
+
+func TestWhatNoRuleCanJudgeIsDenied(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r := s.under(&rules{err: errors.New("it took too long")})
+	if _, _, err := s.Create(t.Context(), request()); !errors.Is(err, problem.ErrDenied) || !strings.Contains(err.Error(), "it took too long") {
+		t.Error(err)
+	}
+	s.wantNothing(t)
+	if err := s.JudgeImage(t.Context(), "Image x not pulled", policy.ImagePull, alice(), policy.Named("x", "", true)); !errors.Is(err, problem.ErrDenied) {
+		t.Error(err)
+	}
+	if in := r.asked[1]; in.Action != policy.ImagePull || in.Request.Image.Repository != "library/x" || in.User.Name != "alice" {
+		t.Errorf("%+v", in)
+	}
+}
+
+func TestRulesSeeTheSameAtCreateAndAtStart(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.Roles = func(account.Account) account.Roles { return account.Roles{Admin: true} }
+	r := s.under(&rules{})
+	want := request()
+	want.Body.Env, want.Roles.Admin = []string{"TOKEN=hunter2", "A=1", "A=2"}, true
+	want.Body.HostConfig.RestartPolicy.Name = container.RestartAlways
+	made := s.create(t, want)
+	if err := s.Start(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.asked) != 2 {
+		t.Fatal(r.asked)
+	}
+	for _, in := range r.asked {
+		q := in.Request
+		if q.Name != "web" || q.Image.Asked != "busybox" || q.Image.Registry != "docker.io" || len(q.GPUs) != 1 || q.GPUs[0].Profile != "full" ||
+			len(q.Mounts) != 1 || q.Mounts[0].Source != "/home/alice/work" || q.Memory != 1<<30 || q.PidsLimit != 100 || q.Restart != "always" {
+			t.Errorf("%s: %+v", in.Action, q)
+		}
+		if !in.User.Admin || in.User.UID != 1001 || len(in.User.Groups) != 2 || in.Limits.Memory != 1<<30 || in.Limits.CPUs < 1e9 {
+			t.Errorf("%s: %+v %+v", in.Action, in.User, in.Limits)
+		}
+		text, err := json.Marshal(in)
+		if err != nil || strings.Contains(string(text), "hunter2") || strings.Contains(string(text), "null") {
+			t.Errorf("%s, %v", text, err)
+		}
+	}
+	if keys := r.asked[0].Request.EnvKeys; strings.Join(keys, " ") != "A NVIDIA_VISIBLE_DEVICES TOKEN" {
+		t.Error(keys)
+	}
+}
+
+func TestWhatTheSiteTightensIsSentAndCannotBeHadBack(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r := s.under(&rules{verdict: less()})
+	made, warnings, err := s.Create(t.Context(), request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(warnings) != 2 || !strings.Contains(warnings[0], "memory to 512MiB: small is enough (site.rego:9)") {
+		t.Error(warnings)
+	}
+	if memory, pids := s.stored(t, made.ContainerID); memory != 512<<20 || pids != 50 {
+		t.Error(memory, pids)
+	}
+	warnings, err = s.Update(t.Context(), made.ID, admission.Update{Memory: 1 << 30})
+	if memory, _ := s.stored(t, made.ContainerID); memory != 512<<20 || err != nil || len(warnings) != 1 {
+		t.Error(memory, warnings, err)
+	}
+	r.verdict.Tightenings[0].Memory = 256 << 20
+	if err := s.Start(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if memory, _ := s.stored(t, made.ContainerID); memory != 256<<20 {
+		t.Error(memory)
+	}
+}
+
+func TestAContainerThatLacksWhatTheSiteWantsIsNotStarted(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	made := s.create(t, request())
+	s.under(&rules{verdict: policy.Verdict{Tightenings: []admission.Tightening{{Rule: "site.rego:9", Message: "no sudo", NoNewPrivileges: true}}}})
+	err := s.Start(t.Context(), made.ID)
+	if !errors.Is(err, problem.ErrDenied) || !strings.Contains(err.Error(), "no-new-privileges: no sudo (site.rego:9)") {
+		t.Error(err)
+	}
+}
