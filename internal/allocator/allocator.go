@@ -99,6 +99,25 @@ type Order struct {
 func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu.Device, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	r, devices, err := a.decide(o)
+	if err != nil {
+		return container.Record{}, nil, err
+	}
+	if err := a.save(ctx, r); err != nil {
+		return container.Record{}, nil, err
+	}
+	return r, devices, nil
+}
+
+// Suppose returns what Claim would grant now, and grants nothing.
+func (a *Allocator) Suppose(o Order) (container.Record, []gpu.Device, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.decide(o)
+}
+
+// decide chooses what an order is granted. The caller holds mu.
+func (a *Allocator) decide(o Order) (container.Record, []gpu.Device, error) {
 	if err := a.checkOwner(o); err != nil {
 		return container.Record{}, nil, err
 	}
@@ -125,9 +144,6 @@ func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu
 	}
 	var err error
 	if r.Ports, err = a.assignPorts(o); err != nil {
-		return container.Record{}, nil, err
-	}
-	if err := a.save(ctx, r); err != nil {
 		return container.Record{}, nil, err
 	}
 	return r, devices, nil

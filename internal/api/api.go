@@ -158,6 +158,7 @@ func Routes() []Route {
 		{"GET", "/v1/stats", Users, (*call).stats},
 		{"GET", "/v1/limits", Users, (*call).limits},
 		{"POST", "/v1/limits/diff", Admins, (*call).limitsDiff},
+		{"POST", "/v1/policy/eval", Users, (*call).policyEval},
 		{"GET", "/v1/dashboard", Users, (*call).dashboard},
 		{"GET", "/v1/audit", Admins, (*call).audit},
 	}

@@ -16,7 +16,9 @@ import (
 // Changes reports whether taking the route changes something: such requests
 // are written down when they are allowed too. A route that is new does unless
 // it only looks.
-func (r Route) Changes() bool { return r.Method != http.MethodGet && r.Path != "/v1/limits/diff" }
+func (r Route) Changes() bool {
+	return r.Method != http.MethodGet && r.Path != "/v1/limits/diff" && r.Path != "/v1/policy/eval"
+}
 
 // recorded serves the call and writes down what becomes of it. What changes
 // something is written before it is done.

@@ -34,7 +34,7 @@ func TestAccess(t *testing.T) {
 		"POST /v1/containers/{name}/start": users, "POST /v1/containers/{name}/stop": users, "DELETE /v1/containers/{name}": users,
 		"POST /v1/containers/{name}/update": users,
 		"POST /v1/containers/{name}/pause":  users, "POST /v1/containers/{name}/unpause": users, "POST /v1/containers/{name}/rename": users,
-		"GET /v1/stats": users, "GET /v1/limits": users, "GET /v1/dashboard": users,
+		"GET /v1/stats": users, "GET /v1/limits": users, "GET /v1/dashboard": users, "POST /v1/policy/eval": users,
 		"GET /v1/images": users, "DELETE /v1/images": users, "POST /v1/images/share": users, "POST /v1/images/unshare": users,
 		"POST /v1/gpus/{uuid}/sim": admins, "POST /v1/containers/{name}/adopt": admins, "POST /v1/limits/diff": admins, "GET /v1/audit": admins,
 	}

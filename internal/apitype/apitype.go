@@ -26,6 +26,7 @@
 //	GET    /v1/stats[?all_users=true]        []Stats          running containers
 //	GET    /v1/limits[?all=true|user=NAME]   []UserLimits     others': admins
 //	POST   /v1/limits/diff                   LimitsFile → []LimitChange, admins
+//	POST   /v1/policy/eval                   TryContainer → Explanation; nothing is done
 //	GET    /v1/dashboard                     Dashboard        users; admins see everybody
 //	GET    /v1/audit[?of=NAME&since=TIME&denied=true&limit=N] []event.Event, admins
 //
@@ -35,7 +36,11 @@
 // Streams (attach, exec, logs) go through the Docker API under /docker/.
 package apitype
 
-import "time"
+import (
+	"time"
+
+	"ds01.dev/ds01/internal/problem"
+)
 
 // Version tells what answers.
 type Version struct {
@@ -241,6 +246,33 @@ type LimitChange struct {
 	Key    string `json:"key"`
 	Before string `json:"before"`
 	After  string `json:"after"`
+}
+
+// TryContainer is a request for a container that is only to be judged.
+type TryContainer struct {
+	Name string `json:"name"` // "": any
+	Body string `json:"body"` // of Docker's POST /containers/create
+}
+
+// Explanation is what would become of a request, and which rule set each field.
+type Explanation struct {
+	User     string   `json:"user"`
+	Name     string   `json:"name"`
+	Image    string   `json:"image"`
+	Registry string   `json:"registry"` // that the image's name speaks of; "" for a person's own
+	Allowed  bool     `json:"allowed"`
+	Fields   []Origin `json:"fields"`
+	Slots    []string `json:"gpu_slots"` // that would be granted
+	Warnings []string `json:"warnings"`
+
+	Refusal *problem.Document `json:"refusal,omitempty"` // why not
+}
+
+// Origin is one field of a request as the engine would get it.
+type Origin struct {
+	Field string `json:"field"` // "HostConfig.Memory"
+	Value any    `json:"value"`
+	SetBy string `json:"set_by"` // "request", "ds01", "memory, groups.student, resource-limits.yaml:12", "site policy, teaching.rego:12"
 }
 
 // Dashboard is the host at a glance.

@@ -59,7 +59,7 @@ func TestEveryCommandHasHelpWithExamplesAndExitCodes(t *testing.T) {
 func TestEveryCommandThatPrintsDataHasJSON(t *testing.T) {
 	data := []string{
 		"audit show", "audit verify", "container create", "container deploy", "container list", "container prune", "container stats", "container update", "gpu list", "image list", "user limits",
-		"limits diff", "policy check", "policy test", "dashboard", "doctor", "version",
+		"limits diff", "policy check", "policy eval", "policy test", "dashboard", "doctor", "version",
 	}
 	plain := []string{
 		"completion", "container adopt", "container cp", "container exec", "container logs", "container open", "container pause", "container remove", "container rename", "container unpause",

@@ -56,6 +56,7 @@ func links() []link {
 		{"limits-show", "limits show"},
 		{"policy", "policy"},
 		{"policy-check", "policy check"},
+		{"policy-eval", "policy eval"},
 		{"policy-test", "policy test"},
 		{"user", "user"},
 		{"user-limits", "user limits"},

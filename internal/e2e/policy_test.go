@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/e2e/lab"
 	"ds01.dev/ds01/internal/event"
 )
@@ -90,12 +92,61 @@ func TestSitePolicy(t *testing.T) {
 	p.write("site.rego", site(l))
 	p.write("site_test.rego", "this is no rule at all")
 	l.StartDaemon()
+	p.explained()
 	p.denied()
 	p.tightened()
 	p.lonely()
 	p.writtenDown()
 	p.brokenRulesChangeNothing()
 	clearAll(l)
+}
+
+// explained: what would become of a request is told field by field, with what
+// set each, and nothing comes of it.
+func (p policed) explained() {
+	t := p.t
+	before := p.Read("daemon.log")
+	var e apitype.Explanation
+	text := p.OK("alice", binary, "policy", "eval", "--json", "--", "docker", "run", "--rm", "--name", "web", "-m", "1g", "--gpus", "1", "-e", "A=1", "-p", "80", "busybox", "true")
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		t.Fatal(err)
+	}
+	set := map[string]string{}
+	for _, f := range e.Fields {
+		set[f.Field] = fmt.Sprint(f.Value) + " " + f.SetBy
+	}
+	for field, want := range map[string]string{
+		"HostConfig.Memory": "6.7108864e+07 site policy, site.rego:22", "HostConfig.PidsLimit": "30 site policy, site.rego:22", "Cmd": "[true] request",
+		"HostConfig.NanoCpus": "2e+09 max_cpus, ", "HostConfig.AutoRemove": "true request", "Labels": "ds01", "HostConfig.CapDrop": "[MKNOD] ds01",
+	} {
+		if !strings.HasPrefix(set[field], want) && !strings.HasSuffix(set[field], want) {
+			t.Errorf("%s: %s", field, set[field])
+		}
+	}
+	if !e.Allowed || e.Name != "web" || e.User != p.Login("alice") || e.Registry != "docker.io" || len(e.Slots) != 1 || len(e.Warnings) != 2 {
+		t.Errorf("%+v", e)
+	}
+	p.refused("ada", []string{binary, "policy", "eval", "--user", p.Login("bob"), "--", "docker", "run", "--gpus", "1", "busybox"}, "Container unnamed not created", "bob has no GPU today (site.rego:5)")
+	if r := p.DS01("alice", "policy", "eval", "--", "docker", "run", "-m", "900g", "busybox"); r.Code != 5 || !strings.Contains(r.Err, "is over your limit") {
+		t.Errorf("%+v", r)
+	}
+	if r := p.DS01("alice", "policy", "eval", "--user", p.Login("bob"), "--", "docker", "run", "busybox"); r.Code != 5 {
+		t.Errorf("%+v", r)
+	}
+	if r := p.DS01("alice", "policy", "eval", "--", "docker", "run", "--privileged", "--no-such-flag", "busybox"); r.Code != 2 || !strings.Contains(r.Err, "no-such-flag") {
+		t.Errorf("%+v", r)
+	}
+	if n := len(p.EngineContainers()); n > 0 || len(p.Containers()) > 0 {
+		t.Errorf("%d containers were made", n)
+	}
+	for _, e := range events(t, p.Lab) {
+		if e.Decision == event.Allowed && e.UID == p.UID("alice") {
+			t.Errorf("it is written down that %+v", e)
+		}
+	}
+	if said := strings.TrimPrefix(p.Read("daemon.log"), before); strings.Contains(said, "level=ERROR") {
+		t.Error(said)
+	}
 }
 
 // denied: nothing comes of what the rules deny, whoever asks, by either door.

@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/policy"
+	"ds01.dev/ds01/internal/port"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
@@ -154,6 +155,8 @@ type Request struct {
 	Body      admission.Create
 	Subpaths  bool // the engine mounts parts of volumes
 	Person    bool // run as the owner, with a passwd entry and a home: `container create`
+
+	trial bool // nothing is changed for it
 }
 
 // callTimeout bounds one call to the engine. Calls go on when the client has
@@ -170,63 +173,16 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []string, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if err := l.Space().Room("Container "+r.Name+" not created", 0); err != nil {
-		return container.Record{}, nil, err
-	}
-	if err := l.spread(ctx, &r); err != nil {
-		return container.Record{}, nil, err
-	}
-	ask, err := r.Body.Ask()
+	p, err := l.plan(ctx, r)
 	if err != nil {
 		return container.Record{}, nil, err
 	}
-	if ask.GPU != nil && !r.Roles.GPU {
-		return container.Record{}, nil, &problem.Error{
-			What: "Container " + r.Name + " not created",
-			Why:  problem.Because(problem.ErrDenied, r.Account.Name+" may not hold GPUs: not in the group for GPU users"),
-			Next: "Ask your administrators for membership, or leave --gpus away.",
-		}
-	}
-	libraries, err := l.Libraries()
-	if err == nil && ask.GPU != nil {
-		err = l.Ledger.AwaitSight(ctx)
-	}
-	if err != nil && ask.GPU != nil {
+	r = p.request
+	defer l.lockVolumes(p.grant)()
+	if err := l.refuseWhileCovered("Container "+r.Name+" not created", r.Account.UID, engineNames(p.grant.Volumes)); err != nil {
 		return container.Record{}, nil, err
 	}
-	subject, err := l.subject("Container "+r.Name+" not created", r.Account)
-	if err != nil {
-		return container.Record{}, nil, err
-	}
-	mounts, err := l.allowMounts(r.Account, ask.Mounts, subject)
-	if err != nil {
-		return container.Record{}, nil, err
-	}
-	image, parent, err := l.ground(ctx, r, subject.Limits)
-	if err != nil {
-		return container.Record{}, nil, err
-	}
-	wanted := r.Body.Image
-	r.Body.Image = image.ID // a tag that moves meanwhile changes nothing
-	user := effectiveUser(r, image, mounts.asOwner)
-	grant := admission.Grant{
-		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes, ImageDir: image.WorkingDir,
-		ImageProbes: image.Probes, Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
-	}
-	ports, err := l.reach(ctx, r, &ask, image, &grant)
-	if err != nil {
-		return container.Record{}, nil, err
-	}
-	defer l.lockVolumes(grant)()
-	if err := l.refuseWhileCovered("Container "+r.Name+" not created", r.Account.UID, engineNames(grant.Volumes)); err != nil {
-		return container.Record{}, nil, err
-	}
-	order := allocator.Order{
-		Account: r.Account, Limits: subject.Limits, Name: r.Name, Image: wanted, Interface: r.Interface,
-		GPU: ask.GPU, Waits: r.Person, Mounts: mounts.lay(l.MountFolder, user), Restart: ask.Restart,
-		Ports: ask.Ports, Policy: ports,
-	}
-	record, devices, err := l.Ledger.Claim(ctx, order)
+	record, devices, err := l.Ledger.Claim(ctx, l.order(p))
 	if err != nil {
 		return container.Record{}, nil, err
 	}
@@ -234,8 +190,8 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	recorder.Note(ctx, func(e *event.Event) { e.Claim, e.Devices = record.ID, record.Slots() })
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
-	grant.Labels, grant.Devices, grant.Mounts, grant.Ports = labelsOf(r, record, devices), devices, record.Mounts, record.Ports
-	record, warnings, err := l.create(ctx, r, record, mounts, facts(r, ask, wanted, image), subject, grant)
+	p.claimed(record, devices)
+	record, warnings, err := l.create(ctx, p, record)
 	unwritten := disk.Wait()
 	if err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
@@ -243,13 +199,89 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	if unwritten != nil {
 		return container.Record{}, nil, l.undo(ctx, record, unwritten)
 	}
-	if err := l.complete(ctx, r, &record, user, grant); err != nil {
+	if err := l.complete(ctx, r, &record, p.user, p.grant); err != nil {
 		return container.Record{}, nil, l.undo(ctx, record, err)
 	}
 	if err := l.bind(ctx, &record); err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
 	}
-	return record, append(warnings, ask.Notes...), nil
+	return record, append(warnings, p.ask.Notes...), nil
+}
+
+// A plan is a request with everything that is decided before devices are
+// claimed for it.
+type plan struct {
+	request Request
+	wanted  string // the image as it was asked for
+	ask     admission.Ask
+	subject admission.Subject
+	mounts  mounts
+	user    containerUser
+	ports   port.Policy
+	facts   policy.Facts
+	grant   admission.Grant
+}
+
+// plan decides about a request, as far as that needs no claim.
+func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
+	if err := l.Space().Room("Container "+r.Name+" not created", 0); err != nil {
+		return p, err
+	}
+	if err := l.spread(ctx, &r); err != nil {
+		return p, err
+	}
+	if p.ask, err = r.Body.Ask(); err != nil {
+		return p, err
+	}
+	if p.ask.GPU != nil && !r.Roles.GPU {
+		return p, &problem.Error{
+			What: "Container " + r.Name + " not created",
+			Why:  problem.Because(problem.ErrDenied, r.Account.Name+" may not hold GPUs: not in the group for GPU users"),
+			Next: "Ask your administrators for membership, or leave --gpus away.",
+		}
+	}
+	libraries, err := l.Libraries()
+	if err == nil && p.ask.GPU != nil {
+		err = l.Ledger.AwaitSight(ctx)
+	}
+	if err != nil && p.ask.GPU != nil {
+		return p, err
+	}
+	if p.subject, err = l.subject("Container "+r.Name+" not created", r.Account); err != nil {
+		return p, err
+	}
+	if p.mounts, err = l.allowMounts(r.Account, p.ask.Mounts, p.subject); err != nil {
+		return p, err
+	}
+	image, parent, err := l.ground(ctx, r, p.subject.Limits)
+	if err != nil {
+		return p, err
+	}
+	p.wanted, r.Body.Image = r.Body.Image, image.ID // a tag that moves meanwhile changes nothing
+	p.user = effectiveUser(r, image, p.mounts.asOwner)
+	p.grant = admission.Grant{
+		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes, ImageDir: image.WorkingDir,
+		ImageProbes: image.Probes, Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
+	}
+	p.ports, err = l.reach(ctx, r, &p.ask, image, &p.grant)
+	p.request, p.facts = r, facts(r, p.ask, p.wanted, image)
+	return p, err
+}
+
+// order is what the plan needs of the ledger.
+func (l *Launcher) order(p plan) allocator.Order {
+	r := p.request
+	return allocator.Order{
+		Account: r.Account, Limits: p.subject.Limits, Name: r.Name, Image: p.wanted, Interface: r.Interface,
+		GPU: p.ask.GPU, Waits: r.Person, Mounts: p.mounts.lay(l.MountFolder, p.user), Restart: p.ask.Restart,
+		Ports: p.ask.Ports, Policy: p.ports,
+	}
+}
+
+// claimed grants what the claim holds.
+func (p *plan) claimed(record container.Record, devices []gpu.Device) {
+	p.grant.Labels, p.grant.Devices, p.grant.Mounts, p.grant.Ports = labelsOf(p.request, record, devices), devices, record.Mounts, record.Ports
+	p.facts.Devices, p.facts.Mounts, p.facts.Ports = devices, record.Mounts, record.Ports
 }
 
 // subject is a person with what binds them now.
@@ -273,7 +305,10 @@ func (l *Launcher) ground(ctx context.Context, r Request, bound limits.Limits) (
 		image = found.Image
 		return err
 	})
-	parent, unready := l.Cgroups.Ensure(ctx, r.Account.UID, bound)
+	var unready error
+	if !r.trial {
+		parent, unready = l.Cgroups.Ensure(ctx, r.Account.UID, bound)
+	}
 	switch err := look.Wait(); {
 	case err != nil:
 		return image, "", err
@@ -329,19 +364,19 @@ func (l *Launcher) bind(ctx context.Context, record *container.Record) error {
 }
 
 // create reviews the request and sends ours in its place.
-func (l *Launcher) create(ctx context.Context, r Request, record container.Record, mounts mounts, f policy.Facts, s admission.Subject, g admission.Grant) (container.Record, []string, error) {
+func (l *Launcher) create(ctx context.Context, p plan, record container.Record) (container.Record, []string, error) {
+	r := p.request
 	for i, m := range record.Mounts {
-		if err := l.Mounter.Prepare(r.Account, mounts.roots[i], mountable(record, m)); err != nil {
+		if err := l.Mounter.Prepare(r.Account, p.mounts.roots[i], mountable(record, m)); err != nil {
 			return record, nil, refusedBeforeCall(err)
 		}
 	}
-	g.Volumes = l.copyNothing(g.Volumes)
-	f.Devices, f.Mounts, f.Ports = g.Devices, record.Mounts, record.Ports
-	reviewed, err := l.review(ctx, r, f, s, g)
+	p.grant.Volumes = l.copyNothing(p.grant.Volumes)
+	_, reviewed, err := l.review(ctx, p)
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
 	}
-	g = reviewed.Grant
+	g := reviewed.Grant
 	encoded, err := admission.Encode(reviewed.Body)
 	if err != nil {
 		return record, nil, refusedBeforeCall(err)
@@ -362,7 +397,7 @@ func (l *Launcher) create(ctx context.Context, r Request, record container.Recor
 		return record, nil, err
 	}
 	record.ContainerID, warnings = id, append(warnings, told(reviewed.Changes)...)
-	if w := admission.PlainWarning(record.Mounts, s); w != "" {
+	if w := admission.PlainWarning(record.Mounts, p.subject); w != "" {
 		warnings = append(warnings, w)
 	}
 	return record, warnings, nil

@@ -47,24 +47,23 @@ func (l *Launcher) JudgeImage(ctx context.Context, what string, action policy.Ac
 	return err
 }
 
-// review decides what is sent in place of a request, after the site's policy.
-func (l *Launcher) review(ctx context.Context, r Request, f policy.Facts, s admission.Subject, g admission.Grant) (admission.Tightened, error) {
+// review decides what is sent in place of a request: what ds01 decides by
+// itself, and what is left of that after the site's policy.
+func (l *Launcher) review(ctx context.Context, p plan) (admission.Create, admission.Tightened, error) {
+	r := p.request
+	body, err := admission.Review(r.Body, p.subject, p.grant)
 	rules := l.Policy()
-	if rules == nil {
-		return admission.Tighten(r.Body, s, g, nil)
+	if err != nil || rules == nil {
+		return body, admission.Tightened{Body: body, Grant: p.grant}, err
 	}
-	body, err := admission.Review(r.Body, s, g)
-	if err != nil {
-		return admission.Tightened{}, err
-	}
-	in := policy.New(policy.ContainerCreate, r.Account, r.Roles.Admin, s.Limits, policy.RequestOf(body, f), l.Now())
+	in := policy.New(policy.ContainerCreate, r.Account, r.Roles.Admin, p.subject.Limits, policy.RequestOf(body, p.facts), l.Now())
 	all, err := l.judge(ctx, rules, "Container "+r.Name+" not created", in)
 	if err != nil {
-		return admission.Tightened{}, err
+		return body, admission.Tightened{}, err
 	}
-	t, err := admission.Tighten(r.Body, s, g, all)
+	t, err := admission.Tighten(r.Body, p.subject, p.grant, all)
 	noteChanges(ctx, t.Changes)
-	return t, err
+	return body, t, err
 }
 
 // facts are what the rules see of a request beside its body.

@@ -173,3 +173,45 @@ func TestAContainerThatLacksWhatTheSiteWantsIsNotStarted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestATrialChangesNothingAndSaysWhatSetEachField(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.served = true
+	s.cgroups.err = errors.New("a trial makes no group")
+	s.mounter.refuse["Prepare"] = errors.New("a trial makes no place")
+	s.under(&rules{verdict: less()})
+	want := request()
+	want.Body.Env = []string{"A=1"}
+	want.Body.HostConfig.PortBindings = map[string][]admission.PortBinding{"80/tcp": {}}
+	got := s.Try(t.Context(), want)
+	if got.Refusal != nil || len(got.Slots) != 1 || got.Image.Registry != "docker.io" || len(got.Told) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	set := map[string]string{}
+	for _, o := range got.Origins {
+		set[o.Field] = o.Value + " by " + o.SetBy
+	}
+	for field, says := range map[string]string{
+		"HostConfig.Memory": "536870912 by site policy, site.rego:9", "HostConfig.MemorySwap": "536870912 by site policy, site.rego:9",
+		"Env": `["A=1","NVIDIA_VISIBLE_DEVICES=void"] by request and ds01`, "HostConfig.NetworkMode": `"default._.1001" by ds01`, "HostConfig.CgroupnsMode": `"private" by ds01`, "HostConfig.PortBindings": `{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"20000"}]} by request and ds01`,
+		"StopTimeout": "10 by stop_timeout, ",
+	} {
+		if !strings.HasPrefix(set[field], says) {
+			t.Errorf("%s: %s", field, set[field])
+		}
+	}
+	s.wantNothing(t)
+	s.under(&rules{verdict: no()})
+	got = s.Try(t.Context(), want)
+	if !errors.Is(got.Refusal, problem.ErrDenied) || len(got.Origins) == 0 {
+		t.Errorf("%+v", got)
+	}
+	want.Body.HostConfig.Memory = 1 << 40
+	if got = s.Try(t.Context(), want); !errors.Is(got.Refusal, problem.ErrLimit) || len(got.Origins) > 0 {
+		t.Errorf("%+v", got)
+	}
+	s.wantNothing(t)
+	if p, err := s.registrar.PortPolicy(t.Context(), 4711); err != nil || p.Own.First != 20000 { // the trial took no range
+		t.Errorf("%+v, %v", p, err)
+	}
+}

@@ -36,6 +36,9 @@ func (l *Launcher) reach(ctx context.Context, r Request, ask *admission.Ask, ima
 	if len(g.Networks.Endpoints) == 0 {
 		return port.Policy{}, l.unpublished(r)
 	}
+	if r.trial {
+		return l.Registrar.NextPortPolicy(r.Account.UID)
+	}
 	return l.Registrar.PortPolicy(ctx, r.Account.UID)
 }
 
