@@ -152,7 +152,7 @@ func (r Route) readQuery(raw string) (url.Values, error) {
 			delete(query, key)
 			continue
 		}
-		if len(values) > 1 && !repeats(key) {
+		if len(values) > 1 && !r.repeats(key) {
 			return nil, invalid(what, "query parameter "+strconv.Quote(key)+" is given twice")
 		}
 		if !slices.Contains(r.Query, key) && strings.Join(values, "") != "" {
@@ -188,7 +188,9 @@ func (r Route) echoes(key string) bool {
 }
 
 // repeats tells which parameters clients give several times, as one list.
-func repeats(key string) bool { return key == "changes" || key == "names" }
+func (r Route) repeats(key string) bool {
+	return key == "changes" || key == "names" || key == "t" && r.Op == ImageBuild
+}
 
 var psArguments = regexp.MustCompile(`^[a-zA-Z0-9 ,=:-]*$`)
 

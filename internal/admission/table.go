@@ -66,6 +66,9 @@ const (
 	VolumeRemove      Op = "volume remove"
 	DiskUsage         Op = "disk usage"
 	BuildPrune        Op = "build prune"
+	ImageBuild        Op = "image build"
+	BuildCancel       Op = "build cancel"
+	BuildSession      Op = "build session"
 )
 
 // How says how an answer comes about.
@@ -169,6 +172,9 @@ func Routes() []Route {
 		{"POST", "/volumes/prune", VolumePrune, Synthesised, Owner, []string{"filters"}, false, ""},
 		{"DELETE", "/volumes/{id}", VolumeRemove, Passes, Owner, []string{"force"}, false, ""},
 		{"GET", "/system/df", DiskUsage, Synthesised, Owner, []string{"type", "verbose"}, false, ""},
+		{"POST", "/build", ImageBuild, Decided, Everybody, kitParameters(), false, ""},
+		{"POST", "/build/cancel", BuildCancel, Synthesised, Owner, []string{"id"}, false, ""},
+		{"POST", "/session", BuildSession, Synthesised, Owner, nil, false, ""},
 		{"POST", "/build/prune", BuildPrune, Synthesised, Everybody, []string{
 			"all", "filters", "keep-storage", "reserved-space", "max-used-space", "min-free-space",
 		}, false, ""},
@@ -194,9 +200,6 @@ func refused() []Route {
 		{"POST", "/containers/{id}/checkpoints", frozen},
 		{"DELETE", "/containers/{id}/checkpoints/{id}", frozen},
 		{"GET", "/images/{image}/attestations", unserved},
-		{"POST", "/build", unserved},
-		{"POST", "/build/cancel", unserved},
-		{"POST", "/session", session},
 		{"POST", "/grpc", session},
 		{"PUT", "/volumes/{id}", "only cluster volumes are updated, and there are none"},
 		{"GET", "/plugins", plugin},

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"ds01.dev/ds01/internal/client"
+	"ds01.dev/ds01/internal/docker/step"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/wizard"
 )
@@ -61,6 +63,9 @@ type app struct {
 // Run runs the command that args (with argv[0]) names and returns the process
 // exit code. env looks an environment variable up.
 func Run(ctx context.Context, args []string, s Streams, env func(string) string, e Entry) int {
+	if filepath.Base(args[0]) == step.Program {
+		return step.Run(ctx, args, env("PATH"), s.Err)
+	}
 	a := &app{Streams: s, env: env, entry: e, now: time.Now, stdin: newInput(s.In)}
 	root := a.root() //nolint:contextcheck // commands get ctx when they are executed
 	root.SetArgs(resolveLink(args))

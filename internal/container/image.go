@@ -7,6 +7,7 @@ const (
 	ByCommit = "commit"
 	ByImport = "import"
 	ByLoad   = "load"
+	ByBuild  = "build"
 )
 
 // An ImageOwner is one row of ds01's own record of images: somebody made this

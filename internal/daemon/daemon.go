@@ -20,6 +20,7 @@ import (
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker"
+	"ds01.dev/ds01/internal/docker/buildkit"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/launcher"
@@ -213,7 +214,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Closing: d.closing,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Kit: kit{buildkit.New(d.engine.Dial, time.Now), h}, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }

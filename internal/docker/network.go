@@ -41,6 +41,16 @@ func (e *Engine) CreateNetwork(ctx context.Context, s network.Spec) (id string, 
 	return made.ID, nil
 }
 
+// Apart reports whether what is on the engine's default bridge can't reach one
+// another there, as with "icc": false in the engine's configuration.
+func (e *Engine) Apart(ctx context.Context) (bool, error) {
+	n, err := e.api.NetworkInspect(ctx, network.Bridge, dnetwork.InspectOptions{})
+	if err != nil {
+		return false, explain("look at the default bridge", err)
+	}
+	return n.Options["com.docker.network.bridge.enable_icc"] == "false", nil
+}
+
 // Reconnect connects a container that doesn't run with the network that now
 // has the name of one it was connected with.
 func (e *Engine) Reconnect(ctx context.Context, id, name string, aliases []string) error {

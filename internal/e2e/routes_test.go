@@ -94,6 +94,8 @@ docker import files.tar whole:1
 docker rmi snap:2
 docker image prune -f
 docker system df
+mkdir made && printf 'FROM busybox\nRUN true\n' > made/Dockerfile && DOCKER_BUILDKIT=1 /usr/bin/docker build -t made made
+printf 'FROM busybox\nRUN sleep 60\n' > made/Dockerfile && ! DOCKER_BUILDKIT=1 timeout -s INT 2 /usr/bin/docker build made
 docker kill web
 docker container prune -f
 docker create --name made busybox

@@ -73,6 +73,7 @@ type Parts struct {
 	Registries func() []string                         // hosts that images may come from and go to; empty: all
 	Space      func() container.Space                  // on the engine's disk
 	Files      Files
+	Kit        BuildKit
 	Closing    <-chan struct{}    // closed when the daemon stops: streams end
 	Recorder   *recorder.Recorder // nil: nothing is written down
 	Log        *slog.Logger
@@ -86,6 +87,7 @@ type Gateway struct {
 	serve map[admission.Op]func(*call) error
 	lists sync.Pool // of *listing
 	execs *execs
+	kits  sync.Map      // kitID to context.CancelFunc: builds by BuildKit
 	walks chan struct{} // one token: the engine measures its disk for one at a time
 	last  sync.Map      // uid to account.Account, as it was when it asked last
 }
@@ -156,6 +158,9 @@ func New(p Parts) *Gateway {
 		admission.VolumeRemove:      (*call).volumeRemove,
 		admission.DiskUsage:         (*call).diskUsage,
 		admission.BuildPrune:        (*call).buildPrune,
+		admission.ImageBuild:        (*call).kitBuild,
+		admission.BuildCancel:       (*call).kitCancel,
+		admission.BuildSession:      (*call).kitSession,
 	}
 	return g
 }
@@ -272,7 +277,7 @@ func checkTransport(r *http.Request) error {
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") || strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
 		return refuse("forms are not read")
 	}
-	if u := r.Header.Get("Upgrade"); u != "" && !strings.EqualFold(u, "tcp") {
+	if u := r.Header.Get("Upgrade"); u != "" && !strings.EqualFold(u, "tcp") && (u != http2 || !strings.HasSuffix(r.URL.Path, "/session")) {
 		return refuse("connections can't be upgraded to " + u)
 	}
 	return nil

@@ -161,6 +161,7 @@ type lab struct {
 	log     auditLog
 	records *store.Store
 	space   func() container.Space
+	kit     kit
 
 	registrar *registrar.Registrar
 	served    bool     // the engine makes networks
@@ -245,6 +246,7 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	l := &lab{api: "1.41", sockets: map[int]string{}, closing: make(chan struct{}), space: func() container.Space { return container.Space{} }}
+	l.kit.l = l
 	l.engine = &engine{Engine: dockertest.New(time.Now), socket: filepath.Join(dir, "engine"), answers: map[string]string{}}
 	records, err := store.Open(t.Context(), filepath.Join(dir, "ds01.db"))
 	if err != nil {
@@ -285,7 +287,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return l.api }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Space: func() container.Space { return l.space() }, Files: l, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
+		Space: func() container.Space { return l.space() }, Files: l, Kit: &l.kit, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -233,6 +233,13 @@ func buildVectors() []Vector {
 		build("remote-file", "a build from a folder of the host", "remote=file://{canary}"),
 		build("buildkit", "a build by BuildKit with entitlements", "version=2&session={mark}&buildid={mark}&entitlements=network.host", 79),
 		build("secret", "a build that asks a session for secrets", "version=2&session={mark}", 79),
+		build("kit-nobody", "a build by BuildKit of nobody's session", "version=2&remote=client-session&session={mark}", 79),
+		build("kit-network", "a build by BuildKit in the host's network", "version=2&remote=client-session&session={mark}&networkmode=host", 79),
+		build("kit-cgroup", "a build by BuildKit in a group of one's choice", "version=2&remote=client-session&session={mark}&cgroupparent=/", 79),
+		build("kit-outputs", "a build by BuildKit that writes to the host", "version=2&remote=client-session&session={mark}&outputs=%5B%7B%22Type%22%3A%22local%22%2C%22Attrs%22%3A%7B%22dest%22%3A%22{canary}%22%7D%7D%5D", 79),
+		build("kit-remote", "a build by BuildKit from a port of the host", "version=2&session={mark}&remote=http://127.0.0.1:1/x", 77, 79),
+		build("kit-syntax", "a build by BuildKit with a frontend of one's choice", "version=2&remote=client-session&session={mark}&buildargs=%7B%22BUILDKIT_SYNTAX%22%3A%22evil%22%7D", 79),
+		build("kit-shared", "a build by BuildKit under a shared name", "version=2&remote=client-session&session={mark}&t={shared}", 75, 79),
 		one("build-cancel", "another's build cancelled", post("/build/cancel?id={mark}", "", append([]int{500}, either()...)), 78),
 	}
 }

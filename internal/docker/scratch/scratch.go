@@ -219,6 +219,7 @@ func (e *Engine) startDockerd(ctx context.Context) error {
 	}
 	if e.opts.NetNS {
 		program, args = "nsenter", append([]string{"--net=" + e.NetNS(), "--", lookUp("dockerd")}, args...)
+		args = append(args, "--icc=false") // as docs/admins/builds.md has it
 	} else {
 		args = append(args, "--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
 	}

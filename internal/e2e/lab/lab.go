@@ -21,6 +21,7 @@ import (
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/docker/scratch"
+	"ds01.dev/ds01/internal/docker/step"
 	"ds01.dev/ds01/internal/systemd"
 )
 
@@ -146,8 +147,11 @@ func (l *Lab) startEngine(dir string) {
 		l.shareDeviceLinks()
 		l.t.Cleanup(l.stopSlices) // when the engine's containers have gone
 	}
+	steps := filepath.Join(dir, "steps") // as the package installs it
+	l.must(os.Mkdir(steps, 0o755))
+	l.must(os.Symlink(l.opts.Binary, filepath.Join(steps, step.Program)))
 	engine, err := scratch.Start(context.Background(), scratch.Options{
-		Dir: filepath.Join(dir, "e"), Socket: socket, Remap: !l.opts.Plain, LiveRestore: true, NetNS: l.opts.NetNS, CgroupDriver: driver,
+		Dir: filepath.Join(dir, "e"), Path: steps, Socket: socket, Remap: !l.opts.Plain, LiveRestore: true, NetNS: l.opts.NetNS, CgroupDriver: driver,
 	})
 	l.must(err)
 	l.Engine = engine

@@ -1,0 +1,193 @@
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"ds01.dev/ds01/internal/problem"
+)
+
+// kitParameters returns the query parameters of a build by BuildKit that mean
+// something there.
+func kitParameters() []string {
+	return []string{
+		"version", "session", "remote", "buildid", "t", "dockerfile", "target", "buildargs", "labels", "cachefrom", "nocache", "rm", "forcerm", "q",
+		"networkmode", "platform", "extrahosts", "outputs", "shmsize", "memory", "memswap", "cpushares", "cpuquota", "cpuperiod", "ulimits",
+	}
+}
+
+// ReadKitBuild returns the options with which the Dockerfile of a build by
+// BuildKit is read, from the query as Docker's clients write it.
+func ReadKitBuild(query url.Values) (map[string]string, error) {
+	if query.Get("remote") != "client-session" {
+		return nil, noStep("only a folder of yours is built, which the client sends as it is asked", "Build a folder: docker build DIR. What is in an archive or a repository, unpack first.")
+	}
+	for _, key := range []string{"shmsize", "memory", "memswap", "cpushares", "cpuquota", "cpuperiod"} {
+		if v := query.Get(key); v != "" && v != "0" {
+			return nil, noStep(key+" is nothing that BuildKit's steps have; your own limits hold over all of them", "Leave the option away.")
+		}
+	}
+	if v := query.Get("ulimits"); v != "" && v != "null" && v != "[]" {
+		return nil, KitStep{Ulimits: true}.Check()
+	}
+	var outputs []struct{ Type string }
+	if err := readParameter(query, "outputs", &outputs); err != nil {
+		return nil, err
+	}
+	if len(outputs) > 0 {
+		return nil, noStep("--output "+outputs[0].Type+" is not served: the result is an image", "Leave it away; files come out of the image with docker create and docker cp.")
+	}
+	return kitAttributes(query)
+}
+
+func kitAttributes(query url.Values) (map[string]string, error) {
+	all := map[string]string{}
+	for parameter, option := range map[string]string{"target": "target", "dockerfile": "filename", "platform": "platform", "extrahosts": "add-hosts"} {
+		if v := query.Get(parameter); v != "" {
+			all[option] = v
+		}
+	}
+	if v := query.Get("nocache"); v != "" && v != "0" {
+		all["no-cache"] = ""
+	}
+	switch mode := query.Get("networkmode"); mode {
+	case "", "default":
+	case "none":
+		all["force-network-mode"] = mode
+	case "host":
+		return nil, KitStep{HostNetwork: true}.Check()
+	default:
+		return nil, noStep("BuildKit knows no network "+mode+" for steps", "Leave --network away, or write --network=none.")
+	}
+	var args map[string]*string
+	var labels map[string]string
+	if err := readParameter(query, "buildargs", &args); err != nil {
+		return nil, err
+	}
+	if err := readParameter(query, "labels", &labels); err != nil {
+		return nil, err
+	}
+	for name, value := range args {
+		switch {
+		case value == nil: // it isn't set where the client runs
+		case strings.HasPrefix(name, "BUILDKIT_"):
+			return nil, noStep("the argument "+name+" steers BuildKit itself", "Leave it away.")
+		default:
+			all["build-arg:"+name] = *value
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		all["label:"+name] = labels[name]
+	}
+	return all, nil
+}
+
+func readParameter(query url.Values, key string, to any) error {
+	if v := query.Get(key); v != "" {
+		if err := json.Unmarshal([]byte(v), to); err != nil {
+			return invalid("Image not built", key+" is no JSON: "+err.Error())
+		}
+	}
+	return nil
+}
+
+// A KitBuild is what BuildKit is to build for a person, reviewed.
+type KitBuild struct {
+	UID        int
+	Session    string            // the client's, of the same person
+	Group      string            // path of the person's control group
+	Mark       string            // name that the engine gives the image
+	Attributes map[string]string // the options of the Dockerfile's reader
+	NoNetwork  string            // why steps have no network, "" where they can have one
+
+	// Image returns the engine's name of an image that the person may use.
+	Image func(ctx context.Context, reference string) (string, error)
+	// Room refuses to go on once the disk has too little room.
+	Room func() error
+	// Show puts the person's own names in the place of the engine's.
+	Show func(text string) string
+}
+
+// A KitStep is what one RUN asks for beyond its command.
+type KitStep struct {
+	HostNetwork bool
+	Insecure    bool
+	Devices     bool
+	Ulimits     bool
+	PartOfCache bool   // a cache mount with source=
+	Group       string // control group
+}
+
+// Check refuses what reaches past the person's limits.
+func (s KitStep) Check() error {
+	switch {
+	case s.HostNetwork:
+		return noStep("RUN --network=host would reach what listens on the host alone", "Leave it away: steps have a network of their own, or none with --network=none.")
+	case s.Insecure:
+		return noStep("RUN --security=insecure would be root on the host", "Leave it away.")
+	case s.Devices:
+		return noStep("RUN --device gives a build a device, and nobody counts it", "Leave it away, and use the device in a container.")
+	case s.Ulimits:
+		return noStep("--ulimit in a build is not served", "Leave it away, or call ulimit in the step.")
+	case s.PartOfCache:
+		return noStep("source= in a cache mount lets two builds race into the host's files", "Mount the whole cache: --mount=type=cache,target=DIR.")
+	case s.Group != "":
+		return noStep("--cgroup-parent is ds01's to choose", "Leave it away.")
+	}
+	return nil
+}
+
+func noStep(why, next string) error { return denied("Image not built", why, next) }
+
+// NoSource refuses a kind of source that the engine would fetch in its own name.
+func NoSource(kind string) error {
+	next := map[string]string{
+		"http": "Fetch it in a step, as in RUN wget -O FILE URL, or put the file beside the Dockerfile.",
+		"git":  "Clone it yourself and build in the folder, or clone it in a step.",
+	}
+	next["https"] = next["http"]
+	return problemOf(kind, next[kind])
+}
+
+func problemOf(kind, next string) error {
+	if next == "" {
+		next = "Build of a folder, with images that are on this host."
+	}
+	return &problem.Error{
+		What: "Image not built", Why: problem.Because(problem.ErrDenied, "the engine would fetch a source of kind "+kind+" itself, from the host's own network"), Next: next,
+	}
+}
+
+// sign is the second argument of a step that ds01 asks for; the first is empty,
+// which is no program anywhere.
+const sign = "ds01-step"
+
+// KitStepIn returns the arguments of a step that is to run in a control group,
+// whose path begins with a slash. They differ between people, and so do the keys
+// under which BuildKit keeps the results. Only what SplitKitStep has split runs.
+func KitStepIn(group string, args []string) []string {
+	return append([]string{"", sign, group}, args...)
+}
+
+// SplitKitStep returns what KitStepIn put together; ok is false for other
+// arguments, which are returned as they are.
+func SplitKitStep(args []string) (group string, rest []string, ok bool) {
+	if len(args) < 4 || args[0] != "" || args[1] != sign {
+		return "", args, false
+	}
+	return args[2], args[3:], true
+}
+
+// KitShown takes from a text, such as an error of BuildKit's, what KitStepIn
+// adds.
+func KitShown(text, group string) string { return strings.ReplaceAll(text, " "+sign+" "+group+" ", "") }
+
+// KitStepMissing reports whether an error of BuildKit's says that a step was
+// started with arguments that nobody has split.
+func KitStepMissing(text string) bool {
+	return strings.Contains(text, `exec: "": executable file not found`)
+}

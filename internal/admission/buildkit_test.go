@@ -1,0 +1,66 @@
+package admission_test
+
+import (
+	"errors"
+	"maps"
+	"net/url"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// debians is the query of Debian's client, which writes what nobody asked for.
+const debians = "remote=client-session&version=2&session=s&buildid=b&rm=1&shmsize=0&memory=0&memswap=0&cpushares=0&cpuquota=0&cpuperiod=0&ulimits=null&networkmode=default"
+
+func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
+	query, err := url.ParseQuery(debians + "&dockerfile=a/Dockerfile&target=two&nocache=1&platform=linux/amd64&networkmode=&extrahosts=x:1.2.3.4" +
+		`&buildargs={"A":"1","UNSET":null}&labels={"l":"m"}&cachefrom=["x"]&outputs=[]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := admission.ReadKitBuild(query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"filename": "a/Dockerfile", "target": "two", "no-cache": "", "platform": "linux/amd64", "add-hosts": "x:1.2.3.4", "build-arg:A": "1", "label:l": "m",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestABuildThatAsksForMoreIsRefused(t *testing.T) {
+	for name, change := range map[string]string{
+		"a context of an address":      "remote=http://127.0.0.1/x",
+		"a context in the request":     "remote=upload-request",
+		"the host's network":           "networkmode=host",
+		"another's network":            "networkmode=container:x",
+		"memory":                       "memory=1",
+		"no limit of memory":           "memswap=-1",
+		"processor time":               "cpuquota=100000",
+		"shared memory":                "shmsize=1000000000",
+		"limits of files":              `ulimits=[{"Name":"nofile","Hard":-1}]`,
+		"files on the host":            `outputs=[{"Type":"local"}]`,
+		"what steers BuildKit":         `buildargs={"BUILDKIT_SYNTAX":"x"}`,
+		"a hostname that steers steps": `buildargs={"BUILDKIT_SANDBOX_HOSTNAME":"x"}`,
+		"arguments that are no JSON":   "buildargs=x",
+		"outputs that are no JSON":     "outputs=type=local",
+	} {
+		query, err := url.ParseQuery(debians)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := url.ParseQuery(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(query, changed)
+		if got, err := admission.ReadKitBuild(query); !errors.Is(err, problem.ErrDenied) && !errors.Is(err, problem.ErrInvalid) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// BuildKit builds by the engine's BuildKit.
+type BuildKit interface {
+	// Session serves a client's session, with which it opens builds, until it
+	// ends. accept takes the connection over.
+	Session(ctx context.Context, uid int, header http.Header, accept func() (net.Conn, error)) error
+	// Await waits a moment for a session of the person's.
+	Await(ctx context.Context, uid int, session string)
+	// Build does one build. Unless answered an image may be made yet, though it
+	// has failed.
+	Build(ctx context.Context, b admission.KitBuild, tell func(trace []byte)) (answered bool, err error)
+	// Group makes the person's control group and returns its path.
+	Group(ctx context.Context, who account.Account) (string, error)
+	// NoNetwork returns why steps can't have a network, "" where they can.
+	NoNetwork(ctx context.Context) (string, error)
+}
+
+// http2 is what a connection of BuildKit's is upgraded to.
+const http2 = "h2c"
+
+const kitFailed = "Image not built"
+
+// untilClosed returns a context that ends with parent, or when the daemon stops.
+func (c *call) untilClosed(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	go func() {
+		defer cancel()
+		select {
+		case <-c.Closing:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// kitSession keeps the client's session for the builds that it will ask for.
+func (c *call) kitSession() error {
+	if c.r.Header.Get("Upgrade") != http2 {
+		return &problem.Error{What: "No session", Why: problem.Because(problem.ErrInvalid, "a session is an upgraded connection"), Next: "Use a Docker client."}
+	}
+	ctx, cancel := c.untilClosed(context.WithoutCancel(c.r.Context())) // the request's ends with the takeover
+	defer cancel()
+	taken := false
+	err := c.Kit.Session(ctx, c.who.UID, c.r.Header, func() (net.Conn, error) {
+		conn, err := c.takeOver()
+		taken = err == nil
+		return conn, err
+	})
+	if taken {
+		return errAnswered
+	}
+	return err
+}
+
+// takeOver answers that the connection speaks HTTP/2 from now on.
+func (c *call) takeOver() (net.Conn, error) {
+	conn, buffered, err := http.NewResponseController(c.w).Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("take the connection over: %w", err)
+	}
+	if _, err := conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + http2 + "\r\n\r\n")); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return readAhead{conn, buffered.Reader}, nil
+}
+
+// readAhead is a connection of which something may have been read already.
+type readAhead struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+func (r readAhead) Read(p []byte) (int, error) { return r.reader.Read(p) }
+
+// A kitID is what a person's client calls a build of theirs.
+type kitID struct {
+	uid int
+	id  string
+}
+
+// kitBuild builds an image by BuildKit, of files that the client's session has.
+func (c *call) kitBuild() error {
+	if c.match.Query.Get("version") != "2" {
+		return &problem.Error{
+			What: kitFailed, Why: problem.Because(problem.ErrDenied, "only builds by BuildKit are served yet"), Next: "Build with DOCKER_BUILDKIT=1.",
+		}
+	}
+	order, names, err := c.kitOrder()
+	if err != nil {
+		c.Kit.Await(c.r.Context(), c.who.UID, c.match.Query.Get("session"))
+		return err
+	}
+	ctx, cancel := c.untilClosed(c.r.Context())
+	defer cancel()
+	if id := (kitID{c.who.UID, c.match.Query.Get("buildid")}); id.id != "" {
+		c.kits.Store(id, cancel)
+		defer c.kits.Delete(id)
+	}
+	lasting := context.WithoutCancel(ctx)
+	m, err := c.making(lasting, url.Values{}, container.ByBuild, names)
+	if err != nil {
+		return err
+	}
+	order.Mark = curator.Mark(m, 0)
+	order.Show = c.kitShow(order.Mark)
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.WriteHeader(http.StatusOK)
+	answered, err := c.Kit.Build(ctx, order, func(trace []byte) { c.kitTell("moby.buildkit.trace", trace) })
+	images, ended := c.Images.End(lasting, m, answered)
+	if err = errors.Join(err, ended); err != nil {
+		return c.tellError(err)
+	}
+	if c.match.Query.Get("q") != "" {
+		c.say(images[0]) // all that a quiet client shows
+	}
+	c.kitTell("moby.image.id", map[string]string{"ID": images[0]})
+	return errAnswered
+}
+
+// kitOrder reviews what the client wants built, and returns the names that it
+// shall have at the engine.
+func (c *call) kitOrder() (admission.KitBuild, []string, error) {
+	var names []string
+	for _, target := range c.match.Query["t"] {
+		name, err := curator.OwnName(target, c.who.UID)
+		if err != nil {
+			return admission.KitBuild{}, nil, err
+		}
+		names = append(names, name)
+	}
+	attributes, err := admission.ReadKitBuild(c.match.Query)
+	if err != nil {
+		return admission.KitBuild{}, nil, err
+	}
+	room := func() error { return c.room(kitFailed, 0) }
+	if err := room(); err != nil {
+		return admission.KitBuild{}, nil, err
+	}
+	group, err := c.Kit.Group(c.r.Context(), c.who)
+	if err != nil {
+		return admission.KitBuild{}, nil, err
+	}
+	noNetwork, err := c.Kit.NoNetwork(c.r.Context())
+	return admission.KitBuild{
+		UID: c.who.UID, Session: c.match.Query.Get("session"), Group: group, Attributes: attributes, NoNetwork: noNetwork,
+		Image: c.kitImage, Room: room,
+	}, names, err
+}
+
+// kitImage returns the engine's name of an image that the caller may build on.
+func (c *call) kitImage(ctx context.Context, reference string) (string, error) {
+	found, err := c.Images.Find(ctx, c.person(), reference)
+	if err != nil {
+		return "", err
+	}
+	if found.Name == "" {
+		return "", &problem.Error{
+			What: kitFailed, Why: problem.Because(problem.ErrInvalid, "FROM "+reference+" is an id, by which BuildKit finds no image"),
+			Next: "Give the image a name with docker tag, and write that.",
+		}
+	}
+	return found.Name, nil
+}
+
+// kitShow returns what puts the caller's words in the place of the engine's.
+func (c *call) kitShow(mark string) func(string) string {
+	asked := strings.Join(c.match.Query["t"], ", ")
+	if asked == "" {
+		asked = "no name"
+	}
+	return func(text string) string {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "docker.io/"+mark, asked), mark, asked)
+		return string(c.ownImages([]byte(text)))
+	}
+}
+
+// kitTell tells of a build as the engine does.
+func (c *call) kitTell(id string, aux any) {
+	doc, err := json.Marshal(map[string]any{"id": id, "aux": aux})
+	if err == nil {
+		c.tell(doc)
+	}
+}
+
+// kitCancel ends a build of the caller's.
+func (c *call) kitCancel() error {
+	found, _ := c.kits.Load(kitID{c.who.UID, c.match.Query.Get("id")})
+	if cancel, ok := found.(context.CancelFunc); ok {
+		cancel()
+	}
+	c.w.WriteHeader(http.StatusOK)
+	return errAnswered
+}

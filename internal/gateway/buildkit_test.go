@@ -1,0 +1,184 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// A kit stands in for the engine's BuildKit: each build is one image.
+type kit struct {
+	l      *lab
+	orders []admission.KitBuild
+	does   func(ctx context.Context, b admission.KitBuild) (answered bool, err error) // nil: it makes image 1
+}
+
+func (*kit) Session(_ context.Context, _ int, _ http.Header, accept func() (net.Conn, error)) error {
+	conn, err := accept()
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte("served"))
+	return errors.Join(err, conn.Close())
+}
+
+func (*kit) Await(context.Context, int, string) {}
+
+func (*kit) Group(_ context.Context, who account.Account) (string, error) {
+	return "/ds01/" + who.Name, nil
+}
+
+func (*kit) NoNetwork(context.Context) (string, error) { return "", nil }
+
+func (k *kit) Build(ctx context.Context, b admission.KitBuild, tell func([]byte)) (bool, error) {
+	k.orders = append(k.orders, b)
+	tell([]byte("trace"))
+	if k.does != nil {
+		return k.does(ctx, b)
+	}
+	return true, k.l.engine.TagImage(ctx, id("1"), b.Mark)
+}
+
+const build = "/build?version=2&remote=client-session&session=s&buildid=b"
+
+func TestABuildsImageIsItsPersons(t *testing.T) {
+	l := newLab(t)
+	l.engine.AddImage(container.Image{ID: id("1")})
+	l.engine.AddImage(container.Image{ID: id("2"), Names: []string{"ds01-71001/base:latest"}})
+	got := l.ask(t, alice, "POST", build+"&t=app:1&t=team/app", "")
+	for _, want := range []string{`{"aux":"dHJhY2U=","id":"moby.buildkit.trace"}`, `{"aux":{"ID":"` + id("1") + `"},"id":"moby.image.id"}`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("%s isn't in %d %s", want, got.status, got.body)
+		}
+	}
+	for _, name := range []string{"ds01-71001/app:1", "ds01-71001/team/app:latest"} {
+		if i, err := l.engine.Image(t.Context(), name); err != nil || i.ID != id("1") {
+			t.Errorf("%s: %v, %v", name, i, err)
+		}
+	}
+	if !l.images.Owns(id("1"), alice) {
+		t.Error("alice doesn't own it")
+	}
+	o := l.kit.orders[0]
+	if o.UID != alice || o.Session != "s" || o.Group != "/ds01/alice" {
+		t.Errorf("the build was for %+v", o)
+	}
+	if name, err := o.Image(t.Context(), "docker.io/library/base:latest"); name != "ds01-71001/base:latest" || err != nil {
+		t.Errorf("base is %s, %v", name, err)
+	}
+	if _, err := o.Image(t.Context(), "docker.io/ds01-71002/base:latest"); !errors.Is(err, problem.ErrNotFound) {
+		t.Errorf("bob's is there: %v", err)
+	}
+	if got := o.Show("naming to docker.io/" + o.Mark + " from docker.io/ds01-71001/base:latest"); got != "naming to app:1, team/app from docker.io/base:latest" {
+		t.Errorf("alice reads %q", got)
+	}
+}
+
+func TestABuildThatFailsLeavesNothingToWaitFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		answered bool
+		want     int
+	}{"the engine has answered": {true, 0}, "it may make one yet": {false, 1}} {
+		l := newLab(t)
+		l.kit.does = func(context.Context, admission.KitBuild) (bool, error) { return c.answered, errors.New("exit code: 1") }
+		if got := l.ask(t, alice, "POST", build+"&t=app", ""); !strings.Contains(got.body, `"error":"ds01: exit code: 1"`) {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+		if all, err := l.records.Makings(t.Context()); len(all) != c.want || err != nil {
+			t.Errorf("%s: %d makings, %v", name, len(all), err)
+		}
+	}
+}
+
+func TestAPersonEndsTheirOwnBuild(t *testing.T) {
+	for _, who := range []int{alice, bob} {
+		l := newLab(t)
+		begun, ended := make(chan struct{}), make(chan struct{})
+		l.kit.does = func(ctx context.Context, _ admission.KitBuild) (bool, error) {
+			close(begun)
+			select {
+			case <-ctx.Done():
+			case <-ended:
+			}
+			return false, context.Cause(ctx)
+		}
+		answers := make(chan answer)
+		go func() { answers <- l.ask(t, alice, "POST", build, "") }()
+		<-begun
+		if got := l.ask(t, who, "POST", "/build/cancel?id=b", ""); got.status != http.StatusOK {
+			t.Errorf("%d: %d %s", who, got.status, got.body)
+		}
+		if who != alice {
+			close(ended)
+		}
+		if got := <-answers; strings.Contains(got.body, "canceled") != (who == alice) {
+			t.Errorf("%d ended it: %s", who, got.body)
+		}
+	}
+}
+
+func TestABuildIsRefusedBeforeItBegins(t *testing.T) {
+	for name, c := range map[string]struct {
+		query  string
+		status int
+	}{
+		"the host's network":       {"&networkmode=host", http.StatusForbidden},
+		"a name that is none":      {"&t=A:b:c", http.StatusBadRequest},
+		"a classic build":          {"&version=1", http.StatusBadRequest},
+		"a name that is another's": {"&t=ds01-71002/x", http.StatusNotFound},
+	} {
+		l := newLab(t)
+		if got := l.ask(t, alice, "POST", build+c.query, ""); got.status != c.status || len(l.kit.orders) > 0 {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+	}
+	l := newLab(t)
+	l.space = func() container.Space {
+		return container.Space{Known: true, Total: 100, Free: 1, Keep: quantity.ByteSize(50)}
+	}
+	if got := l.ask(t, alice, "POST", build, ""); got.status < 400 || len(l.kit.orders) > 0 {
+		t.Errorf("on a full disk: %d %s", got.status, got.body)
+	}
+}
+
+func TestOnlyASessionIsHTTP2(t *testing.T) {
+	for target, want := range map[string]string{
+		"/session":                        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nserved",
+		"/v1.41/session":                  "HTTP/1.1 101 ",
+		"/containers/x/attach?a=/session": "HTTP/1.1 400 ",
+		"/containers/x/session":           "HTTP/1.1 403 ",
+		"/images/session":                 "HTTP/1.1 40",
+		"/grpc":                           "HTTP/1.1 400 ",
+	} {
+		l := newLab(t)
+		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", l.sockets[alice])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("POST " + target + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, got); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+		if string(got) != want {
+			t.Errorf("%s: %q", target, got)
+		}
+		conn.Close()
+	}
+	l := newLab(t)
+	if got := l.ask(t, alice, "POST", "/session", ""); got.status != http.StatusBadRequest {
+		t.Errorf("without an upgrade: %d %s", got.status, got.body)
+	}
+}
