@@ -282,8 +282,11 @@ func (d *daemon) reloads(ctx context.Context) error {
 			return nil
 		case <-d.Reload:
 			d.notify(ctx, sdnotify.SdNotifyReloading)
-			err := errors.Join(d.settings.reload(ctx), d.policy.reload(ctx))
-			d.recordReload(ctx, err)
+			err, broken := d.settings.reload(ctx), d.policy.reload(ctx)
+			d.recordReload(ctx, errors.Join(err, broken))
+			if broken != nil {
+				d.Log.ErrorContext(ctx, "site policy not reloaded, the last good one stays", "error", broken)
+			}
 			if err != nil {
 				d.Log.ErrorContext(ctx, "configuration not reloaded, the last good one stays", "error", err)
 			} else {

@@ -37,7 +37,7 @@ func TestReadTakesWhatIsDocumented(t *testing.T) {
 
 func TestReadRefusesNonsense(t *testing.T) {
 	for name, value := range map[string]string{
-		"no message": `3`, "an empty message": `" "`, "an object": `{"msg":"x"}`, "null": `null`, "a list": `["x"]`,
+		"no message": `3`, "an empty message": `" "`, "a message that can't be shown": `"\u0001"`, "an object": `{"msg":"x"}`, "null": `null`, "a list": `["x"]`,
 	} {
 		if v, err := policy.Read(found(value), nil); err == nil || !strings.Contains(err.Error(), "site.rego:3") {
 			t.Errorf("%s: %+v, %v", name, v, err)
@@ -116,4 +116,23 @@ func TestImagesAreKnownByTheNamesThatTheyHave(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(`"no"`, `{"message":"m","memory":1073741824}`)
+	f.Add(`3`, `{"message":"m","cpus":1e300,"network":"host"}`)
+	f.Fuzz(func(t *testing.T, denied, tightened string) {
+		v, err := policy.Read(found(denied), found(tightened))
+		if err != nil {
+			return
+		}
+		if len(v.Denials) != 1 || v.Denials[0].Message == "" || strings.ContainsAny(v.Denials[0].Message, "\n\x1b") {
+			t.Errorf("denied: %+v", v.Denials)
+		}
+		for _, one := range v.Tightenings {
+			if err := one.Check(); err != nil {
+				t.Errorf("%s is read as %+v: %v", tightened, one, err)
+			}
+		}
+	})
 }

@@ -46,7 +46,7 @@ func Read(denied, tightened []Finding) (Verdict, error) {
 	var v Verdict
 	for _, f := range denied {
 		var message string
-		if err := json.Unmarshal(f.Value, &message); err != nil || strings.TrimSpace(message) == "" {
+		if err := json.Unmarshal(f.Value, &message); err != nil || clip(message) == "" {
 			return Verdict{}, fmt.Errorf("%s: deny contains %s, which is no message", f.Rule, clip(string(f.Value)))
 		}
 		v.Denials = append(v.Denials, Denial{f.Rule, clip(message)})
