@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,12 @@ import (
 )
 
 // IDs says which users and groups of the host those in an archive are: Base is
-// 0, and Size how many follow. The zero value changes none.
-type IDs struct{ Base, Size int }
+// 0, and Size how many follow. Users and Groups are themselves all the same. The
+// zero value changes none.
+type IDs struct {
+	Base, Size    int
+	Users, Groups []int
+}
 
 // A Tree is a directory whose files are read and written. Names in it are
 // relative to it, with '/' between their parts; "." is the directory itself.
@@ -172,9 +177,9 @@ func (t *Tree) explain(name string, err error) error {
 	return fmt.Errorf("copy %s: %w", name, err)
 }
 
-// onHost returns the host's id for one in an archive.
-func (i IDs) onHost(id int) (int, error) {
-	if i.Size == 0 {
+// onHost returns the host's id for one in an archive, of which some are the same.
+func (i IDs) onHost(id int, same []int) (int, error) {
+	if i.Size == 0 || slices.Contains(same, id) {
 		return id, nil
 	}
 	if id < 0 || id >= i.Size {
@@ -190,8 +195,8 @@ func (i IDs) onHost(id int) (int, error) {
 const nobody = 65534
 
 // inArchive undoes onHost.
-func (i IDs) inArchive(id int) int {
-	if i.Size == 0 {
+func (i IDs) inArchive(id int, same []int) int {
+	if i.Size == 0 || slices.Contains(same, id) {
 		return id
 	}
 	if id < i.Base || id >= i.Base+i.Size {

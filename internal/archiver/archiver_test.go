@@ -107,6 +107,26 @@ func like(h tar.Header, kind byte, link string) tar.Header {
 	return h
 }
 
+func TestSomeIDsAreThemselves(t *testing.T) {
+	needRoot(t)
+	p := newPlace(t, archiver.IDs{Base: 100000, Size: 65536, Users: []int{1001, 1512345678}, Groups: []int{27}})
+	for name, owners := range map[string][4]int{"own": {1001, 27, 1001, 27}, "far": {1512345678, 0, 1512345678, 100000}, "other": {27, 1001, 100027, 101001}} {
+		h := file(name)
+		h.Uid, h.Gid = owners[0], owners[1]
+		must(t, p.write(".", false, h))
+		info, err := os.Stat(filepath.Join(p.dir, name))
+		must(t, err)
+		if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != owners[2] || int(st.Gid) != owners[3] {
+			t.Errorf("%s is %d:%d's on the host, want %v", name, st.Uid, st.Gid, owners[2:])
+		}
+		_, headers, err := p.read(name, "x", false)
+		must(t, err)
+		if got := headers["x"]; got.Uid != h.Uid || got.Gid != h.Gid {
+			t.Errorf("%s is read as %d:%d's, want %d:%d", name, got.Uid, got.Gid, h.Uid, h.Gid)
+		}
+	}
+}
+
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	needRoot(t)
 	p := newPlace(t, archiver.IDs{Base: 100000, Size: 65536})

@@ -77,7 +77,8 @@ func (r *reader) header(name, as string, info fs.FileInfo) (*tar.Header, error) 
 		return nil, fmt.Errorf("look at %s: no Unix file", name)
 	}
 	h := &tar.Header{
-		Name: as, Mode: int64(st.Mode & 0o7777), ModTime: info.ModTime(), Uid: r.ids.inArchive(int(st.Uid)), Gid: r.ids.inArchive(int(st.Gid)),
+		Name: as, Mode: int64(st.Mode & 0o7777), ModTime: info.ModTime(),
+		Uid: r.ids.inArchive(int(st.Uid), r.ids.Users), Gid: r.ids.inArchive(int(st.Gid), r.ids.Groups),
 	}
 	switch info.Mode().Type() {
 	case 0:
@@ -131,7 +132,8 @@ func (r *reader) addGiven(host, as string) error {
 		return errors.Join(fmt.Errorf("look at %s: no Unix file", as), f.Close())
 	}
 	return r.addOpen(f, &tar.Header{
-		Typeflag: tar.TypeReg, Name: as, Mode: int64(st.Mode & 0o7777), ModTime: info.ModTime(), Uid: r.ids.inArchive(int(st.Uid)), Gid: r.ids.inArchive(int(st.Gid)),
+		Typeflag: tar.TypeReg, Name: as, Mode: int64(st.Mode & 0o7777), ModTime: info.ModTime(),
+		Uid: r.ids.inArchive(int(st.Uid), r.ids.Users), Gid: r.ids.inArchive(int(st.Gid), r.ids.Groups),
 	})
 }
 

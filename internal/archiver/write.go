@@ -67,11 +67,11 @@ func (w *writer) add(h *tar.Header, content io.Reader) error {
 	if at, mounted := w.point(name); mounted && (name != at || h.Typeflag != tar.TypeDir) {
 		return invalid(fmt.Sprintf("%q would lie under what is mounted at /%s, and not be seen", h.Name, at), "Write it by a command: docker exec.")
 	}
-	uid, err := w.ids.onHost(h.Uid)
+	uid, err := w.ids.onHost(h.Uid, w.ids.Users)
 	if err != nil {
 		return err
 	}
-	gid, err := w.ids.onHost(h.Gid)
+	gid, err := w.ids.onHost(h.Gid, w.ids.Groups)
 	if err != nil {
 		return err
 	}

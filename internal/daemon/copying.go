@@ -26,11 +26,15 @@ func (f files) Volume(v volume.Mounted) (*archiver.Tree, error) {
 	return archiver.New(root, v.Target, ids), nil
 }
 
-// Layer opens a container's own files.
-func (f files) Layer(o container.Observed, write bool) (*archiver.Tree, error) {
+// Layer opens a container's own files. Where it has no user namespace of its own
+// its owner is themselves in it.
+func (f files) Layer(record container.Record, o container.Observed, write bool) (*archiver.Tree, error) {
 	ids, err := f.ids()
 	if err != nil {
 		return nil, err
+	}
+	if record.Plain() {
+		ids.Users, ids.Groups = []int{record.UID}, record.Mounts[0].Groups
 	}
 	root, err := mount.Layer(o.Layer, f.h.d.paths.Mounts, write)
 	if err != nil {

@@ -69,6 +69,12 @@ func everythingIsTheOwners(t *testing.T, l *lab.Lab, source string, warned bool)
 	}
 	l.OK("alice", "docker", "exec", "web", "sh", "-c", wild)
 	onlyHers(t, l, source)
+	private := filepath.Join(l.Home("alice"), "private")
+	l.OK("alice", "sh", "-c", "umask 077; echo secret > "+private)
+	l.OK("alice", "docker", "cp", private, "web:/tmp/private")
+	if got := l.OK("alice", "docker", "exec", "web", "sh", "-c", "cat /tmp/private; id -u >> /tmp/private"); got != "secret" {
+		t.Errorf("the copy of her file holds %q", got)
+	}
 	for _, words := range [][]string{{"exec", "-u", "0", "web", "true"}, {"exec", "--privileged", "web", "true"}, {"run", "--rm", "-u", "0", "-v", source + ":/w", "busybox", "true"}} {
 		if r := l.Docker("alice", words...); r.Code == 0 || !strings.Contains(r.Err, "ds01:") {
 			t.Errorf("%v: exit code %d: %s", words, r.Code, r.Err)

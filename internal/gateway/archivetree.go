@@ -26,7 +26,7 @@ func (c *call) tree(s site, write bool) (*archiver.Tree, error) {
 		return c.Files.Volume(s.in)
 	}
 	defer c.lockLayer(s.record)()
-	return c.Files.Layer(s.seen, write)
+	return c.Files.Layer(s.record, s.seen, write)
 }
 
 // archiveTree tells what is at a path, or streams it.

@@ -51,7 +51,7 @@ type Files interface {
 	Volume(v volume.Mounted) (*archiver.Tree, error)
 	// Layer opens a container's own files, whose Layer is known; without write
 	// they aren't changed.
-	Layer(o container.Observed, write bool) (*archiver.Tree, error)
+	Layer(record container.Record, o container.Observed, write bool) (*archiver.Tree, error)
 	// Snapshot has the engine find the files of such a container as they are
 	// now, until undo is called.
 	Snapshot(o container.Observed) (undo func() error, err error)

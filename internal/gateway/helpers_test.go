@@ -172,7 +172,7 @@ func (*lab) Snapshot(container.Observed) (func() error, error) {
 	return nil, errors.New("no container of the fake's has a layer")
 }
 
-func (*lab) Layer(container.Observed, bool) (*archiver.Tree, error) {
+func (*lab) Layer(container.Record, container.Observed, bool) (*archiver.Tree, error) {
 	return nil, errors.New("no container of the fake's has a layer")
 }
 
