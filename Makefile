@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOTEST := go test -vet=off -race
-SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/testdata/hook/*
+SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/testdata/hook/* internal/e2e/clients/testdata/bin/*
 
 .PHONY: help deps build demo test test-long redteam test-vm lint fmt fuzz bench deb clean
 

@@ -28,6 +28,12 @@ need iptables iptables
 [ -d /usr/lib/python3/dist-packages/docker ] || needs+=(python3-docker)
 # the SDK that most scripts use; tests run it with the distribution's Python
 /usr/bin/python3 -c 'import docker' 2>/dev/null || needs+=(python3-docker)
+# more programs that speak to Docker
+need docker-compose docker-compose
+need nodejs node
+need npm npm
+need openssh-client ssh ssh-keygen
+need openssh-server sshd
 # ldd fails for a program that needs no library
 if [ ! -x /bin/busybox ] || ldd /bin/busybox >/dev/null 2>&1; then needs+=(busybox-static); fi
 [ ${#needs[@]} -gt 0 ] || exit 0

@@ -1,0 +1,168 @@
+package clients_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A client is a program that others made, with what is tried of it.
+type client struct {
+	name      string   // heading on the page
+	about     string   // for the page: which one it is
+	kind      string   // folder of its scripts below testdata
+	program   []string // what runs a script
+	scenarios []scenario
+}
+
+// A scenario is one thing that people do. Each is tried as it stands here, by two
+// people at once, and has a row on the page.
+type scenario struct {
+	says    string // what it is, for the page
+	script  string // file below the client's folder; one in a folder takes that along
+	words   string // or what is typed in a shell
+	service string // or a line of a service in a compose file, which is brought up
+	env     []string
+	refused string // "": it goes; else what ds01 says
+	instead string // what to do in place of what is refused
+}
+
+// up brings a compose file up that is refused, and takes the network away that
+// is there by then.
+const up = `trap 'docker network rm work_default >/dev/null 2>&1 || true' EXIT; docker-compose --ansi never up -d`
+
+// words returns the command that runs the scenario in a folder that lay filled.
+func (c client) words(w world, s scenario) []string {
+	switch {
+	case s.service != "":
+		return []string{"sh", "-euc", up}
+	case s.words != "":
+		return []string{"sh", "-euc", s.words}
+	}
+	return append(c.program, filepath.Join(w.folder, c.kind, s.script))
+}
+
+// lay fills the folder in which a person runs a scenario.
+func (c client) lay(t *testing.T, w world, s scenario, dir string) {
+	t.Helper()
+	if folder := filepath.Dir(s.script); folder != "." {
+		must(t, os.CopyFS(dir, os.DirFS(filepath.Join(w.folder, c.kind, folder))))
+	}
+	if s.service != "" {
+		file := "services:\n  app:\n    image: busybox\n    command: sleep 1000\n    " + s.service + "\n"
+		must(t, os.WriteFile(filepath.Join(dir, "docker-compose.yml"), []byte(file), 0o644))
+	}
+}
+
+func clients() []client {
+	return []client{docker(), compose(), python(), dockerode(), testcontainers()}
+}
+
+func docker() client {
+	return client{
+		name: "docker", about: "Debian's 20.10, and each newer one that the machine has", kind: "docker", program: []string{"sh", "-eu"},
+		scenarios: []scenario{
+			{says: "run, exec, logs, cp, commit, stop, start, rename, labels, links, networks, volumes", script: "day.sh"},
+			{says: "a GPU: `--gpus 1`", script: "gpu.sh"},
+			{says: "a published port: `-p 80`", script: "port.sh"},
+			{says: "`docker context`", script: "context.sh"},
+			{says: "from another machine: `DOCKER_HOST=ssh://…`, and a context of that kind", script: "ssh.sh"},
+			{
+				says: "`--privileged`", words: "docker run --rm --privileged busybox true", refused: "a privileged container is root on the host",
+				instead: "Leave it away. GPUs come by `--gpus N`.",
+			},
+			{
+				says: "`--cap-add`", words: "docker run --rm --cap-add SYS_PTRACE busybox true", refused: "added capabilities reach beyond the container",
+				instead: "Leave it away; most programs do without.",
+			},
+			{
+				says: "`--network host`", words: "docker run --rm --network host busybox true", refused: "the host's network reaches services that trust the host",
+				instead: "`-p PORT` and `docker port`; containers on one network find each other by name.",
+			},
+			{
+				says: "`-p 8080:80`", words: "docker run --rm -p 8080:80 busybox true", refused: "port 8080 of the host isn't one of yours",
+				instead: "`-p 80`, and `docker port` tells which port of yours it is.",
+			},
+			{
+				says: "`--gpus device=0`", words: "docker run --rm --gpus device=0 busybox true", refused: "devices are chosen by ds01",
+				instead: "`--gpus 1`.",
+			},
+			{
+				says: "`-v /var/run/docker.sock:…`", words: "docker run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox true",
+				refused: "ds01 knows who asks by their user on this host", instead: "Run what speaks to Docker outside of containers.",
+			},
+			{
+				says: "`-v` of a folder that isn't yours", words: "docker run --rm -v /etc:/host busybox true", refused: "it doesn't lie in a folder that you may mount from",
+				instead: "Your home, and what `ds01 user limits` lists at `mounts`.",
+			},
+			{
+				says: "`--add-host NAME:host-gateway`", words: "docker run --rm --add-host host.docker.internal:host-gateway busybox true",
+				refused: "leads to the host's own services", instead: "Run the service in a container on the same network.",
+			},
+		},
+	}
+}
+
+func compose() client {
+	return client{
+		name: "docker-compose", about: "Debian's 1.29.2, and `docker compose` where the machine has it", kind: "compose", program: []string{"sh", "-eu"},
+		scenarios: []scenario{
+			{says: "services with `depends_on` by health and by success, networks with aliases, volumes, tmpfs, secrets, `env_file`, `extra_hosts`, limits, `restart`, profiles; `up -d`, `exec`, `ps`, `down -v`", script: "stack/run.sh"},
+			{says: "`logs -f`, `events`, `top`, `port`, `run --rm`, `up --exit-code-from`, `pause`, `restart`, `stop`, `start`, `--scale`, `kill`, `rm`", script: "verbs/run.sh"},
+			{says: "`container_name`, external networks and volumes", script: "external/run.sh"},
+			{says: "GPUs: `deploy.resources.reservations.devices` with a `count`", script: "gpu/run.sh"},
+			{says: "services made anew, with and without their volumes", script: "recreate/run.sh"},
+			{
+				says: "`device_ids`", service: `deploy: {resources: {reservations: {devices: [{device_ids: ["0"], capabilities: [gpu]}]}}}`,
+				refused: "devices are chosen by ds01", instead: "`count: 1`.",
+			},
+			{
+				says: "`ports: [\"8080:80\"]`", service: `ports: ["8080:80"]`, refused: "port 8080 of the host isn't one of yours",
+				instead: "`ports: [\"80\"]`, and `docker-compose port SERVICE 80` tells which port of yours it is.",
+			},
+			{says: "`network_mode: host`", service: "network_mode: host", refused: "the host's network reaches services", instead: "`ports`; services find each other by name."},
+			{says: "`privileged: true`", service: "privileged: true", refused: "a privileged container is root on the host", instead: "Leave it away."},
+			{
+				says: "`dns`", service: "dns: 10.1.2.3", refused: "name servers are the host's",
+				instead: "Leave it away; names of hosts go under `extra_hosts`.",
+			},
+			{
+				says: "Docker's socket under `volumes`", service: `volumes: ["/var/run/docker.sock:/var/run/docker.sock"]`, refused: "ds01 knows who asks by their user on this host",
+				instead: "Run what speaks to Docker outside of containers.",
+			},
+		},
+	}
+}
+
+func python() client {
+	return client{
+		name: "Docker SDK for Python", about: "Debian's python3-docker 5.0.3", kind: "python", program: []string{"/usr/bin/python3"},
+		scenarios: []scenario{{says: "containers with a GPU, health check and limits, exec with a socket, logs, archives, stats, update, commit, networks, volumes", script: "day.py"}},
+	}
+}
+
+func dockerode() client {
+	return client{
+		name: "dockerode", about: "from npm, " + pinned("testdata/node/package.json", `"dockerode": "([^"]+)"`), kind: "node", program: []string{"node"},
+		scenarios: []scenario{{says: "containers with a GPU and a port, exec with and without input, events, logs, archives, stats, commit, networks, volumes", script: "day.js"}},
+	}
+}
+
+func testcontainers() client {
+	return client{
+		name: "testcontainers-go", about: pinned("testdata/testcontainers/go.mod", `testcontainers-go (v\S+)`), kind: "testcontainers",
+		scenarios: []scenario{
+			{
+				says:   "with `TESTCONTAINERS_RYUK_DISABLED=true`: a container with files, ports, aliases and all ways to wait, on a network of its own; exec, copy, stop, start",
+				script: "testcontainers", env: []string{"TESTCONTAINERS_RYUK_DISABLED=true"},
+			},
+			{
+				says: "Ryuk, the container that tidies up after tests",
+				// the image by its name is enough, and no registry is needed
+				words:   "docker tag busybox testcontainers/ryuk:0.14.0; trap 'docker rmi testcontainers/ryuk:0.14.0 >/dev/null' EXIT; \"$PROGRAM\"",
+				refused: "ds01 knows who asks by their user on this host",
+				instead: "Set `TESTCONTAINERS_RYUK_DISABLED=true`, and end containers in the tests (`testcontainers.CleanupContainer`). What a test that died has left: `docker rm -fv $(docker ps -aqf label=org.testcontainers)`.",
+			},
+		},
+	}
+}
