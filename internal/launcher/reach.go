@@ -82,10 +82,14 @@ func (l *Launcher) networks(r Request, ask admission.NetworkAsk) (admission.Netw
 		other, err := l.another(r, ask.Container)
 		return admission.Networks{Mode: "container:" + other.ContainerID}, err
 	}
+	links, err := l.links(r, ask.Links)
+	if err != nil {
+		return admission.Networks{}, err
+	}
 	if !l.Registrar.Served() && slices.Equal(ask.Names, []string{network.Bridge}) {
 		return admission.Networks{Mode: network.Default}, nil
 	}
-	granted := admission.Networks{Endpoints: map[string][]string{}}
+	granted := admission.Networks{Endpoints: map[string][]string{}, Links: links}
 	for i, name := range ask.Names {
 		engineName := network.DefaultOf(r.Account.UID) // made where it is missing
 		if name != network.Bridge {
@@ -100,14 +104,28 @@ func (l *Launcher) networks(r Request, ask admission.NetworkAsk) (admission.Netw
 		}
 		granted.Endpoints[engineName] = WithName(ask.Aliases[name], r.Name)
 	}
-	for _, link := range ask.Links {
+	return granted, nil
+}
+
+// links returns by which other names a container finds others of its owner's:
+// their bare names are aliases on their networks.
+func (l *Launcher) links(r Request, asked []admission.Link) ([]string, error) {
+	var links []string
+	for _, link := range asked {
 		other, err := l.another(r, link.Container)
 		if err != nil {
-			return granted, err
+			return nil, err
 		}
-		granted.Links = append(granted.Links, other.Name+":"+link.Alias) // its bare name is an alias there
+		links = append(links, other.Name+":"+link.Alias)
 	}
-	return granted, nil
+	if len(links) > 0 && !l.Registrar.Served() {
+		return nil, &problem.Error{
+			What: "Container " + r.Name + " not created",
+			Why:  problem.Because(problem.ErrDenied, "this host's engine runs without networks, so that no container finds another"),
+			Next: "Leave --link away; ask your administrators to start the engine with a bridge.",
+		}
+	}
+	return links, nil
 }
 
 // WithName adds the bare name of a container to its aliases on a network: what

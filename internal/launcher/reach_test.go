@@ -90,6 +90,33 @@ func TestOnlyOnesOwnIsReached(t *testing.T) {
 	}
 }
 
+func TestLinksAreNamesOfOnesOwnContainers(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.served = true
+	db := s.create(t, plain("db", nil))
+	link := func(links ...string) launcher.Request {
+		return plain("web", func(c *admission.Create) { c.HostConfig.Links = links })
+	}
+	for _, other := range []string{"nobody", "db._.1002"} {
+		if _, _, err := s.Create(t.Context(), link(other+":store")); !errors.Is(err, problem.ErrInvalid) {
+			t.Errorf("%s: %v", other, err)
+		}
+	}
+	web := s.create(t, link("db:store", "/"+db.ContainerID[:12]+":kept"))
+	body := s.engine.BodyOf(web.ContainerID)
+	if got := body.NetworkingConfig.EndpointsConfig["default._.1001"].Links; !slices.Equal(got, []string{"db:store", "db:kept"}) || len(body.HostConfig.Links) > 0 {
+		t.Errorf("got %v, %v", got, body.HostConfig.Links)
+	}
+	s.served = false
+	for other, kind := range map[string]error{"nobody": problem.ErrInvalid, "db": problem.ErrDenied} {
+		r := link(other)
+		r.Name = "more"
+		if _, _, err := s.Create(t.Context(), r); !errors.Is(err, kind) {
+			t.Errorf("without networks, %s: %v", other, err)
+		}
+	}
+}
+
 func TestVolumesAreTheirOwnersFromTheStart(t *testing.T) {
 	s := newScene(t, admission.UserNS)
 	s.engine.AddImage(container.Image{ID: "sha256:v", Names: []string{"voluminous:latest", "voluminous"}, Volumes: []string{"/declared"}})

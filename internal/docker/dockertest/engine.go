@@ -61,6 +61,7 @@ type Body struct {
 		Memory       int64
 		UsernsMode   string
 		NetworkMode  string
+		Links        []string
 		Mounts       []BodyMount
 		PortBindings map[string][]struct {
 			HostIP   string `json:"HostIp"`
@@ -68,7 +69,7 @@ type Body struct {
 		}
 	}
 	NetworkingConfig struct {
-		EndpointsConfig map[string]struct{ Aliases []string }
+		EndpointsConfig map[string]struct{ Aliases, Links []string }
 	}
 }
 

@@ -140,7 +140,7 @@ func (e *Engine) Reconnect(_ context.Context, id, name string, aliases []string)
 		for id, n := range e.networks {
 			if n.Name == name {
 				c.Networks[name] = id
-				c.body.NetworkingConfig.EndpointsConfig[name] = struct{ Aliases []string }{aliases}
+				c.body.NetworkingConfig.EndpointsConfig[name] = struct{ Aliases, Links []string }{Aliases: aliases}
 				return nil
 			}
 		}
