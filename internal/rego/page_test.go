@@ -27,3 +27,18 @@ func TestThePageOfSitePolicyListsEveryFunction(t *testing.T) {
 		t.Error("a function stands twice in the list")
 	}
 }
+
+func TestTheRulesOnThePageCompile(t *testing.T) {
+	page, err := os.ReadFile("../../docs/admins/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "```rego\n")
+	text, _, closed := strings.Cut(rest, "```")
+	if !found || !closed {
+		t.Fatal("there are none")
+	}
+	if p, err := rego.Compile(file(text)); err != nil || len(p.Rules()) != 2 || p.Rules()[0].Line != 3 {
+		t.Errorf("%v, %v", p, err)
+	}
+}
