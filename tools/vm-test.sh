@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs the tests of control groups v2 and of systemd in a machine of their own:
 # an emulated one with Debian's kernel, systemd and Docker engine. ds01 runs
-# there as a whole, before an engine that leaves control groups to systemd.
+# there as a whole, before an engine that leaves control groups to systemd, and
+# with homes on NFS.
 # Needs root, Go with a C compiler and no newer C library than Debian 12's, a
 # Debian mirror and qemu-system-x86, debootstrap, e2fsprogs. The disk is made
 # again when its recipe changes (two minutes), and kept in VM_CACHE.
@@ -16,7 +17,7 @@ done
 make_disk() {
 	local root=$1/root
 	debootstrap --variant=minbase \
-		--include=systemd,systemd-sysv,dbus,linux-image-cloud-amd64,initramfs-tools,zstd,udev,kmod,docker.io,containerd,runc,tini,iptables,busybox-static,curl \
+		--include=systemd,systemd-sysv,dbus,linux-image-cloud-amd64,initramfs-tools,zstd,udev,kmod,docker.io,containerd,runc,tini,iptables,busybox-static,curl,nfs-kernel-server \
 		bookworm "$root" >"$1/debootstrap.log" 2>&1
 	cat >"$root/etc/systemd/system/ds01-test.service" <<-'UNIT'
 		[Unit]
@@ -67,8 +68,8 @@ cat >"$work/tests/run" <<RUN
 #!/bin/sh
 export CI=true HOME=/root DS01_TEST_BINARY=/mnt/ds01
 cd /tmp
-/mnt/cgroup -test.v -test.timeout 2m -test.bench . &&
-/mnt/systemd -test.v -test.timeout 2m -test.bench . &&
+/mnt/cgroup -test.v -test.timeout 5m -test.bench . &&
+/mnt/systemd -test.v -test.timeout 5m -test.bench . &&
 /mnt/scratch -test.v -test.timeout 5m -test.run UnderSystemd &&
 /mnt/e2e -test.v -test.timeout 40m -test.run '${VM_RUN:-UnderSystemd}' &&
 echo vm-test: passed
