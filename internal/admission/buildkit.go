@@ -20,9 +20,22 @@ func kitParameters() []string {
 	}
 }
 
-// ReadKitBuild returns the options with which the Dockerfile of a build by
-// BuildKit is read, from the query as Docker's clients write it.
-func ReadKitBuild(query url.Values) (map[string]string, error) {
+// A KitRequest is what a client wants BuildKit to build, as far as it may.
+type KitRequest struct {
+	Session    string
+	Image      bool              // an image shall come of it
+	Targets    []string          // names of the image, as the person calls it
+	Attributes map[string]string // the options of the Dockerfile's reader
+}
+
+// ReadKitBuild reads the query of a build by BuildKit, as Docker's clients write
+// it.
+func ReadKitBuild(query url.Values) (KitRequest, error) {
+	attributes, err := readKitBuild(query)
+	return KitRequest{Session: query.Get("session"), Image: true, Targets: query["t"], Attributes: attributes}, err
+}
+
+func readKitBuild(query url.Values) (map[string]string, error) {
 	if query.Get("remote") != "client-session" {
 		return nil, noStep("only a folder of yours is built, which the client sends as it is asked", "Build a folder: docker build DIR. What is in an archive or a repository, unpack first.")
 	}
@@ -39,7 +52,7 @@ func ReadKitBuild(query url.Values) (map[string]string, error) {
 		return nil, err
 	}
 	if len(outputs) > 0 {
-		return nil, noStep("--output "+outputs[0].Type+" is not served: the result is an image", "Leave it away; files come out of the image with docker create and docker cp.")
+		return nil, noOutput(outputs[0].Type)
 	}
 	return kitAttributes(query)
 }
@@ -93,6 +106,106 @@ func readParameter(query url.Values, key string, to any) error {
 		}
 	}
 	return nil
+}
+
+// A KitSolve is what a client asks of BuildKit's control API.
+type KitSolve struct {
+	Session      string
+	Frontend     string // "": the client says the rest on the bridge
+	Attributes   map[string]string
+	Outputs      []KitOutput
+	Entitlements []string
+	Written      bool // it brings a build, or a part of one, that it has written itself
+	CacheOut     bool // it wants the cache written somewhere
+}
+
+// A KitOutput is one thing that is to become of the result.
+type KitOutput struct {
+	Type       string
+	Attributes map[string]string
+}
+
+// ReadKitSolve reviews what a client asks of BuildKit's control API.
+func ReadKitSolve(s KitSolve) (KitRequest, error) {
+	r := KitRequest{Session: s.Session}
+	switch {
+	case len(s.Entitlements) > 0:
+		return r, noStep("--allow "+s.Entitlements[0]+" reaches past what a build may", "Leave it away.")
+	case s.CacheOut:
+		return r, noStep("--cache-to has the engine write somewhere", "Leave it away: the engine keeps what you built.")
+	case len(s.Outputs) == 0 && s.Frontend == "":
+		return r, nil // it may only ask what there is: see Image
+	case len(s.Outputs) != 1:
+		return r, NoKitOutput()
+	}
+	r.Image = true
+	if err := CheckKitFrontend(s.Frontend, s.Written); s.Frontend != "" && err != nil {
+		return r, err
+	}
+	out := s.Outputs[0]
+	if out.Type != "moby" && out.Type != "image" {
+		return r, noOutput(out.Type)
+	}
+	for _, key := range slices.Sorted(maps.Keys(out.Attributes)) {
+		switch value := out.Attributes[key]; {
+		case key == "name" && value != "":
+			r.Targets = strings.Split(value, ",")
+		case key != "name" && value != "" && value != "false":
+			return r, noStep("--output with "+key+" is not served", "Build the image, and docker push it.")
+		}
+	}
+	var err error
+	if s.Frontend != "" {
+		r.Attributes, err = ReadKitAttributes(s.Attributes)
+	}
+	return r, err
+}
+
+// CheckKitFrontend refuses any frontend but the Dockerfile's reader, and what a
+// client has written itself.
+func CheckKitFrontend(name string, written bool) error {
+	if name != "dockerfile.v0" || written {
+		return noStep("the client writes the build itself, or has another program write it", "Build from a Dockerfile.")
+	}
+	return nil
+}
+
+// ReadKitAttributes reviews the options of the Dockerfile's reader as buildx
+// writes them.
+func ReadKitAttributes(options map[string]string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		value := options[key]
+		family, name, _ := strings.Cut(key, ":")
+		switch {
+		case key == "force-network-mode" && value == "host":
+			return nil, KitStep{HostNetwork: true}.Check()
+		case key == "ulimit" && value != "":
+			return nil, KitStep{Ulimits: true}.Check()
+		case key == "cgroup-parent" && value != "":
+			return nil, KitStep{Group: value}.Check()
+		case key == "image-resolve-mode" && value == "pull":
+			return nil, noStep("--pull would fetch images in the engine's name", "Fetch them first, with docker pull.")
+		case family == "build-arg" && strings.HasPrefix(name, "BUILDKIT_"):
+			return nil, noStep("the argument "+name+" steers BuildKit itself", "Leave it away.")
+		case family == "attest", family == "vcs", family == "local-sessionid", key == "image-resolve-mode", key == "cache-imports", key == "cache-from":
+			// what they say of the build, or of where it may be cached, isn't read
+		case slices.Contains([]string{"filename", "target", "platform", "no-cache", "add-hosts", "force-network-mode"}, key),
+			family == "build-arg", family == "label", family == "context" && name != "":
+			all[key] = value
+		case value != "" && value != "false":
+			return nil, noStep("the option "+key+"="+value+" is not served", "Leave it away; docs/users/building.md says what builds.")
+		}
+	}
+	return all, nil
+}
+
+// NoKitOutput refuses a build of which no image shall come, or more than one
+// thing.
+func NoKitOutput() error { return noStep("a build has one result, an image", "Leave --output away.") }
+
+func noOutput(kind string) error {
+	return noStep("--output "+kind+" is not served: the result is an image", "Leave it away; files come out of the image with docker create and docker cp.")
 }
 
 // A KitBuild is what BuildKit is to build for a person, reviewed.

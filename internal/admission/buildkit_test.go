@@ -28,7 +28,7 @@ func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
 	want := map[string]string{
 		"filename": "a/Dockerfile", "target": "two", "no-cache": "", "platform": "linux/amd64", "add-hosts": "x:1.2.3.4", "build-arg:A": "1", "label:l": "m",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got.Attributes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -82,7 +82,7 @@ func TestWhatIsNoRouteIsRefused(t *testing.T) {
 		"OPTIONS":                          {"OPTIONS", "/containers/json", "", problem.ErrDenied},
 		"a build with entitlements":        {"POST", "/build", "version=2&entitlements=network.host", problem.ErrDenied},
 		"a build in a group of choice":     {"POST", "/build", "version=2&cgroupparent=/", problem.ErrDenied},
-		"gRPC of BuildKit":                 {"POST", "/grpc", "", problem.ErrDenied},
+		"a method of BuildKit's":           {"POST", "/moby.buildkit.v1.Control/Solve", "", problem.ErrDenied},
 		"attach by websocket":              {"GET", "/containers/a/attach/ws", "", problem.ErrDenied},
 		"profiles of the engine":           {"GET", "/debug/pprof/heap", "", problem.ErrDenied},
 		"plugins":                          {"POST", "/plugins/pull", "remote=x", problem.ErrDenied},

@@ -69,6 +69,7 @@ const (
 	ImageBuild        Op = "image build"
 	BuildCancel       Op = "build cancel"
 	BuildSession      Op = "build session"
+	BuildControl      Op = "build control"
 )
 
 // How says how an answer comes about.
@@ -175,6 +176,7 @@ func Routes() []Route {
 		{"POST", "/build", ImageBuild, Decided, Everybody, kitParameters(), false, ""},
 		{"POST", "/build/cancel", BuildCancel, Synthesised, Owner, []string{"id"}, false, ""},
 		{"POST", "/session", BuildSession, Synthesised, Owner, nil, false, ""},
+		{"POST", "/grpc", BuildControl, Decided, Everybody, nil, false, ""},
 		{"POST", "/build/prune", BuildPrune, Synthesised, Everybody, []string{
 			"all", "filters", "keep-storage", "reserved-space", "max-used-space", "min-free-space",
 		}, false, ""},
@@ -190,7 +192,6 @@ func refused() []Route {
 		plugin   = "plugins run on the host as root"
 		innards  = "it shows the engine's own memory"
 		frozen   = "checkpoints write and read host folders as root"
-		session  = "a raw session reaches the engine's builder past the limits"
 	)
 	var rows []Route
 	for _, r := range []struct{ method, pattern, why string }{
@@ -200,7 +201,6 @@ func refused() []Route {
 		{"POST", "/containers/{id}/checkpoints", frozen},
 		{"DELETE", "/containers/{id}/checkpoints/{id}", frozen},
 		{"GET", "/images/{image}/attestations", unserved},
-		{"POST", "/grpc", session},
 		{"PUT", "/volumes/{id}", "only cluster volumes are updated, and there are none"},
 		{"GET", "/plugins", plugin},
 		{"GET", "/plugins/privileges", plugin},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"ds01.dev/ds01/internal/e2e/lab"
@@ -169,6 +170,18 @@ func aBuildThatIsGivenUp(t *testing.T, l *lab.Lab) {
 	cmd.Stdin = strings.NewReader("FROM busybox\nRUN sleep 1234\n")
 	l.Finish(cmd)
 	l.Eventually("no step is left", 10e9, func() bool { return !running("sleep", "1234") })
+	gone := l.Command("alice", "env", "DOCKER_BUILDKIT=1", debian, "build", "-t", "never", "-f", "-", l.Home("alice"))
+	gone.Stdin = strings.NewReader("FROM busybox\nRUN sleep 4321\n")
+	if err := gone.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.Eventually("the step runs", 10e9, func() bool { return running("sleep", "4321") })
+	l.EndDaemon(syscall.SIGKILL)
+	if err := gone.Wait(); err == nil {
+		t.Error("a build without ds01 has ended well")
+	}
+	l.StartDaemon()
+	l.Eventually("no step is left of a build that ds01 had", 10e9, func() bool { return !running("sleep", "4321") })
 	if got := listed(l, debian, "alice"); got != "busybox:latest" && got != "<none>:<none>\nbusybox:latest" {
 		t.Errorf("alice sees %q", got)
 	}

@@ -24,6 +24,9 @@ func TestAStockClientTakesEveryRoute(t *testing.T) {
 		tours = append(tours, tour(t, l, registryTour(l)))
 	})
 	for _, route := range admission.Routes() {
+		if route.Op == admission.BuildControl {
+			continue // buildx takes it: see TestBuildx
+		}
 		if route.Op != "" && !slices.ContainsFunc(tours, func(r *lab.Recorder) bool { return r.Taken(route) }) {
 			t.Errorf("no client takes %s %s", route.Method, route.Pattern)
 		}

@@ -28,6 +28,9 @@ type BuildKit interface {
 	// Build does one build. Unless answered an image may be made yet, though it
 	// has failed.
 	Build(ctx context.Context, b admission.KitBuild, tell func(trace []byte)) (answered bool, err error)
+	// Serve speaks BuildKit's control API with one client until either side ends,
+	// whose builds do does.
+	Serve(ctx context.Context, conn net.Conn, do func(ctx context.Context, r admission.KitRequest, tell func(trace []byte)) (image string, err error)) error
 	// Group makes the person's control group and returns its path.
 	Group(ctx context.Context, who account.Account) (string, error)
 	// NoNetwork returns why steps can't have a network, "" where they can.
@@ -36,6 +39,11 @@ type BuildKit interface {
 
 // http2 is what a connection of BuildKit's is upgraded to.
 const http2 = "h2c"
+
+// speaksHTTP2 reports whether a path is one of BuildKit's.
+func speaksHTTP2(path string) bool {
+	return strings.HasSuffix(path, "/session") || strings.HasSuffix(path, "/grpc")
+}
 
 const kitFailed = "Image not built"
 
@@ -97,6 +105,24 @@ type kitID struct {
 	id  string
 }
 
+// kitControl speaks BuildKit's own protocol with the client, which asks for
+// builds by it.
+func (c *call) kitControl() error {
+	if c.r.Header.Get("Upgrade") != http2 {
+		return &problem.Error{What: "No builder", Why: problem.Because(problem.ErrInvalid, "BuildKit's protocol needs an upgraded connection"), Next: "Use a Docker client."}
+	}
+	ctx, cancel := c.untilClosed(context.WithoutCancel(c.r.Context())) // the request's ends with the takeover
+	defer cancel()
+	conn, err := c.takeOver()
+	if err != nil {
+		return err
+	}
+	if err := c.Kit.Serve(ctx, conn, c.kitDo); err != nil {
+		c.Log.WarnContext(ctx, "client of the builder not served to its end", "user", c.who.Name, "error", err)
+	}
+	return errAnswered
+}
+
 // kitBuild builds an image by BuildKit, of files that the client's session has.
 func (c *call) kitBuild() error {
 	if c.match.Query.Get("version") != "2" {
@@ -104,7 +130,11 @@ func (c *call) kitBuild() error {
 			What: kitFailed, Why: problem.Because(problem.ErrDenied, "only builds by BuildKit are served yet"), Next: "Build with DOCKER_BUILDKIT=1.",
 		}
 	}
-	order, names, err := c.kitOrder()
+	request, err := admission.ReadKitBuild(c.match.Query)
+	var order kitOrder
+	if err == nil {
+		order, err = c.kitOrder(c.r.Context(), request)
+	}
 	if err != nil {
 		c.Kit.Await(c.r.Context(), c.who.UID, c.match.Query.Get("session"))
 		return err
@@ -115,55 +145,75 @@ func (c *call) kitBuild() error {
 		c.kits.Store(id, cancel)
 		defer c.kits.Delete(id)
 	}
-	lasting := context.WithoutCancel(ctx)
-	m, err := c.making(lasting, url.Values{}, container.ByBuild, names)
-	if err != nil {
-		return err
-	}
-	order.Mark = curator.Mark(m, 0)
-	order.Show = c.kitShow(order.Mark)
 	c.w.Header().Set("Content-Type", "application/json")
 	c.w.WriteHeader(http.StatusOK)
-	answered, err := c.Kit.Build(ctx, order, func(trace []byte) { c.kitTell("moby.buildkit.trace", trace) })
-	images, ended := c.Images.End(lasting, m, answered)
-	if err = errors.Join(err, ended); err != nil {
+	image, err := c.kitRun(ctx, order, func(trace []byte) { c.kitTell("moby.buildkit.trace", trace) })
+	if err != nil {
 		return c.tellError(err)
 	}
 	if c.match.Query.Get("q") != "" {
-		c.say(images[0]) // all that a quiet client shows
+		c.say(image) // all that a quiet client shows
 	}
-	c.kitTell("moby.image.id", map[string]string{"ID": images[0]})
+	c.kitTell("moby.image.id", map[string]string{"ID": image})
 	return errAnswered
 }
 
-// kitOrder reviews what the client wants built, and returns the names that it
-// shall have at the engine.
-func (c *call) kitOrder() (admission.KitBuild, []string, error) {
-	var names []string
-	for _, target := range c.match.Query["t"] {
+// A kitOrder is a build that may begin, and the names that the image shall have
+// at the engine.
+type kitOrder struct {
+	admission.KitBuild
+	targets, names []string
+}
+
+// kitDo does one build that was asked for in BuildKit's own protocol.
+func (c *call) kitDo(ctx context.Context, r admission.KitRequest, tell func([]byte)) (string, error) {
+	order, err := c.kitOrder(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	return c.kitRun(ctx, order, tell)
+}
+
+// kitOrder reviews what the client wants built.
+func (c *call) kitOrder(ctx context.Context, r admission.KitRequest) (kitOrder, error) {
+	order := kitOrder{targets: r.Targets}
+	for _, target := range r.Targets {
 		name, err := curator.OwnName(target, c.who.UID)
 		if err != nil {
-			return admission.KitBuild{}, nil, err
+			return order, err
 		}
-		names = append(names, name)
-	}
-	attributes, err := admission.ReadKitBuild(c.match.Query)
-	if err != nil {
-		return admission.KitBuild{}, nil, err
+		order.names = append(order.names, name)
 	}
 	room := func() error { return c.room(kitFailed, 0) }
 	if err := room(); err != nil {
-		return admission.KitBuild{}, nil, err
+		return order, err
 	}
-	group, err := c.Kit.Group(c.r.Context(), c.who)
+	group, err := c.Kit.Group(ctx, c.who)
 	if err != nil {
-		return admission.KitBuild{}, nil, err
+		return order, err
 	}
-	noNetwork, err := c.Kit.NoNetwork(c.r.Context())
-	return admission.KitBuild{
-		UID: c.who.UID, Session: c.match.Query.Get("session"), Group: group, Attributes: attributes, NoNetwork: noNetwork,
-		Image: c.kitImage, Room: room,
-	}, names, err
+	noNetwork, err := c.Kit.NoNetwork(ctx)
+	order.KitBuild = admission.KitBuild{
+		UID: c.who.UID, Session: r.Session, Group: group, Attributes: r.Attributes, NoNetwork: noNetwork, Image: c.kitImage, Room: room,
+	}
+	return order, err
+}
+
+// kitRun has the image made and returns its id.
+func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (string, error) {
+	lasting := context.WithoutCancel(ctx)
+	m, err := c.making(lasting, url.Values{}, container.ByBuild, order.names)
+	if err != nil {
+		return "", err
+	}
+	order.Mark = curator.Mark(m, 0)
+	order.Show = c.kitShow(order)
+	answered, err := c.Kit.Build(ctx, order.KitBuild, tell)
+	images, ended := c.Images.End(lasting, m, answered)
+	if err = errors.Join(err, ended); err != nil {
+		return "", err
+	}
+	return images[0], nil
 }
 
 // kitImage returns the engine's name of an image that the caller may build on.
@@ -182,8 +232,8 @@ func (c *call) kitImage(ctx context.Context, reference string) (string, error) {
 }
 
 // kitShow returns what puts the caller's words in the place of the engine's.
-func (c *call) kitShow(mark string) func(string) string {
-	asked := strings.Join(c.match.Query["t"], ", ")
+func (c *call) kitShow(order kitOrder) func(string) string {
+	mark, asked := order.Mark, strings.Join(order.targets, ", ")
 	if asked == "" {
 		asked = "no name"
 	}

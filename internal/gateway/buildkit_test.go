@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -30,6 +31,12 @@ func (*kit) Session(_ context.Context, _ int, _ http.Header, accept func() (net.
 	}
 	_, err = conn.Write([]byte("served"))
 	return errors.Join(err, conn.Close())
+}
+
+func (*kit) Serve(ctx context.Context, conn net.Conn, do func(context.Context, admission.KitRequest, func([]byte)) (string, error)) error {
+	image, err := do(ctx, admission.KitRequest{Session: "s", Targets: []string{"app:1"}}, func([]byte) {})
+	_, werr := fmt.Fprintf(conn, "%s %v", image, err)
+	return errors.Join(werr, conn.Close())
 }
 
 func (*kit) Await(context.Context, int, string) {}
@@ -158,7 +165,8 @@ func TestOnlyASessionIsHTTP2(t *testing.T) {
 		"/containers/x/attach?a=/session": "HTTP/1.1 400 ",
 		"/containers/x/session":           "HTTP/1.1 403 ",
 		"/images/session":                 "HTTP/1.1 40",
-		"/grpc":                           "HTTP/1.1 400 ",
+		"/grpc":                           "HTTP/1.1 101 ",
+		"/containers/x/grpc":              "HTTP/1.1 403 ",
 	} {
 		l := newLab(t)
 		conn, err := new(net.Dialer).DialContext(t.Context(), "unix", l.sockets[alice])

@@ -161,6 +161,7 @@ func New(p Parts) *Gateway {
 		admission.ImageBuild:        (*call).kitBuild,
 		admission.BuildCancel:       (*call).kitCancel,
 		admission.BuildSession:      (*call).kitSession,
+		admission.BuildControl:      (*call).kitControl,
 	}
 	return g
 }
@@ -277,7 +278,7 @@ func checkTransport(r *http.Request) error {
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") || strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
 		return refuse("forms are not read")
 	}
-	if u := r.Header.Get("Upgrade"); u != "" && !strings.EqualFold(u, "tcp") && (u != http2 || !strings.HasSuffix(r.URL.Path, "/session")) {
+	if u := r.Header.Get("Upgrade"); u != "" && !strings.EqualFold(u, "tcp") && (u != http2 || !speaksHTTP2(r.URL.Path)) {
 		return refuse("connections can't be upgraded to " + u)
 	}
 	return nil

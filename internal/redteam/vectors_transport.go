@@ -91,7 +91,7 @@ func tunnelVectors() []Vector {
 		one("tunnel-session-inner", "a container's path that ends like a session's, upgraded to HTTP/2", raw(byHand("POST", "/containers/{own}/session", to("h2c"), "")+smuggled(), refused()), 21, 79),
 		one("tunnel-session-tcp", "a session with the builder, as a stream", raw(byHand("POST", "/session", append(upgrade, "X-Docker-Expose-Session-Uuid: {mark}"), ""), refused()), 21),
 		one("tunnel-session-version", "a create behind a session with the builder, with a version", raw(byHand("POST", "/v1.40/session", to("h2c"), "")+smuggled(), either()), 21),
-		one("tunnel-grpc", "BuildKit's own protocol", raw(byHand("POST", "/grpc", to("h2c"), ""), refused()), 21, 79),
+		one("tunnel-grpc", "a create behind BuildKit's own protocol", raw(byHand("POST", "/grpc", to("h2c"), "")+smuggled(), either()), 21, 79),
 		one("tunnel-grpc-method", "a method of BuildKit's", raw(byHand("POST", "/moby.buildkit.v1.Control/Solve", to("h2c"), ""), refused()), 21, 79),
 		one("tunnel-websocket", "another's container by websocket", raw(byHand("GET", "/containers/{victim}/attach/ws?stream=1&stdin=1&stdout=1&logs=1", []string{"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}, ""), refused()), 22),
 		one("tunnel-websocket-plain", "another's container by websocket without an upgrade", get("/containers/{victim}/attach/ws?stream=1&logs=1&stdout=1", refused()), 22),

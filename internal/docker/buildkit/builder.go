@@ -89,11 +89,9 @@ const notBuilt = "Image not built"
 // solve runs the build at the engine beside a session of its own, which hands
 // on what BuildKit asks the person's for.
 func (b *Builder) solve(ctx context.Context, run *build, person session.Caller) error {
-	engine, err := client.New(ctx, "", client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-		return b.upgrade(ctx, "/grpc", nil)
-	}))
+	engine, err := b.engine(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the engine's BuildKit: %w", err)
+		return err
 	}
 	defer engine.Close() //nolint:errcheck // everything was said
 	// What the engine keeps of people's files it finds by this key.

@@ -97,6 +97,8 @@ func (b *Builder) person(ctx context.Context, uid int, id string) (session.Calle
 // Await waits a moment for a session of the person's. A client that is refused
 // while it opens one hangs for seconds.
 func (b *Builder) Await(ctx context.Context, uid int, id string) {
+	ctx, cancel := context.WithTimeout(ctx, sessionWait/10)
+	defer cancel()
 	if _, release, err := b.person(ctx, uid, id); err == nil {
 		release()
 	}
