@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/e2e/lab"
 )
@@ -25,6 +26,7 @@ func TestBuildKit(t *testing.T) {
 		"what reaches the host is refused":        whatReachesTheHostIsRefused,
 		"steps are held to the person's limits":   stepsAreHeldToLimits,
 		"a build that is given up leaves nothing": aBuildThatIsGivenUp,
+		"nobody ends another's build":             nobodyEndsAnothersBuild,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer clearImages(l)
@@ -184,6 +186,21 @@ func aBuildThatIsGivenUp(t *testing.T, l *lab.Lab) {
 	l.Eventually("no step is left of a build that ds01 had", 10e9, func() bool { return !running("sleep", "4321") })
 	if got := listed(l, debian, "alice"); got != "busybox:latest" && got != "<none>:<none>\nbusybox:latest" {
 		t.Errorf("alice sees %q", got)
+	}
+}
+
+func nobodyEndsAnothersBuild(t *testing.T, l *lab.Lab) {
+	began := time.Now()
+	cancelled := make(chan struct{})
+	go func() {
+		defer close(cancelled)
+		time.Sleep(time.Second)
+		l.Ask("bob", "POST", "/build/cancel?id=b", "")
+	}()
+	_, answer := l.Ask("alice", "POST", "/build?version=2&remote=client-session&session=none&buildid=b", "")
+	<-cancelled
+	if took := time.Since(began); took < 4*time.Second || !strings.Contains(answer, "no session") {
+		t.Errorf("bob has ended alice's build after %s: %s", took, answer)
 	}
 }
 

@@ -107,8 +107,8 @@ func TestABuildThatFailsLeavesNothingToWaitFor(t *testing.T) {
 	}
 }
 
-func TestAPersonEndsTheirOwnBuild(t *testing.T) {
-	for _, who := range []int{alice, bob} {
+func TestABuildIsEndedByItsName(t *testing.T) {
+	for id, own := range map[string]bool{"b": true, "another": false} {
 		l := newLab(t)
 		begun, ended := make(chan struct{}), make(chan struct{})
 		l.kit.does = func(ctx context.Context, _ admission.KitBuild) (bool, error) {
@@ -122,14 +122,14 @@ func TestAPersonEndsTheirOwnBuild(t *testing.T) {
 		answers := make(chan answer)
 		go func() { answers <- l.ask(t, alice, "POST", build, "") }()
 		<-begun
-		if got := l.ask(t, who, "POST", "/build/cancel?id=b", ""); got.status != http.StatusOK {
-			t.Errorf("%d: %d %s", who, got.status, got.body)
+		if got := l.ask(t, alice, "POST", "/build/cancel?id="+id, ""); got.status != http.StatusOK {
+			t.Errorf("%s: %d %s", id, got.status, got.body)
 		}
-		if who != alice {
+		if !own {
 			close(ended)
 		}
-		if got := <-answers; strings.Contains(got.body, "canceled") != (who == alice) {
-			t.Errorf("%d ended it: %s", who, got.body)
+		if got := <-answers; strings.Contains(got.body, "canceled") != own {
+			t.Errorf("%s was ended: %s", id, got.body)
 		}
 	}
 }
