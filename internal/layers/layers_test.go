@@ -28,7 +28,7 @@ var floors = []floor{
 	{"1c decide", []string{"admission", "lifecycle"}},
 	{"1d decide", []string{"policy"}},
 	{"2 speak", []string{
-		"docker", "docker/scratch", "docker/dockertest", "docker/buildkit", "docker/step",
+		"docker", "docker/scratch", "docker/dockertest", "docker/dockerfile", "docker/buildkit", "docker/step",
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
 		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser", "rego",
@@ -64,6 +64,7 @@ var owners = map[string]string{
 	"github.com/docker/docker":              "docker",
 	"github.com/moby/moby":                  "docker",
 	"github.com/moby/buildkit":              "docker",
+	"github.com/moby/patternmatcher":        "docker",
 	"github.com/NVIDIA/go-nvml":             "nvml",
 	"modernc.org/sqlite":                    "store",
 	"database/sql":                          "store",
