@@ -3,6 +3,7 @@ package admission
 import (
 	"archive/tar"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -147,4 +148,16 @@ func attributes(h *tar.Header) (map[string]string, error) {
 		kept[key] = value
 	}
 	return kept, nil
+}
+
+// ReviewContextEntry returns what is sent to the engine in place of one entry
+// of a build's context, as ReviewEntry does for a container. A sparse file is
+// refused: a few bytes could fill the disk.
+func ReviewContextEntry(h *tar.Header) (*tar.Header, error) {
+	records := strings.Join(slices.Collect(maps.Keys(h.PAXRecords)), " ")
+	if h.Typeflag == tar.TypeGNUSparse || strings.Contains(records, "GNU.sparse.") {
+		return nil, denied(notBuilt, fmt.Sprintf("%q is sparse", h.Name), "Send the archive without --sparse.")
+	}
+	ours, err := ReviewEntry(h, "/", nil, nil)
+	return ours, retitle(err)
 }

@@ -36,6 +36,11 @@ func ReadKitBuild(query url.Values) (KitRequest, error) {
 }
 
 func readKitBuild(query url.Values) (map[string]string, error) {
+	for key, values := range query {
+		if strings.Join(values, "") != "" && !slices.Contains(kitParameters(), key) {
+			return nil, noStep(key+" means nothing to BuildKit, or isn't yours to choose", "Leave the option away.")
+		}
+	}
 	if query.Get("remote") != "client-session" {
 		return nil, noStep("only a folder of yours is built, which the client sends as it is asked", "Build a folder: docker build DIR. What is in an archive or a repository, unpack first.")
 	}

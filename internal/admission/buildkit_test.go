@@ -36,6 +36,8 @@ func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
 func TestABuildThatAsksForMoreIsRefused(t *testing.T) {
 	for name, change := range map[string]string{
 		"a context of an address":      "remote=http://127.0.0.1/x",
+		"a group of choice":            "cgroupparent=/",
+		"other security":               "securityopt=[]",
 		"a context in the request":     "remote=upload-request",
 		"the host's network":           "networkmode=host",
 		"another's network":            "networkmode=container:x",

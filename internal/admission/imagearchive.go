@@ -28,7 +28,8 @@ type archived struct {
 // ChangeNames reads the manifest of an archive that is to be loaded, and
 // returns the one that is sent in its place: change gets the names of each
 // image in order, and returns the one that each has there. Whoever loads names
-// them afterwards, so that no other name is ever moved.
+// them afterwards, so that no other name is ever moved. Parents are left out: the
+// engine would take what is loaded for what somebody's build has made of them.
 func ChangeNames(data []byte, change func(names [][]string) ([]string, error)) ([]byte, error) {
 	var images []archived
 	if err := decode(notLoaded, data, &images); err != nil {
@@ -43,7 +44,7 @@ func ChangeNames(data []byte, change func(names [][]string) ([]string, error)) (
 		return nil, err
 	}
 	for i := range images {
-		images[i].RepoTags = given[i : i+1]
+		images[i].RepoTags, images[i].Parent = given[i:i+1], ""
 	}
 	return Encode(images)
 }

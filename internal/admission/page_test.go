@@ -76,7 +76,6 @@ func does() map[admission.Op]string {
 		admission.NetworkDisconnect: "Decided: one's own container from one's own network.",
 		admission.NetworkPrune:      "Synthesised: one's own networks that no container runs in and that pass the filters `until`, `label`, `label!`, but the default one.",
 		admission.NetworkRemove:     "Of one's own network. Passes under its full id.",
-		admission.ImageBuild:        "Decided, for `version=2`, BuildKit: ds01 reads the Dockerfile from the client's session, polices every operation that comes of it, and asks the engine's BuildKit for it; see [builds](builds.md). Steps run in the caller's control group; images are found by the caller's names; caches and results of steps are the caller's own. The image is the caller's. `remote` is `client-session`; options that BuildKit doesn't have, `outputs` and `cachefrom` aside, are refused where they ask for something. `outputs` is refused, `cachefrom` said and not read.",
 		admission.BuildCancel:       "Synthesised: ends the caller's own build of that `buildid`.",
 		admission.BuildControl:      "Decided: ds01 speaks BuildKit's control API itself. `Solve` of the Dockerfile's frontend, also where the client tells of it on the bridge as buildx does, is a build as above, with an image as its one output; `Status` tells of it; `ListWorkers` names platforms; `DiskUsage` and `Prune` speak of nothing. Whatever else is asked for is refused or isn't there: builds that the client has written, other frontends, entitlements, containers, results to look into, histories.",
 		admission.BuildSession:      "Synthesised: ds01 keeps the connection for the caller's own builds, and hands on to it what the engine's BuildKit asks for: files, secrets, logins, agents of ssh, and nothing else.",
@@ -86,6 +85,7 @@ func does() map[admission.Op]string {
 		admission.VolumePrune:       "Synthesised: one's own volumes that no container has and that pass the filters `label`, `label!`; clients from API 1.42 on mean those without a name unless they say `all`.",
 		admission.VolumeRemove:      "Of one's own volume. Passes under the engine's name.",
 		admission.DiskUsage:         "Synthesised: one's own containers and volumes, and the images one may use. There is no build cache.",
+		admission.ImageBuild:        "Decided. Without `version`, by the classic builder (below). The context goes on while it comes, written anew; the Dockerfile that the engine reads is ds01's, with images by their ids. The image is the caller's, named in their own repository, as are what its stages leave. Steps run in the caller's control group and network. The build ends when the client hangs up, and below `disk.keep_free`. With `version=2`, by BuildKit: ds01 reads the Dockerfile from the client's session, polices every operation that comes of it, and asks the engine's BuildKit for it; see [builds](builds.md). Steps run in the caller's control group; images are found by the caller's names; caches and results of steps are the caller's own. `remote` is `client-session`; options that BuildKit doesn't have, `outputs` and `cachefrom` aside, are refused where they ask for something. `outputs` is refused, `cachefrom` said and not read.",
 		admission.BuildPrune:        "Synthesised: there is no build cache, so 'docker system prune' ends as it should.",
 	}
 }
@@ -172,6 +172,7 @@ the limits file it comes from. Zero and -1 never mean "without a limit".
 `)
 	renderUpdate(&b)
 	b.WriteString(startingPage)
+	renderBuild(&b)
 	renderInfo(&b)
 	return b.Bytes()
 }

@@ -173,7 +173,7 @@ func Routes() []Route {
 		{"POST", "/volumes/prune", VolumePrune, Synthesised, Owner, []string{"filters"}, false, ""},
 		{"DELETE", "/volumes/{id}", VolumeRemove, Passes, Owner, []string{"force"}, false, ""},
 		{"GET", "/system/df", DiskUsage, Synthesised, Owner, []string{"type", "verbose"}, false, ""},
-		{"POST", "/build", ImageBuild, Decided, Everybody, kitParameters(), false, ""},
+		{"POST", "/build", ImageBuild, Decided, Everybody, buildKeys(), false, ""},
 		{"POST", "/build/cancel", BuildCancel, Synthesised, Owner, []string{"id"}, false, ""},
 		{"POST", "/session", BuildSession, Synthesised, Owner, nil, false, ""},
 		{"POST", "/grpc", BuildControl, Decided, Everybody, nil, false, ""},

@@ -93,7 +93,9 @@ func (nothing) UncoverVolume(string) error                                      
 func (nothing) Cover(account.Account, admission.MountRoot, container.Mount, map[string]string) error {
 	return nil
 }
-func (nothing) Unmount(string) error                                       { return nil }
+func (nothing) Unmount(string) error  { return nil }
+func (nothing) Parent(uid int) string { return fmt.Sprintf("/ds01/u%d", uid) }
+
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
 
 func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }

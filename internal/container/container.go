@@ -112,6 +112,7 @@ type Observed struct {
 	Labels     map[string]string
 	AutoRemove bool          // the engine removes it when it ends: docker run --rm
 	Restart    RestartPolicy // the engine's own; no for what ds01 made
+	Group      string        // the control group that it is to run below, as the engine was told
 	Hints      gpu.Hints     // whatever in its configuration names a GPU
 	Mounts     []Mounted     // what of the host, or of a volume, is in it
 	Volumes    []volume.Mounted

@@ -44,6 +44,8 @@ type Image struct {
 	Volumes []string
 	Exposed []string // ports it listens on, "80/tcp"
 	Probes  Probes
+	// Triggers are instructions that every build on the image begins with.
+	Triggers []string
 }
 
 // Probes are the pauses between an image's health checks, while a container

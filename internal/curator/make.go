@@ -71,6 +71,9 @@ func (c *Curator) Put(ctx context.Context, m container.Making, i int, image stri
 // also by a ds01 that starts later.
 func (c *Curator) End(ctx context.Context, m container.Making, answered bool) ([]string, error) {
 	images, err := c.collect(ctx, m, true)
+	if err == nil && m.How == container.ByBuild {
+		err = c.ownBuilt(ctx, m.UID)
+	}
 	c.setMaking(making{m, false})
 	if err == nil && !answered && slices.Contains(images, "") {
 		images, err = c.collect(ctx, m, true) // its event may have come just before
@@ -103,6 +106,9 @@ func (c *Curator) Marked(ctx context.Context, image string) error {
 // have been waited for too long.
 func (c *Curator) resume(ctx context.Context, m making) error {
 	images, err := c.collect(ctx, m.Making, false)
+	if err == nil && m.How == container.ByBuild {
+		err = c.ownBuilt(ctx, m.UID)
+	}
 	if err != nil {
 		return err
 	}

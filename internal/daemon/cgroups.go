@@ -60,6 +60,14 @@ func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, er
 	}
 }
 
+// Parent is the person's control group as the engine is told it.
+func (h *host) Parent(uid int) string {
+	if h.bySystemd() {
+		return systemd.Slice(h.parent(), uid)
+	}
+	return h.path(uid)
+}
+
 // container is where a container's control group lies.
 func (h *host) container(uid int, id string) string {
 	if h.bySystemd() {

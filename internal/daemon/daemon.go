@@ -21,6 +21,7 @@ import (
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/docker/buildkit"
+	"ds01.dev/ds01/internal/docker/dockerfile"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/launcher"
@@ -203,6 +204,7 @@ func (d *daemon) connected(ctx context.Context) error {
 	if err := d.host.connected(ctx); err != nil {
 		return err
 	}
+	d.launcher.EngineBegan()
 	if err := d.images.Recover(ctx); err != nil { // what was lent or made stays hidden
 		d.Log.WarnContext(ctx, "images not recovered", "error", err)
 	}
@@ -214,7 +216,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Kit: kit{buildkit.New(d.engine.Dial, time.Now), h}, Closing: d.closing,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now), h}, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }

@@ -82,7 +82,7 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 		o.Image, o.Labels = c.Config.Image, c.Config.Labels
 	}
 	if h := c.HostConfig; h != nil {
-		o.AutoRemove, o.ReadOnly = h.AutoRemove, h.ReadonlyRootfs
+		o.AutoRemove, o.ReadOnly, o.Group = h.AutoRemove, h.ReadonlyRootfs, h.CgroupParent
 		o.Restart = container.RestartPolicy{Name: string(h.RestartPolicy.Name), MaxRetries: h.RestartPolicy.MaximumRetryCount}
 	}
 	o.Hints = hints(c)

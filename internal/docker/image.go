@@ -26,6 +26,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (container.Image, 
 		out.User, out.WorkingDir, out.Env, out.Labels = i.Config.User, i.Config.WorkingDir, i.Config.Env, i.Config.Labels
 		out.Makes = slices.AppendSeq([]string{i.Config.WorkingDir}, maps.Keys(i.Config.Volumes))
 		out.Volumes = slices.Sorted(maps.Keys(i.Config.Volumes))
+		out.Triggers = i.Config.OnBuild
 		out.Exposed = slices.Sorted(maps.Keys(i.Config.ExposedPorts))
 		if h := i.Config.Healthcheck; h != nil {
 			out.Probes = container.Probes{Interval: h.Interval, StartInterval: h.StartInterval}

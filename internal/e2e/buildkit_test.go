@@ -35,8 +35,8 @@ func TestBuildKit(t *testing.T) {
 	}
 }
 
-// builds builds a folder of theirs with a Dockerfile and perhaps other files.
-func builds(l *lab.Lab, who, dockerfile string, files map[string]string, words ...string) lab.Result {
+// kitBuilds builds a folder of theirs with a Dockerfile and perhaps other files.
+func kitBuilds(l *lab.Lab, who, dockerfile string, files map[string]string, words ...string) lab.Result {
 	dir, err := os.MkdirTemp(l.Home(who), "build")
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
@@ -56,7 +56,7 @@ func builds(l *lab.Lab, who, dockerfile string, files map[string]string, words .
 	return l.Run(who, append(line, dir)...)
 }
 
-func built(t *testing.T, r lab.Result) string {
+func kitBuilt(t *testing.T, r lab.Result) string {
 	t.Helper()
 	if r.Code != 0 {
 		t.Fatalf("not built: %s%s", r.Out, r.Err)
@@ -74,10 +74,10 @@ func notBuilt(t *testing.T, r lab.Result, why ...string) {
 
 func twoPeopleBuildUnderOneTag(t *testing.T, l *lab.Lab) {
 	for _, who := range []string{"alice", "bob"} {
-		said := built(t, builds(l, who, "FROM busybox AS one\nCOPY note /note\nRUN cat /note && id -u\nFROM one\nCMD [\"cat\",\"/note\"]\n", map[string]string{"note": who}, "-t", "app:1", "-t", "app:2"))
+		said := kitBuilt(t, kitBuilds(l, who, "FROM busybox AS one\nCOPY note /note\nRUN cat /note && id -u\nFROM one\nCMD [\"cat\",\"/note\"]\n", map[string]string{"note": who}, "-t", "app:1", "-t", "app:2"))
 		contains(t, said, who, "naming to app:1, app:2")
 		lacks(t, said, "ds01-", "/people/")
-		built(t, builds(l, who, "FROM app:1\nRUN echo more >> /note\n", nil, "-t", "app:3"))
+		kitBuilt(t, kitBuilds(l, who, "FROM app:1\nRUN echo more >> /note\n", nil, "-t", "app:3"))
 	}
 	for _, who := range []string{"alice", "bob"} {
 		if got := listed(l, debian, who); got != "app:1\napp:2\napp:3\nbusybox:latest" {
@@ -87,7 +87,7 @@ func twoPeopleBuildUnderOneTag(t *testing.T, l *lab.Lab) {
 			t.Errorf("%s's app says %q", who, got)
 		}
 	}
-	id := built(t, builds(l, "alice", "FROM busybox\nLABEL x=y\n", nil, "-q"))
+	id := kitBuilt(t, kitBuilds(l, "alice", "FROM busybox\nLABEL x=y\n", nil, "-q"))
 	if got := l.OK("alice", debian, "inspect", "-f", "{{.Config.Labels.x}}", strings.TrimSpace(id)); got != "y" {
 		t.Errorf("the image without a name is labelled %q", got)
 	}
@@ -98,24 +98,24 @@ func secretsAndCachesAreOnesOwn(t *testing.T, l *lab.Lab) {
 	for _, who := range []string{"alice", "bob"} {
 		key := filepath.Join(l.Home(who), "key")
 		l.OK(who, "sh", "-c", "echo key-of-"+who+" > "+key)
-		said := built(t, builds(l, who, dockerfile, nil, "--secret", "id=key,src="+key))
+		said := kitBuilt(t, kitBuilds(l, who, dockerfile, nil, "--secret", "id=key,src="+key))
 		contains(t, said, "key-of-"+who, "No such file", "is read by ds01's own Dockerfile frontend")
 		lacks(t, said, "key-of-"+map[string]string{"alice": "bob", "bob": "alice"}[who])
 	}
-	said := built(t, builds(l, "alice", "FROM busybox\nRUN --mount=type=cache,target=/cache cat /cache/was\n", nil))
+	said := kitBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN --mount=type=cache,target=/cache cat /cache/was\n", nil))
 	contains(t, said, "key-of-alice")
 	lacks(t, said, "key-of-bob")
 }
 
 func nothingOfAnothersIsThere(t *testing.T, l *lab.Lab) {
-	built(t, builds(l, "bob", "FROM busybox\nRUN echo of-bob > /note\n", nil, "-t", "secret:1"))
+	kitBuilt(t, kitBuilds(l, "bob", "FROM busybox\nRUN echo of-bob > /note\n", nil, "-t", "secret:1"))
 	full := fmt.Sprintf("ds01-%d/secret:1", l.UID("bob"))
 	for name, dockerfile := range map[string]string{
 		"from":  "FROM " + full,
 		"copy":  "FROM busybox\nCOPY --from=" + full + " /note /note",
 		"mount": "FROM busybox\nRUN --mount=from=" + full + ",target=/x cat /x/note",
 	} {
-		r := builds(l, "alice", dockerfile+"\n", nil)
+		r := kitBuilds(l, "alice", dockerfile+"\n", nil)
 		notBuilt(t, r, "No such image")
 		if strings.Contains(r.Out+r.Err, "of-bob") {
 			t.Errorf("%s: alice reads bob's", name)
@@ -125,7 +125,7 @@ func nothingOfAnothersIsThere(t *testing.T, l *lab.Lab) {
 	const same = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid | tee /uuid\nCMD [\"cat\",\"/uuid\"]\n"
 	seen := map[string]string{}
 	for _, who := range []string{"alice", "bob", "alice"} {
-		built(t, builds(l, who, same, nil, "-t", "uuid"))
+		kitBuilt(t, kitBuilds(l, who, same, nil, "-t", "uuid"))
 		uuid := l.OK(who, debian, "run", "--rm", "uuid")
 		if before := seen[who]; before != "" && before != uuid {
 			t.Errorf("%s's own step ran again", who)
@@ -143,31 +143,31 @@ func whatReachesTheHostIsRefused(t *testing.T, l *lab.Lab) {
 		"FROM busybox\nADD http://127.0.0.1/x /x": "the host's own network",
 		"# syntax=evil/frontend\nFROM busybox":    "evil/frontend",
 	} {
-		notBuilt(t, builds(l, "alice", dockerfile+"\n", nil), why)
+		notBuilt(t, kitBuilds(l, "alice", dockerfile+"\n", nil), why)
 	}
-	notBuilt(t, builds(l, "alice", "FROM busybox\n", nil, "--cgroup-parent", "/"), "ds01: ")
+	notBuilt(t, kitBuilds(l, "alice", "FROM busybox\n", nil, "--cgroup-parent", "/"), "ds01: ")
 	// a step that leads BuildKit's tidying out of its file system
 	victim := filepath.Join(l.Root, "victim")
 	if err := os.WriteFile(victim, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	const trap = "FROM busybox\nRUN --mount=type=tmpfs,target=/way/victim mv /way /old; ln -s %s /way\n"
-	built(t, builds(l, "alice", fmt.Sprintf(trap, l.Root), nil))
+	kitBuilt(t, kitBuilds(l, "alice", fmt.Sprintf(trap, l.Root), nil))
 	if _, err := os.Stat(victim); err != nil {
 		t.Error("a build has removed a file of the host's")
 	}
 }
 
 func stepsAreHeldToLimits(t *testing.T, l *lab.Lab) {
-	said := built(t, builds(l, "alice", "FROM busybox\nRUN cat /proc/self/cgroup\n", nil))
+	said := kitBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN cat /proc/self/cgroup\n", nil))
 	contains(t, said, fmt.Sprintf("/people/u%d/build-", l.UID("alice")))
-	notBuilt(t, builds(l, "alice", "FROM busybox\nRUN x=$(head -c 100000000 /dev/zero | tr '\\0' a); echo ${#x}\n", nil), "exit code")
-	notBuilt(t, builds(l, "alice", "FROM busybox\nRUN for i in $(seq 100); do sleep 2 & done\n", nil), "can't fork")
+	notBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN x=$(head -c 100000000 /dev/zero | tr '\\0' a); echo ${#x}\n", nil), "exit code")
+	notBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN for i in $(seq 100); do sleep 2 & done\n", nil), "can't fork")
 }
 
 func aBuildThatIsGivenUp(t *testing.T, l *lab.Lab) {
-	r := builds(l, "alice", "FROM busybox\nRUN true\n", nil)
-	built(t, r)
+	r := kitBuilds(l, "alice", "FROM busybox\nRUN true\n", nil)
+	kitBuilt(t, r)
 	cmd := l.Command("alice", "timeout", "-s", "INT", "2", "env", "DOCKER_BUILDKIT=1", debian, "build", "--progress=plain", "-t", "never", "-f", "-", l.Home("alice"))
 	cmd.Stdin = strings.NewReader("FROM busybox\nRUN sleep 1234\n")
 	l.Finish(cmd)

@@ -39,7 +39,7 @@ func TestBuildx(t *testing.T) {
 	for _, who := range []string{"alice", "bob"} {
 		key := filepath.Join(l.Home(who), "key")
 		l.OK(who, "sh", "-c", "echo key-of-"+who+" > "+key)
-		said := built(t, build(who, "# syntax=docker/dockerfile:1\nFROM busybox AS one\nCOPY note /note\n"+
+		said := kitBuilt(t, build(who, "# syntax=docker/dockerfile:1\nFROM busybox AS one\nCOPY note /note\n"+
 			"RUN --mount=type=secret,id=key --mount=type=cache,target=/c cat /c/was /run/secrets/key /proc/self/cgroup; cp /run/secrets/key /c/was\nFROM one\nCMD [\"cat\",\"/note\"]\n",
 			"-t", "app:1", "--secret", "id=key,src="+key))
 		contains(t, said, "key-of-"+who, "No such file", fmt.Sprintf("/people/u%d/build-", l.UID(who)))
@@ -49,7 +49,7 @@ func TestBuildx(t *testing.T) {
 		}
 	}
 	iid := filepath.Join(l.Home("alice"), "iid")
-	built(t, build("alice", "FROM app:1\nRUN echo x > /x\n", "-t", "app:2", "--iidfile", iid))
+	kitBuilt(t, build("alice", "FROM app:1\nRUN echo x > /x\n", "-t", "app:2", "--iidfile", iid))
 	if got, want := l.OK("alice", "cat", iid), l.OK("alice", docker, "inspect", "-f", "{{.Id}}", "app:2"); got != want {
 		t.Errorf("the image is %s, buildx says %s", want, got)
 	}

@@ -110,6 +110,8 @@ func (w *workshop) open(t *testing.T, database string, remap bool) {
 // below is the group that everybody's containers are in.
 type below string
 
+func (b below) Parent(uid int) string { return fmt.Sprintf("%s/u%d", b, uid) }
+
 func (b below) Ensure(_ context.Context, uid int, _ limits.Limits) (string, error) {
 	return fmt.Sprintf("%s/u%d", b, uid), nil
 }

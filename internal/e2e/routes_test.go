@@ -87,6 +87,7 @@ docker restart -t 0 web
 docker pause web
 docker unpause web
 docker commit web snap:1
+printf 'FROM busybox\nCMD true\n' | docker build -t built:1 -
 docker images
 docker image inspect snap:1
 docker history snap:1

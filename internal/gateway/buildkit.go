@@ -125,11 +125,6 @@ func (c *call) kitControl() error {
 
 // kitBuild builds an image by BuildKit, of files that the client's session has.
 func (c *call) kitBuild() error {
-	if c.match.Query.Get("version") != "2" {
-		return &problem.Error{
-			What: kitFailed, Why: problem.Because(problem.ErrDenied, "only builds by BuildKit are served yet"), Next: "Build with DOCKER_BUILDKIT=1.",
-		}
-	}
 	request, err := admission.ReadKitBuild(c.match.Query)
 	var order kitOrder
 	if err == nil {

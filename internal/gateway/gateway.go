@@ -57,6 +57,13 @@ type Files interface {
 	Snapshot(o container.Observed) (undo func() error, err error)
 }
 
+// Dockerfiles reads those that people build by.
+type Dockerfiles interface {
+	admission.Syntax
+	// Ignored reports whether the text of a .dockerignore leaves a file out.
+	Ignored(ignore []byte, name string) (bool, error)
+}
+
 // Parts are what a gateway works with.
 type Parts struct {
 	Engine     Engine
@@ -74,6 +81,7 @@ type Parts struct {
 	Space      func() container.Space                  // on the engine's disk
 	Files      Files
 	Kit        BuildKit
+	Recipes    Dockerfiles
 	Closing    <-chan struct{}    // closed when the daemon stops: streams end
 	Recorder   *recorder.Recorder // nil: nothing is written down
 	Log        *slog.Logger
@@ -158,7 +166,7 @@ func New(p Parts) *Gateway {
 		admission.VolumeRemove:      (*call).volumeRemove,
 		admission.DiskUsage:         (*call).diskUsage,
 		admission.BuildPrune:        (*call).buildPrune,
-		admission.ImageBuild:        (*call).kitBuild,
+		admission.ImageBuild:        (*call).build,
 		admission.BuildCancel:       (*call).kitCancel,
 		admission.BuildSession:      (*call).kitSession,
 		admission.BuildControl:      (*call).kitControl,

@@ -26,6 +26,7 @@ import (
 	"ds01.dev/ds01/internal/archiver"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/docker/dockerfile"
 	"ds01.dev/ds01/internal/docker/dockertest"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/gpu"
@@ -117,6 +118,9 @@ var imageID = regexp.MustCompile("sha256:[0-9a-f]{64}")
 func (e *engine) mark(r *http.Request, sent, answer string) {
 	ids := imageID.FindAllString(answer, -1)
 	names := []string{r.URL.Query().Get("repo") + ":" + r.URL.Query().Get("tag")}
+	if strings.HasSuffix(r.URL.Path, "/build") {
+		ids, names = ids[max(0, len(ids)-1):], []string{r.URL.Query().Get("t")}
+	}
 	if strings.HasSuffix(r.URL.Path, "/images/load") {
 		names = mark.FindAllString(sent, -1)
 	}
@@ -201,6 +205,7 @@ func (nothing) Unmount(string) error                                            
 func (nothing) Cover(account.Account, admission.MountRoot, container.Mount, map[string]string) error {
 	return nil
 }
+func (nothing) Parent(int) string                                          { return "/ds01/u" }
 func (nothing) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
 
 func (nothing) End(context.Context, int, string) (int, error) { return 0, nil }
@@ -287,7 +292,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return l.api }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Space: func() container.Space { return l.space() }, Files: l, Kit: &l.kit, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
+		Space: func() container.Space { return l.space() }, Files: l, Recipes: dockerfile.Reader{}, Kit: &l.kit, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

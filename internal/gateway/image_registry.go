@@ -62,22 +62,8 @@ func (c *call) imageCreate() error {
 func (c *call) pull(from string) error {
 	recorder.Hide(c.r.Context(), []string{strings.TrimSuffix(from, event.Reference(from))}) // a login, as addresses have it
 	what := "Image " + from + " not pulled"
-	if _, personal := account.ImageOwner(from); personal {
-		return &problem.Error{
-			What: what, Why: problem.Because(problem.ErrDenied, "names that begin with ds01-<uid>/ are people's own images"),
-			Next: "Pull an image by its name at a registry.",
-		}
-	}
-	if err := c.checkRegistry(what, from); err != nil {
-		return err
-	}
-	if err := c.Images.CheckLent(withTag(from, c.match.Query.Get("tag"))); err != nil {
-		return err
-	}
-	if err := c.Launcher.JudgeImage(c.r.Context(), what, policy.ImagePull, c.who, policy.Named(from, c.match.Query.Get("tag"), true)); err != nil {
-		return err
-	}
-	if err := c.room(what, 0); err != nil {
+	tag := c.match.Query.Get("tag")
+	if err := c.checkPull(what, from, withTag(from, tag), policy.Named(from, tag, true)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(c.r.Context())
@@ -105,6 +91,26 @@ func (c *call) pull(from string) error {
 		panic(http.ErrAbortHandler) // a stream that broke off must not look whole
 	}
 	return errAnswered
+}
+
+// checkPull refuses to fetch what is nobody's to fetch, or now.
+func (c *call) checkPull(what, from, reference string, image policy.Image) error {
+	if _, personal := account.ImageOwner(from); personal {
+		return &problem.Error{
+			What: what, Why: problem.Because(problem.ErrDenied, "names that begin with ds01-<uid>/ are people's own images"),
+			Next: "Pull an image by its name at a registry.",
+		}
+	}
+	if err := c.checkRegistry(what, from); err != nil {
+		return err
+	}
+	if err := c.Images.CheckLent(reference); err != nil {
+		return err
+	}
+	if err := c.Launcher.JudgeImage(c.r.Context(), what, policy.ImagePull, c.who, image); err != nil {
+		return err
+	}
+	return c.room(what, 0)
 }
 
 // imageSearch asks a registry what it has.

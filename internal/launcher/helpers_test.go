@@ -137,6 +137,8 @@ func (c *cgroups) Ensure(_ context.Context, uid int, _ limits.Limits) (string, e
 	return fmt.Sprintf("/ds01/u%d", uid), c.err
 }
 
+func (*cgroups) Parent(uid int) string { return fmt.Sprintf("/ds01/u%d", uid) }
+
 func (*cgroups) End(context.Context, int, string) (int, error) { return 0, nil }
 
 func (c *cgroups) Freeze(_ context.Context, _ int, id string) error {

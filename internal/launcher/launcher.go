@@ -73,6 +73,8 @@ type Mounter interface {
 type Cgroups interface {
 	// Ensure makes the level and returns its name as the engine wants it.
 	Ensure(ctx context.Context, uid int, l limits.Limits) (parent string, err error)
+	// Parent returns the name that Ensure does, and makes nothing.
+	Parent(uid int) string
 	// End ends every process of a container below that level.
 	End(ctx context.Context, uid int, container string) (ended int, err error)
 	// Freeze makes every process of a container stand still.
@@ -123,6 +125,7 @@ type Launcher struct {
 	copies copies // for these the container stands still
 	holds  copies // for these it may run
 	covers covers
+	builds builds
 }
 
 // New returns a launcher of these parts.

@@ -112,6 +112,9 @@ func (r *Reconciler) claimOf(ctx context.Context, id string) (string, error) {
 	if record, ok := r.Ledger.Record(o.ClaimID()); ok && (record.ContainerID == "" || record.ContainerID == id) {
 		return record.ID, nil
 	}
+	if step, err := r.step(ctx, o); step || err != nil {
+		return "", err
+	}
 	r.quarantine(o)
 	return "", nil
 }

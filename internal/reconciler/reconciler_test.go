@@ -3,6 +3,7 @@ package reconciler_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -77,11 +78,13 @@ func (silent) Lookup(uid int) (account.Account, error) {
 }
 
 func (silent) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
-func (silent) End(context.Context, int, string) (int, error)              { return 0, nil }
-func (silent) Freeze(context.Context, int, string) error                  { return nil }
-func (silent) Thaw(int, string) error                                     { return nil }
-func (silent) CoverVolume(string, map[string]string) error                { return nil }
-func (silent) UncoverVolume(string) error                                 { return nil }
+func (silent) Parent(uid int) string                                      { return fmt.Sprintf("/ds01/u%d", uid) }
+
+func (silent) End(context.Context, int, string) (int, error) { return 0, nil }
+func (silent) Freeze(context.Context, int, string) error     { return nil }
+func (silent) Thaw(int, string) error                        { return nil }
+func (silent) CoverVolume(string, map[string]string) error   { return nil }
+func (silent) UncoverVolume(string) error                    { return nil }
 func (silent) Cover(account.Account, admission.MountRoot, container.Mount, map[string]string) error {
 	return nil
 }

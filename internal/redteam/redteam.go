@@ -42,6 +42,9 @@ type Step struct {
 	Message string
 	// Save keeps the Id of the answer as {made}.
 	Save bool
+	// Stays keeps the connection open both ways until the answer ends, for what
+	// ends with its client.
+	Stays bool
 	// Run starts the container that the answer names, and waits for its end.
 	Run bool
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // archives returns the tar files that vectors send, by placeholder.
@@ -16,7 +17,11 @@ func archives(f facts) (facts, error) {
 	setuid := file("su", "#!/bin/sh\n")
 	setuid.head.Mode, setuid.head.Uid = 0o4755, 0
 	device := tar.Header{Name: "kmsg", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 11, Mode: 0o666}
-	recipe := f.fill("FROM {image}\nRUN [\"sh\",\"-c\",\"{payload}\"]\n")
+	recipe := ofSteps(f.fill("FROM {image}\nRUN [\"sh\",\"-c\",\"{payload}\"]\n"))
+	recipes := func(lines ...string) []member {
+		return []member{file("Dockerfile", f.fill(strings.Join(lines, "\n")+"\n"))}
+	}
+	look := `RUN cat /secret; cat /d/secret; true`
 	load, err := savedImage(f["{shared}"])
 	if err != nil {
 		return nil, err
@@ -29,6 +34,23 @@ func archives(f facts) (facts, error) {
 		"{tardevice}": {{head: device}},
 		"{tarbuild}":  {file("Dockerfile", recipe)},
 		"{tarload}":   load,
+
+		"{buildfrom}":      recipes("FROM {victimimage}", look),
+		"{buildfromid}":    recipes("ARG X={victimimageid}", "FROM $X", look),
+		"{buildcopy}":      recipes("FROM {image}", "COPY --from={victimimage} /secret /", look),
+		"{buildcopyid}":    recipes("FROM {image}", "COPY --from={victimimageid} /secret /", look),
+		"{buildadd}":       recipes("FROM {image}", "ADD http://127.0.0.1:1/x /"),
+		"{buildaddvar}":    recipes("FROM {image}", "ARG u=http://127.0.0.1:1/x", "ADD $u /"),
+		"{buildtrigger}":   recipes("FROM {image} AS a", "ONBUILD COPY --from={victimimage} /secret /", "FROM a", look),
+		"{buildheredoc}":   recipes("FROM {image}", "RUN <<EOF", "FROM {victimimage}", "EOF", look),
+		"{buildescape}":    recipes("FROM {image}", `RUN true \\`, "FROM {victimimage}", look),
+		"{buildworkdir}":   recipes("FROM {image}", "ARG a=pr", "WORKDIR /${a}oc/self/fd/8", look),
+		"{buildlink}":      {{head: link}, file("Dockerfile", recipe+"COPY d /d\n"+look+"\n")},
+		"{buildclimb}":     {file("Dockerfile", recipe+"COPY ../../../../../.."+canary+"/secret /\n"+look+"\n")},
+		"{buildinplace}":   {file("Dockerfile", recipe), file(".ds01-dockerfile", f.fill("FROM {victimimage}\n"+look+"\n"))},
+		"{buildbehind}":    {{head: tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: ".", Mode: 0o777}}, file("Dockerfile", recipe), file("a/.ds01-dockerfile", f.fill("FROM {victimimage}\n"+look+"\n"))},
+		"{builddevice}":    {{head: device}, file("Dockerfile", recipe+"COPY kmsg /kmsg\n")},
+		"{buildlowercase}": {file("Dockerfile", recipe), file("dockerfile", f.fill("FROM {victimimage}\n"+look+"\n"))},
 	} {
 		text, err := pack(members)
 		if err != nil {
@@ -37,6 +59,16 @@ func archives(f facts) (facts, error) {
 		all[name] = text
 	}
 	return all, nil
+}
+
+// ofSteps takes out of the payload what no request for a build can change: the
+// engine gives steps CAP_MKNOD, and on cgroup v1 its own cgroup namespace. What
+// counts is whether a device node that a step makes opens.
+func ofSteps(recipe string) string {
+	return strings.NewReplacer(
+		" 25 27 34 ", " 25 34 ", " mnt cgroup user", " mnt user",
+		`mknod /dev/made c 1 11 2>/dev/null && p \"a device node made\"`, `mknod /dev/made c 1 11 2>/dev/null`,
+	).Replace(recipe)
 }
 
 type member struct {

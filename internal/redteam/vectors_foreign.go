@@ -209,11 +209,35 @@ func imageVectors() []Vector {
 func buildVectors() []Vector {
 	build := func(id, says, query string, topics ...int) Vector {
 		return one("build-"+id, says, Step{
-			Method: "POST", Path: "/build?q=1&" + named(query), Headers: []string{"Content-Type: application/x-tar"},
-			Body: "{tarbuild}", Status: append([]int{500}, either()...),
+			Method: "POST", Path: "/build?" + named(query), Headers: []string{"Content-Type: application/x-tar"},
+			Body: "{tarbuild}", Status: append([]int{500}, either()...), Stays: true,
+		}, append(topics, 78)...)
+	}
+	by := func(id, says, archive string, topics ...int) Vector {
+		return one("build-"+id, says, Step{
+			Method: "POST", Path: "/build?t={mark}-b", Headers: []string{"Content-Type: application/x-tar"}, Body: archive, Status: append([]int{500}, either()...), Stays: true,
 		}, append(topics, 78)...)
 	}
 	return []Vector{
+		by("from-victim", "a build on another's image", "{buildfrom}", 66),
+		by("from-victim-id", "a build on another's image by its id, in a variable", "{buildfromid}", 66),
+		by("copy-victim", "files of another's image in a build", "{buildcopy}", 66),
+		by("copy-victim-id", "files of another's image in a build, by its id", "{buildcopyid}", 66),
+		by("add", "a build that fetches from a port of the host", "{buildadd}", 77),
+		by("add-variable", "a build that fetches from a port of the host, by a variable", "{buildaddvar}", 77),
+		by("trigger", "files of another's image in a build, by a trigger", "{buildtrigger}", 66),
+		by("heredoc", "a build on another's image in a here-document", "{buildheredoc}", 1, 66),
+		by("escape", "a build on another's image after two escapes", "{buildescape}", 1, 66),
+		by("workdir", "a build in a leaked descriptor", "{buildworkdir}", 64),
+		by("link", "a context with a link to the host", "{buildlink}"),
+		by("climb", "a recipe that copies from outside", "{buildclimb}"),
+		by("in-place", "a file in the place of the recipe", "{buildinplace}", 66),
+		by("behind-link", "a file in the place of the recipe, behind a link", "{buildbehind}", 66),
+		by("device", "a device node in a context", "{builddevice}"),
+		by("lowercase", "two recipes, one in small letters", "{buildlowercase}", 66),
+		build("network-name", "a build in another's network, by its name", "networkmode={victimnetwork}"),
+		build("squash", "a build that is squashed", "squash=1"),
+		build("twice", "a build with two recipes", "dockerfile=Dockerfile&dockerfile=/etc/passwd", 1),
 		build("plain", "a build that looks around", "rm=1"),
 		build("network", "a build in the host's network", "networkmode=host"),
 		build("network-victim", "a build in another's network", "networkmode=container:{victim}"),

@@ -27,7 +27,7 @@ const (
 )
 
 // say connects as a person, sends bytes and listens until nothing more comes.
-func (s *Scene) say(ctx context.Context, who Person, socket, text string) (answer, error) {
+func (s *Scene) say(ctx context.Context, who Person, socket, text string, stays bool) (answer, error) {
 	conn, err := who.Dial(ctx, socket)
 	if err != nil {
 		return answer{}, err
@@ -37,9 +37,15 @@ func (s *Scene) say(ctx context.Context, who Person, socket, text string) (answe
 	defer stop()
 	go func() {
 		_, _ = io.WriteString(conn, text) // it may be cut off
-		time.AfterFunc(300*time.Millisecond, func() { _ = conn.CloseWrite() })
+		if !stays {
+			time.AfterFunc(300*time.Millisecond, func() { _ = conn.CloseWrite() })
+		}
 	}()
-	heard := s.listen(conn)
+	between := nextByte
+	if stays {
+		between = firstByte
+	}
+	heard := s.listen(conn, between)
 	a := answer{heard: heard}
 	reader := bufio.NewReader(bytes.NewReader(heard))
 	if resp, err := http.ReadResponse(reader, nil); err == nil {
@@ -50,7 +56,7 @@ func (s *Scene) say(ctx context.Context, who Person, socket, text string) (answe
 	return a, nil
 }
 
-func (s *Scene) listen(conn net.Conn) []byte {
+func (s *Scene) listen(conn net.Conn, between time.Duration) []byte {
 	var heard bytes.Buffer
 	buf, patience := make([]byte, 64<<10), firstByte
 	for heard.Len() < mostHeard {
@@ -62,7 +68,7 @@ func (s *Scene) listen(conn net.Conn) []byte {
 		if err != nil {
 			break
 		}
-		patience = nextByte
+		patience = between
 	}
 	return heard.Bytes()
 }
