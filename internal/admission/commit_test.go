@@ -98,7 +98,7 @@ func TestNamesInAnArchiveAreChanged(t *testing.T) {
 		names = of
 		return []string{"m:0", "m:1"}[:len(of)], nil
 	}
-	sent, err := admission.ChangeNames([]byte(`[{"Config":"c.json","RepoTags":["x:1","y:2"],"Layers":["l/layer.tar"],"LayerSources":{"sha256:a":{"urls":["http://x"]}}},{"Config":"d.json","RepoTags":null,"Layers":null}]`), change)
+	sent, err := admission.ChangeNames([]byte(`[{"Config":"c.json","RepoTags":["x:1","y:2"],"Layers":["l/layer.tar"],"Parent":"sha256:c","LayerSources":{"sha256:a":{"urls":["http://x"]}}},{"Config":"d.json","RepoTags":null,"Layers":null}]`), change)
 	if err != nil || len(names) != 2 || len(names[0]) != 2 || names[0][1] != "y:2" || len(names[1]) != 0 {
 		t.Errorf("%v, %v", names, err)
 	}

@@ -30,6 +30,7 @@ func TestPull(t *testing.T) {
 		"what one pulls everybody uses":                    whatOnePullsEverybodyUses,
 		"run pulls an image that isn't there":              runPullsWhatIsntThere,
 		"an image is pulled by its digest":                 anImageIsPulledByItsDigest,
+		"a build pulls what it is built on":                aBuildPullsWhatItIsBuiltOn,
 		"progress is told while it goes on":                progressIsTold,
 		"what a registry hasn't got is said to be so":      whatARegistryHasntGot,
 		"a login serves whose it is, and nobody else":      aLoginServesWhoseItIs,
@@ -107,6 +108,23 @@ func anImageIsPulledByItsDigest(t *testing.T, s shelf, docker string) {
 	contains(t, s.OK("alice", docker, "pull", byDigest), "Status: Downloaded newer image for "+byDigest)
 	if got := s.OK("bob", docker, "run", "--rm", byDigest, "echo", "runs"); got != "runs" {
 		t.Errorf("it says %q", got)
+	}
+}
+
+func aBuildPullsWhatItIsBuiltOn(t *testing.T, s shelf, docker string) {
+	s.registry.Demand("alice", "rabbit")
+	files := recipe("FROM "+s.first(), "RUN stat -c %s /payload")
+	if r := builds(t, s.Lab, docker, "alice", files); r.Code == 0 || !strings.Contains(r.Err, "it isn't on this host, and ") {
+		t.Errorf("without a login: exit code %d: %s %s", r.Code, r.Out, r.Err)
+	}
+	s.OK("alice", docker, "login", "-u", "alice", "-p", "rabbit", s.registry.Host())
+	defer s.Run("alice", docker, "logout", s.registry.Host())
+	contains(t, built(t, s.Lab, docker, "alice", files, "-t", "x"), "Pull complete", "Step 1/2 : FROM "+s.first(), fmt.Sprint(4<<20), "Successfully tagged x:latest")
+	lacks(t, built(t, s.Lab, docker, "bob", files), "Pull complete")
+	contains(t, built(t, s.Lab, docker, "alice", files, "--pull"), "Image is up to date for "+s.first())
+	s.OK("alice", docker, "rmi", "x")
+	for _, who := range []string{"alice", "bob"} {
+		s.OK(who, docker, "image", "prune", "-f")
 	}
 }
 

@@ -77,8 +77,10 @@ func (silent) Lookup(uid int) (account.Account, error) {
 	return account.Account{UID: uid, GID: uid, Name: "alice"}, nil
 }
 
-func (silent) Ensure(context.Context, int, limits.Limits) (string, error) { return "/ds01/u", nil }
-func (silent) Parent(uid int) string                                      { return fmt.Sprintf("/ds01/u%d", uid) }
+func (s silent) Ensure(_ context.Context, uid int, _ limits.Limits) (string, error) {
+	return s.Parent(uid), nil
+}
+func (silent) Parent(uid int) string { return fmt.Sprintf("/ds01/u%d", uid) }
 
 func (silent) End(context.Context, int, string) (int, error) { return 0, nil }
 func (silent) Freeze(context.Context, int, string) error     { return nil }

@@ -54,6 +54,7 @@ type Body struct {
 	Volumes    map[string]struct{}
 	HostConfig struct {
 		AutoRemove    bool
+		CgroupParent  string
 		RestartPolicy struct {
 			Name              string
 			MaximumRetryCount int
@@ -245,6 +246,7 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 		host: host,
 		Observed: container.Observed{
 			ID: id, Name: name, Image: b.Image, ImageID: image.ID, State: "created", CreatedAt: e.now().UTC(), Labels: b.Labels,
+			Group:   b.HostConfig.CgroupParent,
 			Restart: container.RestartPolicy{Name: b.HostConfig.RestartPolicy.Name, MaxRetries: b.HostConfig.RestartPolicy.MaximumRetryCount},
 		},
 		body: b,
