@@ -47,6 +47,7 @@ const product = "ds01"
 // A build is one that is under way.
 type build struct {
 	admission.KitBuild
+	session string // ds01's own, by which the engine gets the person's files
 
 	mu      sync.Mutex
 	tell    func(trace []byte)
@@ -99,6 +100,7 @@ func (b *Builder) solve(ctx context.Context, run *build, person session.Caller) 
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}
+	run.session = ours.ID()
 	relay(ours, person) //nolint:contextcheck // each call has its own
 	ctx, cancel := context.WithCancelCause(ctx)
 	var group errgroup.Group

@@ -9,9 +9,10 @@ import (
 	"ds01.dev/ds01/internal/admission"
 )
 
-// Police polices a definition of somebody's build.
-func Police(ctx context.Context, order admission.KitBuild, d *pb.Definition) (*pb.Definition, error) {
-	run := &build{KitBuild: order, tell: func([]byte) {}, now: time.Now}
+// Police polices a definition of somebody's build, for whose files the engine
+// asks a session.
+func Police(ctx context.Context, order admission.KitBuild, session string, d *pb.Definition) (*pb.Definition, error) {
+	run := &build{KitBuild: order, session: session, tell: func([]byte) {}, now: time.Now}
 	return run.police(ctx, d)
 }
 

@@ -107,8 +107,12 @@ func (r *build) source(ctx context.Context, s *pb.SourceOp) error {
 		s.Attrs = map[string]string{pb.AttrImageResolveMode: pb.AttrImageResolveModePreferLocal}
 		return nil
 	case "local":
-		delete(s.Attrs, pb.AttrLocalSessionID) // the build's own is the default
-		delete(s.Attrs, pb.AttrLocalUniqueID)
+		// Two builds at one time that ask for files in the same words are one to
+		// BuildKit, which then takes them from either client.
+		if s.Attrs == nil {
+			s.Attrs = map[string]string{}
+		}
+		s.Attrs[pb.AttrLocalSessionID], s.Attrs[pb.AttrLocalUniqueID] = r.session, r.session
 		return nil
 	}
 	return admission.NoSource(kind)

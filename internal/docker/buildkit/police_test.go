@@ -3,6 +3,7 @@ package buildkit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func policed(t *testing.T, o admission.KitBuild, s llb.State) ([]*pb.Op, *pb.Def
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := buildkit.Police(t.Context(), o, d.ToPB())
+	out, err := buildkit.Police(t.Context(), o, fmt.Sprint("session of ", o.UID), d.ToPB())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,8 +72,8 @@ func TestABuildIsItsPersons(t *testing.T) {
 			if id := o.Source.Identifier; id != "docker-image://docker.io/ds01-1/app:1" && id != "local://context" {
 				t.Errorf("a source is %s", id)
 			}
-			if _, named := o.Source.Attrs[pb.AttrLocalSessionID]; named {
-				t.Error("a source comes from a session of somebody's choice")
+			if id := o.Source.Attrs[pb.AttrLocalSessionID]; id != "session of 1" && strings.HasPrefix(o.Source.Identifier, "local") {
+				t.Errorf("a source comes from the session %q", id)
 			}
 		case *pb.Op_Exec:
 			if want := []string{"", "ds01-step", "/ds01/u1", "make", "all"}; !slices.Equal(o.Exec.Meta.Args, want) {
@@ -90,6 +91,21 @@ func TestABuildIsItsPersons(t *testing.T) {
 
 func TestTheSameStepOfTwoPeopleIsTwo(t *testing.T) {
 	s := llb.Scratch().Run(llb.Shlex("make all")).Root()
+	_, one, err := policed(t, order(1), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, two, err := policed(t, order(2), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest.FromBytes(one.Def[0]) == digest.FromBytes(two.Def[0]) {
+		t.Error("BuildKit takes them for one")
+	}
+}
+
+func TestTheSameFilesOfTwoPeopleAreTwo(t *testing.T) {
+	s := llb.Local("context", llb.LocalUniqueID("same"), llb.SharedKeyHint("hint"))
 	_, one, err := policed(t, order(1), s)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +178,7 @@ func TestWhatIsNoBuildIsRefused(t *testing.T) {
 		"a mount of another kind":      {Def: [][]byte{op(&pb.Op{Op: &pb.Op_Exec{Exec: &pb.ExecOp{Meta: &pb.Meta{}, Mounts: []*pb.Mount{{MountType: 9}}}}})}},
 		"a step without a command":     {Def: [][]byte{op(&pb.Op{Op: &pb.Op_Exec{Exec: &pb.ExecOp{}}})}},
 	} {
-		if _, err := buildkit.Police(t.Context(), order(1), d); !errors.Is(err, problem.ErrDenied) {
+		if _, err := buildkit.Police(t.Context(), order(1), "", d); !errors.Is(err, problem.ErrDenied) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
