@@ -67,6 +67,7 @@ func docker() client {
 			{says: "a published port: `-p 80`", script: "port.sh"},
 			{says: "`docker context`", script: "context.sh"},
 			{says: "from another machine: `DOCKER_HOST=ssh://…`, and a context of that kind", script: "ssh.sh"},
+			{says: "Debian's `DOCKER_BUILDKIT=1 docker build`, in stages, with a secret and a cache", script: "build.sh"},
 			{
 				says: "`--privileged`", words: "docker run --rm --privileged busybox true", refused: "a privileged container is root on the host",
 				instead: "Leave it away. GPUs come by `--gpus N`.",
