@@ -17,6 +17,17 @@ type shelf struct {
 }
 
 // first and second are the images of a shelf.
+func aBuildByBuildKitPullsToo(t *testing.T, s shelf, docker string) {
+	if docker != debian {
+		t.Skip("the other client builds by BuildKit with buildx only")
+	}
+	for _, who := range []string{"alice", "bob"} {
+		kitBuilt(t, kitBuilds(s.Lab, who, "FROM "+s.first()+"\nRUN stat -c %s /payload\n", nil, "-t", "x"))
+		s.OK(who, docker, "rmi", "x")
+	}
+	notBuilt(t, kitBuilds(s.Lab, "alice", "FROM "+s.registry.Image("tools/none:1")+"\n", nil), "it isn't on this host, and ")
+}
+
 func (s shelf) first() string  { return s.registry.Image("tools/busybox:1") }
 func (s shelf) second() string { return s.registry.Image("tools/busybox:2") }
 
@@ -31,6 +42,7 @@ func TestPull(t *testing.T) {
 		"run pulls an image that isn't there":              runPullsWhatIsntThere,
 		"an image is pulled by its digest":                 anImageIsPulledByItsDigest,
 		"a build pulls what it is built on":                aBuildPullsWhatItIsBuiltOn,
+		"a build by BuildKit does so too":                  aBuildByBuildKitPullsToo,
 		"progress is told while it goes on":                progressIsTold,
 		"what a registry hasn't got is said to be so":      whatARegistryHasntGot,
 		"a login serves whose it is, and nobody else":      aLoginServesWhoseItIs,

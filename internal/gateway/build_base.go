@@ -35,7 +35,7 @@ func (b *building) recipe(ctx context.Context, text []byte) ([]byte, error) {
 			return nil, err
 		}
 		ids[i] = image.ID
-		if grounds[i], err = b.ground(base, image); err != nil {
+		if grounds[i], err = b.ground(base, image.Image); err != nil {
 			return nil, err
 		}
 	}
@@ -65,21 +65,20 @@ func (b *building) ground(base admission.Base, image container.Image) (admission
 
 // base finds an image that a recipe names, and fetches a shared one that isn't
 // there, or that the client wants anew.
-func (b *building) base(ctx context.Context, base admission.Base) (container.Image, error) {
+func (b *building) base(ctx context.Context, base admission.Base) (curator.Found, error) {
 	found, err := b.Images.Find(ctx, b.person(), base.Reference)
 	missing := errors.Is(err, problem.ErrNotFound)
 	_, personal := account.ImageOwner(found.Name)
 	switch {
 	case err != nil && !missing:
-		return container.Image{}, err
+		return found, err
 	case !curator.Pullable(base.Reference), !missing && (!b.ask.Pull || personal):
-		return found.Image, err
+		return found, err
 	}
 	if err := b.fetchBase(ctx, base); err != nil {
-		return container.Image{}, err
+		return found, err
 	}
-	found, err = b.Images.Find(ctx, b.person(), base.Reference)
-	return found.Image, err
+	return b.Images.Find(ctx, b.person(), base.Reference)
 }
 
 // fetchBase pulls a shared image, and tells how far it is.
@@ -89,7 +88,7 @@ func (b *building) fetchBase(ctx context.Context, base admission.Base) error {
 	if err != nil {
 		return err
 	}
-	if err := b.checkPull(what, base.Reference, name, policy.Named(name, "", false)); err != nil {
+	if err := b.checkPull(ctx, what, base.Reference, name, policy.Named(name, "", false)); err != nil {
 		return err
 	}
 	login, err := b.login(name)

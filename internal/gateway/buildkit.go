@@ -211,9 +211,11 @@ func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (s
 	return images[0], nil
 }
 
-// kitImage returns the engine's name of an image that the caller may build on.
+// kitImage returns the engine's name of an image that the caller may build on,
+// once it was fetched.
 func (c *call) kitImage(ctx context.Context, reference string) (string, error) {
-	found, err := c.Images.Find(ctx, c.person(), reference)
+	quiet := building{call: c, ask: admission.Build{Quiet: true}} // the answer is of another form
+	found, err := quiet.base(ctx, admission.Base{Reference: reference})
 	if err != nil {
 		return "", err
 	}

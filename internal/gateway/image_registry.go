@@ -63,7 +63,7 @@ func (c *call) pull(from string) error {
 	recorder.Hide(c.r.Context(), []string{strings.TrimSuffix(from, event.Reference(from))}) // a login, as addresses have it
 	what := "Image " + from + " not pulled"
 	tag := c.match.Query.Get("tag")
-	if err := c.checkPull(what, from, withTag(from, tag), policy.Named(from, tag, true)); err != nil {
+	if err := c.checkPull(c.r.Context(), what, from, withTag(from, tag), policy.Named(from, tag, true)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(c.r.Context())
@@ -94,7 +94,7 @@ func (c *call) pull(from string) error {
 }
 
 // checkPull refuses to fetch what is nobody's to fetch, or now.
-func (c *call) checkPull(what, from, reference string, image policy.Image) error {
+func (c *call) checkPull(ctx context.Context, what, from, reference string, image policy.Image) error {
 	if _, personal := account.ImageOwner(from); personal {
 		return &problem.Error{
 			What: what, Why: problem.Because(problem.ErrDenied, "names that begin with ds01-<uid>/ are people's own images"),
@@ -107,7 +107,7 @@ func (c *call) checkPull(what, from, reference string, image policy.Image) error
 	if err := c.Images.CheckLent(reference); err != nil {
 		return err
 	}
-	if err := c.Launcher.JudgeImage(c.r.Context(), what, policy.ImagePull, c.who, image); err != nil {
+	if err := c.Launcher.JudgeImage(ctx, what, policy.ImagePull, c.who, image); err != nil {
 		return err
 	}
 	return c.room(what, 0)
