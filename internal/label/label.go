@@ -3,7 +3,11 @@
 // decided by them.
 package label
 
-import "strings"
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
 
 // Label keys. Values never hold a comma: AIME's own "mlc list" splits on it.
 const (
@@ -79,6 +83,28 @@ func ClientOf(userAgent string) string {
 		return Docker
 	}
 	return API
+}
+
+// RemoteUser returns as whom a Dev Container is to be worked in, as its editor
+// wrote it down: the last entry that names somebody holds. "" where the labels
+// don't tell: then it is whom the container runs as; and where they name somebody
+// by a variable, whose value only the editor knows.
+func RemoteUser(labels map[string]string) string {
+	var entries []struct {
+		RemoteUser string `json:"remoteUser"`
+	}
+	if json.Unmarshal([]byte(labels["devcontainer.metadata"]), &entries) != nil {
+		return ""
+	}
+	for _, e := range slices.Backward(entries) {
+		switch {
+		case strings.Contains(e.RemoteUser, "${"):
+			return ""
+		case e.RemoteUser != "":
+			return e.RemoteUser
+		}
+	}
+	return ""
 }
 
 // InterfaceOf tells by which interface a client that is not ours made a

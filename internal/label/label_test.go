@@ -79,3 +79,29 @@ func TestClientOf(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRemoteUser(f *testing.F) {
+	for _, metadata := range []string{"", "[]", `[{"remoteUser":"dev"}]`, `[{"remoteUser":"a"},{"remoteUser":""},null]`, `[{"remoteUser":"${localEnv:USER}"}]`, `{`, `[1]`} {
+		f.Add(metadata)
+	}
+	f.Fuzz(func(t *testing.T, metadata string) {
+		user := label.RemoteUser(map[string]string{"devcontainer.metadata": metadata})
+		if strings.Contains(user, "${") {
+			t.Errorf("%q is told of", user)
+		}
+	})
+}
+
+func TestRemoteUser(t *testing.T) {
+	for metadata, want := range map[string]string{
+		"": "", "x": "", "[]": "", "null": "", `{"remoteUser":"dev"}`: "", `[{"remoteUser":7}]`: "", `[{"remoteUser":"dev"}]`: "dev",
+		`[{"remoteUser":"a"},{"remoteUser":"b"},{"init":true},null]`: "b", `[{"remoteUser":"a"},{"remoteUser":"${localEnv:USER}"}]`: "",
+	} {
+		if got := label.RemoteUser(map[string]string{"devcontainer.metadata": metadata}); got != want {
+			t.Errorf("%s: %q", metadata, got)
+		}
+	}
+	if got := label.RemoteUser(nil); got != "" {
+		t.Errorf("nobody is %q", got)
+	}
+}

@@ -281,6 +281,45 @@ func TestUsersAreResolvedByTheContainersOwnFiles(t *testing.T) {
 	}
 }
 
+func TestFilesInADevContainerAreItsRemoteUsers(t *testing.T) {
+	for name, c := range map[string]struct {
+		metadata, user string
+		uid, gid       int
+	}{
+		"a remote user":              {`[{"remoteUser":"root"}]`, "7:8", 0, 0},
+		"by number":                  {`[{"remoteUser":"4711"}]`, "", 4711, 0},
+		"the last one holds":         {`[{"remoteUser":"1"},{"remoteUser":"4711"},{"init":true}]`, "root", 4711, 0},
+		"none":                       {`[{"init":true}]`, "7:8", 7, 8},
+		"a variable of the editor's": {`[{"remoteUser":"1"},{"remoteUser":"${localEnv:USER}"}]`, "7:8", 7, 8},
+		"no list":                    {`{"remoteUser":"4711"}`, "7:8", 7, 8},
+		"no name":                    {`[{"remoteUser":4711}]`, "7:8", 7, 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, admission.UserNS)
+			r := request()
+			r.Body.User, r.Body.Labels = c.user, map[string]string{"devcontainer.metadata": c.metadata}
+			record := s.create(t, r)
+			if m := s.record(t, record.ID).Mounts[0]; m.ContainerUID != c.uid || m.ContainerGID != c.gid {
+				t.Errorf("files are %d:%d's", m.ContainerUID, m.ContainerGID)
+			}
+			if ran := s.engine.BodyOf(record.ContainerID).User; ran != c.user {
+				t.Errorf("it runs as %q", ran)
+			}
+		})
+	}
+}
+
+func TestARemoteUserThatTheImageHasNotIsRefused(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	r := request()
+	r.Body.Labels = map[string]string{"devcontainer.metadata": `[{"remoteUser":"mallory"}]`}
+	_, _, err := s.Create(t.Context(), r)
+	if !errors.Is(err, problem.ErrInvalid) || !strings.Contains(err.Error(), `no user "mallory"`) {
+		t.Errorf("got %v", err)
+	}
+	s.wantNothing(t)
+}
+
 func TestWithMountsPeopleAreThemselvesWhereTheEngineDoesNotRemap(t *testing.T) {
 	s := newScene(t, admission.UID)
 	r := s.create(t, request())

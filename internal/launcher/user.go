@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -20,15 +22,14 @@ type containerUser struct {
 	uid, gid int
 }
 
-// effectiveUser returns the user that the request and the image lead to.
+// effectiveUser returns the user whom the owner's files belong to inside: whom a
+// Dev Container is worked in as, else whom the request and the image lead to.
+// Whichever it is, the files are the owner's on the host.
 func effectiveUser(r Request, image container.Image, asOwner bool) containerUser {
 	if r.Person || asOwner {
 		return containerUser{uid: r.Account.UID, gid: r.Account.GID}
 	}
-	name := r.Body.User
-	if name == "" {
-		name = image.User
-	}
+	name := cmp.Or(label.RemoteUser(r.Body.Labels), r.Body.User, image.User)
 	if name == "" {
 		return containerUser{} // root
 	}
@@ -104,7 +105,7 @@ func lookUp(name string, passwd, groups []byte) (uid, gid int, err error) {
 }
 
 func unknownUser(why string) error {
-	return &problem.Error{What: "Container not created", Why: problem.Because(problem.ErrInvalid, why), Next: "Give --user as UID:GID."}
+	return &problem.Error{What: "Container not created", Why: problem.Because(problem.ErrInvalid, why), Next: "Give --user as UID:GID; in a devcontainer.json, a remoteUser that the image has."}
 }
 
 // entries returns the lines of a passwd or group file that have at least n
