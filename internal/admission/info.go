@@ -36,6 +36,7 @@ func InfoFields() []InfoField {
 		{"ContainersStopped", InfoCounted, "of those"},
 		{"Images", InfoCounted, "as many as the list of images has"},
 		{"DriverStatus", InfoReduced, "some drivers tell how full the host's disk is"},
+		{"Runtimes", InfoReduced, "those that may be named: `nvidia` for who may hold GPUs, where Dev Containers look for it"},
 		{"SystemStatus", InfoLeftOut, swarm},
 		{"Plugins", InfoLeftOut, plugins},
 		{"Debug", InfoLeftOut, host},
@@ -66,12 +67,26 @@ func InfoFields() []InfoField {
 		"CPUShares", "CPUSet", "PidsLimit", "OomKillDisable", "IPv4Forwarding", "BridgeNfIptables", "BridgeNfIp6tables", "SystemTime",
 		"CgroupDriver", "CgroupVersion", "KernelVersion", "OperatingSystem", "OSVersion", "OSType", "Architecture", "NCPU", "MemTotal",
 		"IndexServerAddress", "ExperimentalBuild", "ServerVersion", "LiveRestoreEnabled", "Isolation", "InitBinary", "SecurityOptions",
-		"DefaultRuntime", "Runtimes", // Dev Containers look for NVIDIA's
+		"DefaultRuntime",
 		"ContainerdCommit", "RuncCommit", "InitCommit", // as in GET /version
 	} {
 		fields = append(fields, InfoField{Name: name, How: InfoPasses})
 	}
 	return fields
+}
+
+// Runtimes returns the runtimes that a request may name, as GET /info tells of
+// them, with NVIDIA's or without. ds01 grants what that stands for itself,
+// whether the engine has it or not.
+func Runtimes(gpus bool) map[string]any {
+	type runtime struct {
+		Path string `json:"path"`
+	}
+	all := map[string]any{"runc": runtime{"runc"}}
+	if gpus {
+		all["nvidia"] = runtime{"nvidia-container-runtime"}
+	}
+	return all
 }
 
 // ReadDriverStatus reports whether clients read a line of DriverStatus: one that

@@ -156,6 +156,7 @@ type lab struct {
 	images  *curator.Curator
 	hosts   []string // registries that may be used
 	rules   launcher.Rules
+	devices []gpu.Device
 	sockets map[int]string
 	observe []string
 	volume  string // the directory of each volume, "" where none can be opened
@@ -282,7 +283,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	isolation := func() admission.Isolation { return admission.UserNS }
 	starter := launcher.New(launcher.Parts{
 		Engine: l.engine, Images: l.images, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid, &l.moved},
-		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return nil },
+		Limits: func(account.Account) limits.Limits { return bound() }, Devices: func() []gpu.Device { return l.devices },
 		Isolation: isolation, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now, MountFolder: "/run/ds01/mnt",
 		Policy: func() launcher.Rules { return l.rules },
 	})

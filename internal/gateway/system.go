@@ -54,6 +54,8 @@ func (c *call) info() error {
 		case f.How == admission.InfoCounted:
 			shown[f.Name] = counts[f.Name]
 		case !told || f.How == admission.InfoLeftOut:
+		case f.Name == "Runtimes":
+			shown[f.Name] = admission.Runtimes(c.Launcher.MayGrantGPUs(c.roles))
 		case f.How == admission.InfoReduced:
 			if shown[f.Name], err = readStatus(value); err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
 )
 
 const stranger = "5555555555555555555555555555555555555555555555555555555555555555"
@@ -207,9 +208,9 @@ func TestInfoCountsOnesOwnAndTellsNothingOfOthers(t *testing.T) {
 		his, hers, stopped, paused, stranger)
 	l.engine.AddImage(container.Image{ID: "sha256:5", Names: []string{fmt.Sprintf("ds01-%d/mine:1", alice)}})
 	l.engine.AddImage(container.Image{ID: "sha256:6", Names: []string{fmt.Sprintf("ds01-%d/secret:1", bob)}})
-	fields := []string{`"Future":{"who":"bob"}`, `"DriverStatus":[["Backing Filesystem","extfs"],["Data Space Used","7GB"],[]]`}
+	fields := []string{`"Future":{"who":"bob"}`, `"DriverStatus":[["Backing Filesystem","extfs"],["Data Space Used","7GB"],[]]`, `"Runtimes":{"kata":{"path":"/opt/kata"}}`}
 	for _, f := range admission.InfoFields() {
-		if f.Name != "DriverStatus" {
+		if f.How != admission.InfoReduced {
 			fields = append(fields, fmt.Sprintf("%q:9", f.Name))
 		}
 	}
@@ -217,6 +218,7 @@ func TestInfoCountsOnesOwnAndTellsNothingOfOthers(t *testing.T) {
 	want := map[string]any{
 		"Containers": 3.0, "ContainersRunning": 1.0, "ContainersPaused": 1.0, "ContainersStopped": 1.0, "Images": 2.0, // hers, and busybox
 		"DriverStatus": []any{[]any{"Backing Filesystem", "extfs"}},
+		"Runtimes":     map[string]any{"runc": map[string]any{"path": "runc"}},
 	}
 	for _, f := range admission.InfoFields() {
 		if f.How == admission.InfoPasses {
@@ -226,6 +228,11 @@ func TestInfoCountsOnesOwnAndTellsNothingOfOthers(t *testing.T) {
 	got := decode[map[string]any](t, l.ask(t, alice, "GET", "/v1.41/info", ""))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	l.devices = []gpu.Device{{UUID: "GPU-0"}}
+	got = decode[map[string]any](t, l.ask(t, alice, "GET", "/v1.41/info", ""))
+	if runtimes, _ := got["Runtimes"].(map[string]any); len(runtimes) != 2 || runtimes["nvidia"] == nil {
+		t.Errorf("where she may have a GPU she can't name %v", got["Runtimes"])
 	}
 	if got := decode[map[string]any](t, l.ask(t, admin, "GET", "/v1.41/info", "")); got["Containers"] != 9.0 || got["Future"] == nil {
 		t.Errorf("an administrator sees %v", got)

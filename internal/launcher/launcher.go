@@ -271,6 +271,13 @@ func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
 	return p, err
 }
 
+// MayGrantGPUs reports whether somebody with these roles can have a GPU here, when
+// one is free.
+func (l *Launcher) MayGrantGPUs(roles account.Roles) bool {
+	_, err := l.Libraries()
+	return err == nil && roles.GPU && len(l.Devices()) > 0
+}
+
 // order is what the plan needs of the ledger.
 func (l *Launcher) order(p plan) allocator.Order {
 	r := p.request
