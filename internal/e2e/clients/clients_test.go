@@ -57,7 +57,7 @@ func prepare(t *testing.T, l *lab.Lab) world {
 	w := world{Lab: l, folder: filepath.Join(filepath.Dir(l.Root), "clients")}
 	must(t, os.Mkdir(w.folder, 0o755))
 	must(t, os.CopyFS(w.folder, os.DirFS("testdata")))
-	for _, name := range []string{"meet", "same", "soon"} {
+	for _, name := range []string{"devcontainer", "meet", "same", "soon"} {
 		must(t, os.Chmod(filepath.Join(w.folder, "bin", name), 0o755))
 	}
 	w.startSSH(t)
@@ -68,7 +68,8 @@ func prepare(t *testing.T, l *lab.Lab) world {
 }
 
 // layCommands makes a folder for each docker command of the machine, and for
-// each compose. All clients but those are tried with the first docker only.
+// each compose. All other clients are tried with one docker: Debian's where they
+// build, for it brings its own BuildKit, else the first.
 func (w world) layCommands(t *testing.T) map[string][]string {
 	t.Helper()
 	lay := func(name, docker string) (folder string) {
@@ -87,6 +88,7 @@ func (w world) layCommands(t *testing.T) map[string][]string {
 			all[c.kind] = first
 		}
 	}
+	all["devcontainer"] = all["docker"][len(all["docker"])-1:]
 	if docker := w.Clients()[0]; exec.Command(docker, "compose", "version").Run() == nil {
 		folder := lay("compose-plugin", docker)
 		must(t, os.WriteFile(filepath.Join(folder, "docker-compose"), []byte("#!/bin/sh\nexec docker compose \"$@\"\n"), 0o755))

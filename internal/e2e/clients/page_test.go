@@ -73,7 +73,7 @@ func TestEachScenarioIsWhole(t *testing.T) {
 		seen := map[string]bool{}
 		for _, s := range c.scenarios {
 			ways := 0
-			for _, way := range []string{s.script, s.words, s.service} {
+			for _, way := range []string{s.script, s.words, s.service, s.config} {
 				if way != "" {
 					ways++
 				}

@@ -22,6 +22,7 @@ type scenario struct {
 	script  string // file below the client's folder; one in a folder takes that along
 	words   string // or what is typed in a shell
 	service string // or a line of a service in a compose file, which is brought up
+	config  string // or a property of a devcontainer.json, which is brought up
 	env     []string
 	refused string // "": it goes; else what ds01 says
 	instead string // what to do in place of what is refused
@@ -36,6 +37,8 @@ func (c client) words(w world, s scenario) []string {
 	switch {
 	case s.service != "":
 		return []string{"sh", "-euc", up}
+	case s.config != "":
+		return []string{"devcontainer", "up", "--workspace-folder", "."}
 	case s.words != "":
 		return []string{"sh", "-euc", s.words}
 	}
@@ -52,10 +55,13 @@ func (c client) lay(t *testing.T, w world, s scenario, dir string) {
 		file := "services:\n  app:\n    image: busybox\n    command: sleep 1000\n    " + s.service + "\n"
 		must(t, os.WriteFile(filepath.Join(dir, "docker-compose.yml"), []byte(file), 0o644))
 	}
+	if s.config != "" {
+		must(t, os.WriteFile(filepath.Join(dir, ".devcontainer.json"), []byte(`{"image": "busybox", `+s.config+"}"), 0o644))
+	}
 }
 
 func clients() []client {
-	return []client{docker(), compose(), python(), dockerode(), testcontainers()}
+	return []client{docker(), compose(), python(), dockerode(), testcontainers(), devcontainers()}
 }
 
 func docker() client {
