@@ -73,6 +73,7 @@ func docker() client {
 			{says: "a published port: `-p 80`", script: "port.sh"},
 			{says: "`docker context`", script: "context.sh"},
 			{says: "from another machine: `DOCKER_HOST=ssh://…`, and a context of that kind", script: "ssh.sh"},
+			{says: "`docker build` by the classic builder: stages, arguments, one's own image under `FROM`, its cache", script: "classic.sh"},
 			{says: "Debian's `DOCKER_BUILDKIT=1 docker build`, in stages, with a secret and a cache", script: "build.sh"},
 			{
 				says: "`--privileged`", words: "docker run --rm --privileged busybox true", refused: "a privileged container is root on the host",
@@ -119,6 +120,7 @@ func compose() client {
 			{says: "`container_name`, external networks and volumes", script: "external/run.sh"},
 			{says: "GPUs: `deploy.resources.reservations.devices` with a `count`", script: "gpu/run.sh"},
 			{says: "services made anew, with and without their volumes", script: "recreate/run.sh"},
+			{says: "`up --build`, `build`, `down --rmi all`", script: "build/run.sh"},
 			{
 				says: "`device_ids`", service: `deploy: {resources: {reservations: {devices: [{device_ids: ["0"], capabilities: [gpu]}]}}}`,
 				refused: "devices are chosen by ds01", instead: "`count: 1`.",
@@ -144,7 +146,10 @@ func compose() client {
 func python() client {
 	return client{
 		name: "Docker SDK for Python", about: "Debian's python3-docker 5.0.3", kind: "python", program: []string{"/usr/bin/python3"},
-		scenarios: []scenario{{says: "containers with a GPU, health check and limits, exec with a socket, logs, archives, stats, update, commit, networks, volumes", script: "day.py"}},
+		scenarios: []scenario{
+			{says: "containers with a GPU, health check and limits, exec with a socket, logs, archives, stats, update, commit, networks, volumes", script: "day.py"},
+			{says: "images built, and builds that fail", script: "build.py"},
+		},
 	}
 }
 
