@@ -105,12 +105,15 @@ func mountVectors() []Vector {
 		try{id: "target-dev", says: "one's own folder over /dev", fields: `"Binds":["{work}:/dev/shm/../"]`, topics: on(42)},
 	)
 	own := hosted(`"Binds":["{work}:/w"]`)
+	remote := func(folder string) string { // body has labels already
+		return `{"Image":"{image}","Cmd":["sh","-c","{payload}"],"Labels":{"{mark}":"1","devcontainer.metadata":"[{\"remoteUser\":\"{victimuid}\"}]"},"HostConfig":{"Binds":["` + folder + `:/w"]}}`
+	}
 	return append(append(sources, mounts...),
 		one("bind-own-root", "setuid files of root's in one's own folder", create(own, either()), 42),
 		one("bind-own-as-root", "one's own folder as root", create(body(`"User":"0:0"`, `"HostConfig":{"Binds":["{work}:/w"]}`), either()), 42, 60),
 		one("bind-own-as-victim", "one's own folder as another", create(body(`"User":"{victimuid}"`, `"HostConfig":{"Binds":["{work}:/w"]}`), either()), 42, 60),
-		one("bind-own-remote-victim", "one's own folder for a Dev Container's user with another's number", create(body(`"Labels":{"devcontainer.metadata":"[{\"remoteUser\":\"{victimuid}\"}]"}`, `"HostConfig":{"Binds":["{work}:/w"]}`), either()), 42, 60),
-		one("bind-victims-remote-victim", "another's folder for a Dev Container's user with their number", create(body(`"Labels":{"devcontainer.metadata":"[{\"remoteUser\":\"{victimuid}\"}]"}`, `"HostConfig":{"Binds":["{victimhome}:/w"]}`), refused()), 42, 60),
+		one("bind-own-remote-victim", "one's own folder for a Dev Container's user with another's number", create(remote("{work}"), either()), 42, 60),
+		one("bind-victims-remote-victim", "another's folder for a Dev Container's user with their number", create(remote("{victimhome}"), refused()), 42, 60),
 		one("bind-victim-via-own", "another's file linked into one's own folder", create(hosted(`"Binds":["{work}/victimlink:/h"]`), refused()), 42, 43),
 		several("bind-swapped", "a folder that becomes a link once it is accepted", []Step{
 			{Method: "POST", Path: "/containers/create?name={mark}-x", Body: hosted(`"Binds":["{work}/swap:/h"]`), Status: either(), Save: true},
