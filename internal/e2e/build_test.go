@@ -300,10 +300,6 @@ func whatABuildCantAsk(t *testing.T, l *lab.Lab, docker string) {
 	if r := l.Run("alice", docker, "build", "https://github.com/x/y.git#main"); r.Code == 0 {
 		t.Error("a repository was built")
 	}
-	r := l.Run("alice", "env", "DOCKER_BUILDKIT=1", debian, "build", contextOf(t, l, "alice", recipe("FROM busybox")))
-	if r.Code == 0 {
-		t.Errorf("BuildKit: %s %s", r.Out, r.Err)
-	}
 }
 
 func aBaseWithTriggers(t *testing.T, l *lab.Lab, docker string) {

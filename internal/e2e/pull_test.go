@@ -21,6 +21,7 @@ func aBuildByBuildKitPullsToo(t *testing.T, s shelf, docker string) {
 	if docker != debian {
 		t.Skip("the other client builds by BuildKit with buildx only")
 	}
+	defer s.AtEngine("builder", "prune", "-af") // BuildKit keeps the layers
 	for _, who := range []string{"alice", "bob"} {
 		kitBuilt(t, kitBuilds(s.Lab, who, "FROM "+s.first()+"\nRUN stat -c %s /payload\n", nil, "-t", "x"))
 		s.OK(who, docker, "rmi", "x")
