@@ -49,9 +49,11 @@ type build struct {
 	admission.KitBuild
 	session string // ds01's own, by which the engine gets the person's files
 
-	mu      sync.Mutex
+	telling sync.Mutex // one trace at a time: whoever listens may keep it waiting
 	tell    func(trace []byte)
 	now     func() time.Time
+
+	mu      sync.Mutex
 	refusal error // why ds01 has stopped it
 	noted   []string
 }
@@ -208,8 +210,8 @@ func (r *build) status(s *client.SolveStatus) {
 	for _, v := range s.Statuses {
 		v.ID, v.Name = r.shown(v.ID), r.shown(v.Name)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	for _, message := range s.Marshal() {
 		if data, err := proto.Marshal(message); err == nil {
 			r.tell(data)

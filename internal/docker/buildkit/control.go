@@ -94,6 +94,7 @@ type solve struct {
 	traces  chan []byte
 	over    chan struct{} // closed when it is done
 	asked   chan struct{} // closed once the client has asked for it
+	begun   bool          // it has, or is about to
 	back    chan returned // what the client makes of it
 	options map[string]string
 }
@@ -132,11 +133,8 @@ func (c *controller) Solve(ctx context.Context, req *control.SolveRequest) (*con
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-s.asked:
+	if !c.begin(s) {
 		return nil, status.Error(codes.AlreadyExists, "ds01: a build is asked for once")
-	default:
-		close(s.asked)
 	}
 	defer close(s.over)
 	request, err := admission.ReadKitSolve(asked(req))
@@ -163,6 +161,18 @@ func (c *controller) Solve(ctx context.Context, req *control.SolveRequest) (*con
 		return nil, failed(err)
 	}
 	return &control.SolveResponse{ExporterResponse: map[string]string{"containerimage.digest": image, "containerimage.config.digest": image}}, nil
+}
+
+// begin notes that the client has asked for a build; false if it had before.
+func (c *controller) begin(s *solve) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.begun {
+		return false
+	}
+	s.begun = true
+	close(s.asked)
+	return true
 }
 
 // said waits for what the client says on the bridge.

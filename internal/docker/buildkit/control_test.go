@@ -216,3 +216,16 @@ func TestWhatTheHostIsLikeIsNotTold(t *testing.T) {
 		t.Error("it says what the engine is")
 	}
 }
+
+func TestABuildIsBegunOnceHoweverManyAskForIt(t *testing.T) {
+	if n := buildkit.Begun(64); n != 1 {
+		t.Errorf("%d have begun it", n)
+	}
+}
+
+func TestWhoTakesNothingKeepsNoBuildFromBeingEnded(t *testing.T) {
+	full := errors.New("the disk is full")
+	if err := buildkit.TellAndRefuse(full); !errors.Is(err, full) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -2,6 +2,8 @@ package buildkit
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moby/buildkit/solver/pb"
@@ -23,4 +25,35 @@ func (b *Builder) Person(ctx context.Context, uid int, id string) error {
 		release()
 	}
 	return err
+}
+
+// Begun returns how many of those who ask for one build at one time may do it.
+func Begun(askers int) int {
+	c := &controller{solves: map[string]*solve{}}
+	var begun atomic.Int64
+	var all sync.WaitGroup
+	for range askers {
+		all.Go(func() {
+			if s, err := c.solve("one"); err == nil && c.begin(s) {
+				begun.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return int(begun.Load())
+}
+
+// TellAndRefuse has somebody listen to a build who takes nothing, and returns
+// what becomes of a refusal meanwhile.
+func TellAndRefuse(why error) error {
+	stuck := make(chan struct{})
+	told := make(chan struct{}, 1)
+	run := &build{KitBuild: admission.KitBuild{Show: func(s string) string { return s }}, now: time.Now, tell: func([]byte) { told <- struct{}{}; <-stuck }}
+	var notes sync.WaitGroup
+	notes.Go(func() { run.note("something") })
+	<-told
+	_ = run.refuse(why) // it is kept
+	close(stuck)
+	notes.Wait()
+	return run.refused()
 }
