@@ -43,6 +43,7 @@ type Allocator struct {
 	taken   map[string]string           // device UUID → why nobody gets it
 	sight   chan struct{}               // closed once taken is known; nil: it is
 	locks   map[string]*keyLock
+	changed chan struct{} // a record changed since somebody last read from it
 }
 
 type tombstone struct {
@@ -56,7 +57,7 @@ func New(ctx context.Context, store Store, devices func() []gpu.Device, now func
 	a := &Allocator{
 		store: store, devices: devices, now: now,
 		records: map[string]container.Record{}, byID: map[string]string{}, gone: map[string]tombstone{},
-		taken: map[string]string{}, locks: map[string]*keyLock{},
+		taken: map[string]string{}, locks: map[string]*keyLock{}, changed: make(chan struct{}, 1),
 	}
 	all, err := store.Containers(ctx)
 	if err != nil {
@@ -74,7 +75,15 @@ func (a *Allocator) put(r container.Record) {
 	if r.ContainerID != "" {
 		a.byID[r.ContainerID] = r.ID
 	}
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
 }
+
+// Changed tells one reader that records were made or changed since it last
+// read. That one was forgotten isn't told.
+func (a *Allocator) Changed() <-chan struct{} { return a.changed }
 
 // An Order is what a container is to be granted.
 type Order struct {

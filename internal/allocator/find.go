@@ -3,6 +3,7 @@ package allocator
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -104,24 +105,11 @@ func (a *Allocator) ContainersOf(uid int) []string {
 
 // Records returns every record, oldest first.
 func (a *Allocator) Records() []container.Record {
-	return a.RecordsThat(func(container.Record) bool { return true })
-}
-
-// RecordsThat returns the records that are wanted, oldest first. want must not
-// call the allocator.
-func (a *Allocator) RecordsThat(want func(container.Record) bool) []container.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var wanted []container.Record
-	for _, r := range a.records {
-		if want(r) {
-			wanted = append(wanted, r)
-		}
-	}
-	slices.SortFunc(wanted, func(x, y container.Record) int {
+	return slices.SortedFunc(maps.Values(a.records), func(x, y container.Record) int {
 		return cmp.Or(x.CreatedAt.Compare(y.CreatedAt), strings.Compare(x.ID, y.ID))
 	})
-	return wanted
 }
 
 // Used returns the devices and the share that uid holds.

@@ -30,7 +30,7 @@ type Options struct {
 
 // Log is the one writer of an audit log. It is safe for concurrent use. What
 // it has appended outlives ds01 at once, and the machine after a sync, which
-// Run does every second.
+// Run does within a second.
 type Log struct {
 	path string
 	log  *slog.Logger
@@ -41,16 +41,17 @@ type Log struct {
 	keep   int
 	file   *os.File   // nil: not open
 	last   event.Link // the last line that was written
-	dirty  bool       // something was written since the last sync
 	broken error      // why nothing can be written; nil: it can
 	missed int        // events that found it broken
+
+	written chan struct{} // something was since Run last read from it
 }
 
 // Open returns the log whose newest file is at path, and opens it. A log that
 // can't be written now is returned all the same: Problem says why, and each
 // Append tries again.
 func Open(path string, o Options) *Log {
-	l := &Log{path: path, log: o.Log, now: o.Now, max: o.MaxSize, keep: o.Keep}
+	l := &Log{path: path, log: o.Log, now: o.Now, max: o.MaxSize, keep: o.Keep, written: make(chan struct{}, 1)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.open(); err != nil {
@@ -173,7 +174,11 @@ func (l *Log) append(e event.Event) error {
 		}
 		return fmt.Errorf("append to %s: %w", l.path, err)
 	}
-	l.last, l.dirty = sealed.Link(), true
+	l.last = sealed.Link()
+	select {
+	case l.written <- struct{}{}:
+	default: // a sync is on its way
+	}
 	return nil
 }
 
@@ -254,13 +259,16 @@ const syncEvery = time.Second
 
 // Run syncs what was written until ctx ends. Close syncs the rest.
 func (l *Log) Run(ctx context.Context) error {
-	tick := time.NewTicker(syncEvery)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-l.written:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(syncEvery):
 			l.sync()
 		}
 	}
@@ -269,11 +277,10 @@ func (l *Log) Run(ctx context.Context) error {
 // sync waits for the disk without keeping those who append waiting.
 func (l *Log) sync() {
 	l.mu.Lock()
-	file, dirty := l.file, l.dirty
-	l.dirty = false
+	file := l.file
 	l.mu.Unlock()
-	if !dirty {
-		return
+	if file == nil {
+		return // recover opens and syncs it
 	}
 	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // closed: it was synced when it was moved aside
 		l.mu.Lock()

@@ -59,18 +59,26 @@ func Plan(records []container.Record, now time.Time) []Action {
 	return plan
 }
 
-// Due reports whether Plan has something for a record at now.
-func Due(c container.Record, now time.Time) bool {
-	_, due := action(c, now)
-	return due
+// Due returns when Plan has something for a record; the zero time is not before
+// something happens to it.
+func Due(c container.Record) time.Time {
+	switch {
+	case c.State == gpu.Pending:
+		return c.CreatedAt.Add(PendingGrace)
+	case (c.State == gpu.Held || c.State == gpu.Bound) && len(c.Devices) > 0:
+		return c.HeldUntil
+	}
+	return time.Time{}
 }
 
 func action(c container.Record, now time.Time) (a Action, due bool) {
+	at := Due(c)
 	switch {
-	case c.State == gpu.Pending && now.Sub(c.CreatedAt) > PendingGrace:
+	case at.IsZero() || now.Before(at):
+		return Action{}, false
+	case c.State == gpu.Pending:
 		return Action{c.ID, Forget, "the engine has no container for it"}, true
-	case (c.State == gpu.Held || c.State == gpu.Bound) && !c.HeldUntil.IsZero() && !now.Before(c.HeldUntil) && len(c.Devices) > 0:
-		return Action{c.ID, Release, "held until " + c.HeldUntil.UTC().Format(time.RFC3339)}, true
+	default:
+		return Action{c.ID, Release, "held until " + at.UTC().Format(time.RFC3339)}, true
 	}
-	return Action{}, false
 }

@@ -22,7 +22,7 @@ func claim(state gpu.State, until time.Time) container.Record {
 
 func TestPlan(t *testing.T) {
 	young := claim(gpu.Pending, time.Time{})
-	young.CreatedAt = noon.Add(-lifecycle.PendingGrace)
+	young.CreatedAt = noon.Add(time.Nanosecond - lifecycle.PendingGrace)
 	empty := claim(gpu.Held, noon)
 	empty.Devices = nil
 	for name, c := range map[string]struct {

@@ -11,18 +11,51 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
-// carryOut does what lifecycle says is due.
-func (r *Reconciler) carryOut(ctx context.Context) {
-	if !r.Up() {
-		return // what the engine holds can't be looked up
-	}
-	now := r.Now()
-	due := r.Ledger.RecordsThat(func(c container.Record) bool { return lifecycle.Due(c, now) }) // most seconds there is none
-	for _, a := range lifecycle.Plan(due, now) {
-		if err := r.act(ctx, a); err != nil {
-			r.Log.ErrorContext(ctx, "lifecycle action failed", "claim", a.Claim, "verb", string(a.Verb), "error", err)
+// The shortest and the longest time between two looks at what is due: many
+// changes need one look, and a clock may have been set.
+const (
+	planAfter = time.Second
+	planEvery = 30 * time.Second
+)
+
+// plans does what is due when it is due.
+func (r *Reconciler) plans(ctx context.Context) error {
+	for {
+		due := time.NewTimer(r.carryOut(ctx) - planAfter)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(planAfter):
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-due.C:
+		case <-r.Ledger.Changed():
 		}
 	}
+}
+
+// carryOut does what lifecycle says is due, and returns how long nothing else
+// is if nothing changes.
+func (r *Reconciler) carryOut(ctx context.Context) time.Duration {
+	if !r.Up() {
+		return planAfter // what the engine holds can't be looked up
+	}
+	records, next := r.Ledger.Records(), planEvery
+	for _, a := range lifecycle.Plan(records, r.Now()) {
+		if err := r.act(ctx, a); err != nil {
+			r.Log.ErrorContext(ctx, "lifecycle action failed", "claim", a.Claim, "verb", string(a.Verb), "error", err)
+			next = planAfter
+		}
+	}
+	now := r.Now()
+	for _, record := range records {
+		if due := lifecycle.Due(record); due.After(now) {
+			next = min(next, due.Sub(now))
+		}
+	}
+	return next
 }
 
 // actTimeout bounds one action: the others wait for it.
@@ -33,7 +66,7 @@ func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
 	defer cancel()
 	defer r.Ledger.Lock(a.Claim)()
 	record, ok := r.Ledger.Record(a.Claim)
-	if !ok || !lifecycle.Due(record, r.Now()) {
+	if due := lifecycle.Due(record); !ok || due.IsZero() || r.Now().Before(due) {
 		return nil // something happened since
 	}
 	r.Log.InfoContext(ctx, "claim", "verb", string(a.Verb), "claim", a.Claim, "reason", a.Reason)

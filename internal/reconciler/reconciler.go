@@ -76,7 +76,6 @@ func New(p Parts) *Reconciler {
 // Intervals of Run.
 const (
 	glanceEvery = 30 * time.Second
-	planEvery   = time.Second
 	retryAfter  = 500 * time.Millisecond
 	lookers     = 8
 )
@@ -87,7 +86,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.watch(ctx) })
 	g.Go(func() error { return every(ctx, glanceEvery, r.glance) })
-	g.Go(func() error { return every(ctx, planEvery, r.carryOut) })
+	g.Go(func() error { return r.plans(ctx) })
 	g.Go(func() error { return r.restarts(ctx) })
 	return g.Wait()
 }

@@ -307,7 +307,7 @@ func TestALookUpThatFailsSettlesNothing(t *testing.T) {
 		}
 		time.Sleep(lifecycle.PendingGrace - time.Second)
 		s.engine.Fail("ByClaim", errors.New("timeout"), false)
-		time.Sleep(2*time.Second + time.Second/2)
+		time.Sleep(time.Second + time.Second/2)
 		if len(s.ledger.Records()) != 1 {
 			t.Error("given back without a look")
 		}
