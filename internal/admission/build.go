@@ -129,6 +129,12 @@ func asks(value string) bool {
 	return !slices.Contains([]string{"", "0", "false", "False", "null", "[]", "{}", "no", "none"}, value)
 }
 
+// BrokenBuild is the error of a build on which ds01 itself broke.
+func BrokenBuild() error {
+	return refuse(problem.ErrUnavailable, notBuilt, "it broke something in ds01, which goes on for everybody else",
+		"Give the Dockerfile, and how you built it, to your administrators: the daemon's log says where it broke.")
+}
+
 // retitle says of an error that it is about a build.
 func retitle(err error) error {
 	p, ok := errors.AsType[*problem.Error](err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
@@ -149,11 +150,23 @@ func (b *building) ship(ctx context.Context) (*http.Response, error) {
 // pump writes the context for the engine, and cuts the engine off where it
 // mustn't go on.
 func (b *building) pump(ctx context.Context, to *io.PipeWriter) {
-	err := b.writeContext(ctx, to)
+	err := b.guarded(ctx, to)
 	if _, said := errors.AsType[*problem.Error](err); said {
 		b.err = err
 	}
 	_ = to.CloseWithError(err) // it returns nil
+}
+
+// guarded writes the context, and makes an error of a panic, which in this
+// goroutine would end the daemon.
+func (b *building) guarded(ctx context.Context, to io.Writer) (err error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			b.Log.ErrorContext(ctx, "a build broke", "user", b.who.Name, "panic", broken, "stack", string(debug.Stack()))
+			err = admission.BrokenBuild()
+		}
+	}()
+	return b.writeContext(ctx, to)
 }
 
 // lookEach is how often the disk is looked at while steps run.

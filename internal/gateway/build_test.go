@@ -182,6 +182,20 @@ func TestABuildNeedsRoom(t *testing.T) {
 	wantRefusal(t, l.build(t, "", plainRecipe()), 503, "free")
 }
 
+// What reads a client's files runs beside the request, where a panic would end
+// the daemon.
+func TestABuildThatBreaksDs01EndsOnlyItself(t *testing.T) {
+	l := newBuildLab(t)
+	looks := 0
+	l.space = func() container.Space {
+		if looks++; looks > 1 {
+			panic("planted")
+		}
+		return container.Space{}
+	}
+	wantRefusal(t, l.build(t, "", plainRecipe()), 503, "it broke something in ds01")
+}
+
 func TestALostAnswerOfABuildIsSaid(t *testing.T) {
 	l := newBuildLab(t)
 	l.engine.lost = true

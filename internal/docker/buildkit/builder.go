@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -31,14 +32,15 @@ import (
 type Builder struct {
 	dial func(ctx context.Context) (net.Conn, error)
 	now  func() time.Time
+	log  *slog.Logger
 
 	mu       sync.Mutex
 	sessions map[int]*sessions // by uid
 }
 
 // New returns a builder on the engine that dial connects to.
-func New(dial func(ctx context.Context) (net.Conn, error), now func() time.Time) *Builder {
-	return &Builder{dial: dial, now: now, sessions: map[int]*sessions{}}
+func New(dial func(ctx context.Context) (net.Conn, error), now func() time.Time, log *slog.Logger) *Builder {
+	return &Builder{dial: dial, now: now, log: log, sessions: map[int]*sessions{}}
 }
 
 // product is what ds01 calls itself towards BuildKit.
@@ -52,6 +54,7 @@ type build struct {
 	telling sync.Mutex // one trace at a time: whoever listens may keep it waiting
 	tell    func(trace []byte)
 	now     func() time.Time
+	log     *slog.Logger
 
 	mu      sync.Mutex
 	refusal error // why ds01 has stopped it
@@ -70,7 +73,7 @@ func (b *Builder) Build(ctx context.Context, order admission.KitBuild, tell func
 	}
 	defer release()
 	context.AfterFunc(person.Context(), func() { cancel(errClientGone) }) //nolint:contextcheck // the session's, whose end is the build's
-	run := &build{KitBuild: order, tell: tell, now: b.now}
+	run := &build{KitBuild: order, tell: tell, now: b.now, log: b.log}
 	err = b.solve(ctx, run, person)
 	switch cause := context.Cause(ctx); {
 	case err == nil:
@@ -103,7 +106,7 @@ func (b *Builder) solve(ctx context.Context, run *build, person session.Caller) 
 		return fmt.Errorf("open a session: %w", err)
 	}
 	run.session = ours.ID()
-	relay(ours, person) //nolint:contextcheck // each call has its own
+	b.relay(ours, person) //nolint:contextcheck // each call has its own
 	ctx, cancel := context.WithCancelCause(ctx)
 	var group errgroup.Group
 	group.Go(func() error {
@@ -111,7 +114,7 @@ func (b *Builder) solve(ctx context.Context, run *build, person session.Caller) 
 			return b.upgrade(ctx, "/session", meta)
 		})
 	})
-	group.Go(func() error { return run.watch(ctx, cancel) })
+	group.Go(func() error { return guard(b.log, func() error { return run.watch(ctx, cancel) }) })
 	err = run.at(ctx, engine, ours)
 	cancel(nil)
 	return errors.Join(err, ours.Close(), ignoreCancelled(group.Wait()))
@@ -130,17 +133,24 @@ func (r *build) at(ctx context.Context, engine *client.Client, ours *session.Ses
 	var telling sync.WaitGroup
 	telling.Go(func() {
 		for s := range statuses {
-			r.status(s)
+			_ = guard(r.log, func() error { r.status(s); return nil }) // the next may be told
 		}
 	})
 	defer telling.Wait()
 	_, err := engine.Build(ctx, client.SolveOpt{
 		Exports: []client.ExportEntry{r.export()}, FrontendAttrs: r.Attributes,
 		SharedSession: ours, SessionPreInitialized: true,
-	}, product, func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
-		return (&frontend{Client: gw, build: r}).run(ctx)
-	}, statuses)
+	}, product, r.read, statuses)
 	return err
+}
+
+// read reads the Dockerfile and has the engine build by it.
+func (r *build) read(ctx context.Context, engine gateway.Client) (result *gateway.Result, err error) {
+	err = guard(r.log, func() error {
+		result, err = (&frontend{Client: engine, build: r}).run(ctx)
+		return err
+	})
+	return result, err
 }
 
 // export is what becomes of the result: an image of the engine's, under its

@@ -30,7 +30,7 @@ type Doer = func(ctx context.Context, r admission.KitRequest, tell func(trace []
 // either side ends. What isn't a method here isn't served.
 func (b *Builder) Serve(ctx context.Context, conn net.Conn, do Doer) error {
 	c := &controller{builder: b, do: do, solves: map[string]*solve{}}
-	server := grpc.NewServer()
+	server := grpc.NewServer(guarded(b.log)...)
 	control.RegisterControlServer(server, c)
 	bridge.RegisterLLBBridgeServer(server, &bridged{client: c})
 	one := &oneConnection{Conn: conn, over: make(chan struct{})}
@@ -125,6 +125,14 @@ func (c *controller) solve(ref string) (*solve, error) {
 
 // failed is an error as the client shows it.
 func failed(err error) error { return status.Error(codes.Unknown, problem.OneLine(err)) }
+
+// answered is an error of a call, those in ds01's words as the client shows them.
+func answered(err error) error {
+	if _, ours := errors.AsType[*problem.Error](err); ours {
+		return failed(err)
+	}
+	return err
+}
 
 // Solve does a build. One without a frontend is told of by the client on the
 // bridge.

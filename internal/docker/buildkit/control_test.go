@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -73,7 +74,7 @@ func (*once) Close() error   { return nil }
 // speaks returns a client of BuildKit's that ds01 serves, and what it has asked for.
 func speaks(t *testing.T, do buildkit.Doer) *client.Client {
 	t.Helper()
-	b := buildkit.New(dial, time.Now)
+	b := buildkit.New(dial, time.Now, slog.New(slog.DiscardHandler))
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
 	go func() { served <- b.Serve(t.Context(), ours, do) }()

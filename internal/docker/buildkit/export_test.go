@@ -2,11 +2,15 @@ package buildkit
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
+	"google.golang.org/grpc"
 
 	"ds01.dev/ds01/internal/admission"
 )
@@ -16,6 +20,19 @@ import (
 func Police(ctx context.Context, order admission.KitBuild, session string, d *pb.Definition) (*pb.Definition, error) {
 	run := &build{KitBuild: order, session: session, tell: func([]byte) {}, now: time.Now}
 	return run.police(ctx, d)
+}
+
+// Guarded are the options of servers that clients speak with.
+func Guarded() []grpc.ServerOption { return guarded(slog.New(slog.DiscardHandler)) }
+
+// Read has a Dockerfile read, of an engine, and returns why not.
+func Read(ctx context.Context, order admission.KitBuild, engine gateway.Client) error {
+	run := &build{KitBuild: order, tell: func([]byte) {}, now: time.Now, log: slog.New(slog.DiscardHandler)}
+	result, err := run.read(ctx, engine)
+	if err == nil && result == nil {
+		err = errors.New("there is no result")
+	}
+	return err
 }
 
 // Person returns whether somebody has a session.

@@ -2,12 +2,17 @@ package buildkit
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"regexp"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
-	"github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerui"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
@@ -17,67 +22,112 @@ import (
 )
 
 // frontend is BuildKit as the Dockerfile's reader sees it: what it asks for is
-// policed first.
+// policed first. The reader calls from goroutines of its own, too, so that each
+// method which does something is guarded.
 type frontend struct {
 	gateway.Client
 	*build
-
-	syntax string // what the Dockerfile's syntax line names
 }
 
+// run reads the Dockerfile and has the engine carry it out. BuildKit's own
+// builder.Build does that in goroutines which a panic would end the daemon from.
 func (f *frontend) run(ctx context.Context) (*gateway.Result, error) {
-	return builder.Build(ctx, f)
+	ui, err := dockerui.NewClient(f)
+	if err != nil {
+		return nil, err
+	}
+	source, err := ui.ReadEntrypoint(ctx, "Dockerfile")
+	if err != nil {
+		return nil, err
+	}
+	if name, _, _, ok := parser.DetectSyntax(source.Data); ok {
+		if err := f.syntax(name); err != nil {
+			return nil, err
+		}
+	}
+	options := dockerfile2llb.ConvertOpt{Config: ui.Config, Client: ui, SourceMap: source.SourceMap, MetaResolver: f}
+	if n := len(ui.TargetPlatforms); n > 1 {
+		return nil, f.refuse(&problem.Error{
+			What: notBuilt, Why: problem.Because(problem.ErrDenied, fmt.Sprintf("it is for %d platforms at once, and the engine keeps one image of a build", n)),
+			Next: "Build for one: --platform=linux/amd64.",
+		})
+	} else if n == 1 {
+		options.TargetPlatform = &ui.TargetPlatforms[0]
+	}
+	return f.carryOut(ctx, source.Data, options)
+}
+
+// carryOut has the engine build by a Dockerfile.
+func (f *frontend) carryOut(ctx context.Context, text []byte, options dockerfile2llb.ConvertOpt) (*gateway.Result, error) {
+	state, image, _, _, err := dockerfile2llb.Dockerfile2LLB(ctx, text, options)
+	if err != nil {
+		return nil, err
+	}
+	definition, err := state.Marshal(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("write the build: %w", err)
+	}
+	config, err := json.Marshal(image)
+	if err != nil {
+		return nil, fmt.Errorf("write the image's configuration: %w", err)
+	}
+	result, err := f.Solve(ctx, gateway.SolveRequest{Definition: definition.ToPB()})
+	if err != nil {
+		return nil, err
+	}
+	result.AddMeta(exptypes.ExporterImageConfigKey, config)
+	return result, nil
 }
 
 // BuildOpts returns the options of this build; the reader changes them.
 func (f *frontend) BuildOpts() gateway.BuildOpts {
 	o := f.Client.BuildOpts()
 	o.Opts = maps.Clone(f.Attributes)
-	if f.syntax != "" {
-		o.Opts["cmdline"] = f.syntax
-	}
 	return o
 }
 
 // Solve polices a definition and has the engine carry it out.
-func (f *frontend) Solve(ctx context.Context, req gateway.SolveRequest) (*gateway.Result, error) {
-	if req.Frontend != "" {
-		return f.another(ctx, req)
-	}
-	definition, err := f.police(ctx, req.Definition)
-	if err != nil {
-		return nil, f.refuse(err)
-	}
-	if len(req.CacheImports) > 0 {
-		f.note("cache from other places is not read (--cache-from)")
-	}
-	return f.Client.Solve(ctx, gateway.SolveRequest{Definition: definition, Evaluate: req.Evaluate})
+func (f *frontend) Solve(ctx context.Context, req gateway.SolveRequest) (result *gateway.Result, err error) {
+	err = guard(f.log, func() error {
+		if req.Frontend != "" {
+			return f.refuse(unknown("another frontend"))
+		}
+		definition, err := f.police(ctx, req.Definition)
+		if err != nil {
+			return f.refuse(err)
+		}
+		result, err = f.Client.Solve(ctx, gateway.SolveRequest{Definition: definition, Evaluate: req.Evaluate})
+		return err
+	})
+	return result, err
 }
 
 var builtIn = regexp.MustCompile(`^(docker\.io/)?docker/dockerfile(-upstream)?(:1(\.[0-9]+)*|:latest|:master)?(-labs)?(@sha256:[0-9a-f]{64})?$`)
 
-// another reads a Dockerfile whose "# syntax=" line names a frontend. Docker's
-// own is what ds01 reads Dockerfiles with.
-func (f *frontend) another(ctx context.Context, req gateway.SolveRequest) (*gateway.Result, error) {
-	name := req.FrontendOpt["source"]
-	if req.Frontend != "gateway.v0" || !builtIn.MatchString(name) || f.syntax != "" {
-		return nil, f.refuse(&problem.Error{
+// syntax refuses a Dockerfile whose "# syntax=" line names a frontend, unless it
+// is Docker's own: that is what ds01 reads Dockerfiles with.
+func (f *frontend) syntax(name string) error {
+	if !builtIn.MatchString(name) {
+		return f.refuse(&problem.Error{
 			What: notBuilt, Why: problem.Because(problem.ErrDenied, "the Dockerfile's syntax line names "+name+", a program that would write the build in your place"),
 			Next: "Leave the line away, or write # syntax=docker/dockerfile:1, which ds01 reads by itself.",
 		})
 	}
 	f.note("# syntax=" + name + " is read by ds01's own Dockerfile frontend")
-	return (&frontend{Client: f.Client, build: f.build, syntax: name}).run(ctx)
+	return nil
 }
 
 // ResolveImageConfig looks at an image that the person may use.
-func (f *frontend) ResolveImageConfig(ctx context.Context, ref string, opt sourceresolver.Opt) (string, digest.Digest, []byte, error) {
-	name, err := f.Image(ctx, ref)
-	if err != nil {
-		return "", "", nil, f.refuse(err)
-	}
-	_, found, config, err := f.Client.ResolveImageConfig(ctx, name, sourceresolver.Opt{
-		LogName: opt.LogName, Platform: opt.Platform, ImageOpt: &sourceresolver.ResolveImageOpt{ResolveMode: pb.AttrImageResolveModePreferLocal},
+func (f *frontend) ResolveImageConfig(ctx context.Context, ref string, opt sourceresolver.Opt) (_ string, found digest.Digest, config []byte, err error) {
+	err = guard(f.log, func() error {
+		name, err := f.Image(ctx, ref)
+		if err != nil {
+			return f.refuse(err)
+		}
+		_, found, config, err = f.Client.ResolveImageConfig(ctx, name, sourceresolver.Opt{
+			LogName: opt.LogName, Platform: opt.Platform, ImageOpt: &sourceresolver.ResolveImageOpt{ResolveMode: pb.AttrImageResolveModePreferLocal},
+		})
+		return err
 	})
 	return ref, found, config, err
 }

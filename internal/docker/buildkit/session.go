@@ -116,13 +116,13 @@ func methods() map[string][]string {
 }
 
 // relay lets ours answer what the person's session does.
-func relay(ours *session.Session, person session.Caller) {
+func (b *Builder) relay(ours *session.Session, person session.Caller) {
 	for name, calls := range methods() {
 		d := grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil)}
 		for _, call := range calls {
 			if method := session.MethodURL(name, call); person.Supports(method) {
 				d.Streams = append(d.Streams, grpc.StreamDesc{
-					StreamName: call, Handler: pipe(person.Conn(), method), ServerStreams: true, ClientStreams: true,
+					StreamName: call, Handler: b.pipe(person.Conn(), method), ServerStreams: true, ClientStreams: true,
 				})
 			}
 		}
@@ -142,25 +142,29 @@ func (s service) Register(server *grpc.Server) {
 
 // pipe hands a call on, message by message, as they are: an empty message keeps
 // every field that it doesn't know.
-func pipe(to *grpc.ClientConn, method string) grpc.StreamHandler {
+func (b *Builder) pipe(to *grpc.ClientConn, method string) grpc.StreamHandler {
 	return func(_ any, from grpc.ServerStream) error {
-		ctx, cancel := context.WithCancel(from.Context())
-		defer cancel()
-		up, err := to.NewStream(outgoing(ctx), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
-		if err != nil {
-			return err
-		}
-		go func() { // ends with the call
-			if copyMessages(up, from) == nil {
-				_ = up.CloseSend() // the answer says what is wrong
-			}
-		}()
-		if err := copyMessages(from, up); err != nil {
-			return err
-		}
-		from.SetTrailer(up.Trailer())
-		return nil
+		return guard(b.log, func() error { return b.handOn(to, from, method) })
 	}
+}
+
+func (b *Builder) handOn(to *grpc.ClientConn, from grpc.ServerStream, method string) error {
+	ctx, cancel := context.WithCancel(from.Context())
+	defer cancel()
+	up, err := to.NewStream(outgoing(ctx), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+	if err != nil {
+		return err
+	}
+	go func() { // ends with the call
+		if guard(b.log, func() error { return copyMessages(up, from) }) == nil {
+			_ = up.CloseSend() // the answer says what is wrong
+		}
+	}()
+	if err := copyMessages(from, up); err != nil {
+		return err
+	}
+	from.SetTrailer(up.Trailer())
+	return nil
 }
 
 func outgoing(ctx context.Context) context.Context {

@@ -3,6 +3,7 @@ package buildkit_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
@@ -15,7 +16,7 @@ import (
 
 func TestASessionIsItsPersons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := buildkit.New(nil, time.Now)
+		b := buildkit.New(nil, time.Now, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		ours, theirs := net.Pipe()
 		served := make(chan error, 1)
@@ -43,7 +44,7 @@ func TestASessionIsItsPersons(t *testing.T) {
 
 func TestSessionsHaveABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := buildkit.New(nil, time.Now)
+		b := buildkit.New(nil, time.Now, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		hold := func() (net.Conn, error) {
 			<-ctx.Done()
