@@ -15,7 +15,7 @@ import (
 // something there.
 func kitParameters() []string {
 	return []string{
-		"version", "session", "remote", "buildid", "t", "dockerfile", "target", "buildargs", "labels", "cachefrom", "nocache", "rm", "forcerm", "q",
+		"version", "session", "remote", "buildid", "t", "dockerfile", "target", "buildargs", "labels", "cachefrom", "nocache", "pull", "rm", "forcerm", "q",
 		"networkmode", "platform", "extrahosts", "outputs", "shmsize", "memory", "memswap", "cpushares", "cpuquota", "cpuperiod", "ulimits",
 	}
 }
@@ -27,6 +27,12 @@ type KitRequest struct {
 	Targets    []string          // names of the image, as the person calls it
 	Attributes map[string]string // the options of the Dockerfile's reader
 }
+
+// resolveMode is the option that says whether images are fetched anew.
+const resolveMode = "image-resolve-mode"
+
+// Pull reports whether shared images are fetched anew, though they are here.
+func (r KitRequest) Pull() bool { return r.Attributes[resolveMode] == "pull" }
 
 // ReadKitBuild reads the query of a build by BuildKit, as Docker's clients write
 // it.
@@ -71,6 +77,9 @@ func kitAttributes(query url.Values) (map[string]string, error) {
 	}
 	if v := query.Get("nocache"); v != "" && v != "0" {
 		all["no-cache"] = ""
+	}
+	if asks(query.Get("pull")) {
+		all[resolveMode] = "pull"
 	}
 	switch mode := query.Get("networkmode"); mode {
 	case "", "default":
@@ -189,11 +198,11 @@ func ReadKitAttributes(options map[string]string) (map[string]string, error) {
 			return nil, KitStep{Ulimits: true}.Check()
 		case key == "cgroup-parent" && value != "":
 			return nil, KitStep{Group: value}.Check()
-		case key == "image-resolve-mode" && value == "pull":
-			return nil, noStep("--pull would fetch images in the engine's name", "Fetch them first, with docker pull.")
+		case key == resolveMode && value == "pull":
+			all[key] = value
 		case family == "build-arg" && strings.HasPrefix(name, "BUILDKIT_"):
 			return nil, noStep("the argument "+name+" steers BuildKit itself", "Leave it away.")
-		case family == "attest", family == "vcs", family == "local-sessionid", key == "image-resolve-mode", key == "cache-imports", key == "cache-from":
+		case family == "attest", family == "vcs", family == "local-sessionid", key == resolveMode, key == "cache-imports", key == "cache-from":
 			// what they say of the build, or of where it may be cached, isn't read
 		case slices.Contains([]string{"filename", "target", "platform", "no-cache", "add-hosts", "force-network-mode"}, key),
 			family == "build-arg", family == "label", family == "context" && name != "":

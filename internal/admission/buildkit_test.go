@@ -33,6 +33,24 @@ func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
 	}
 }
 
+func TestImagesAreFetchedAnewWhereTheClientSaysSo(t *testing.T) {
+	for pull, want := range map[string]bool{"&pull=1": true, "&pull=0": false, "": false} {
+		query, err := url.ParseQuery(debians + pull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := admission.ReadKitBuild(query); err != nil || got.Pull() != want {
+			t.Errorf("%q: %v, %v", pull, got.Pull(), err)
+		}
+	}
+	for mode, want := range map[string]bool{"pull": true, "local": false, "default": false, "": false} {
+		options, err := admission.ReadKitAttributes(map[string]string{"image-resolve-mode": mode})
+		if got := (admission.KitRequest{Attributes: options}); err != nil || got.Pull() != want {
+			t.Errorf("%q: %v, %v", mode, got.Pull(), err)
+		}
+	}
+}
+
 func TestABuildThatAsksForMoreIsRefused(t *testing.T) {
 	for name, change := range map[string]string{
 		"a context of an address":      "remote=http://127.0.0.1/x",

@@ -27,6 +27,27 @@ func aBuildByBuildKitPullsToo(t *testing.T, s shelf, docker string) {
 		s.OK(who, docker, "rmi", "x")
 	}
 	notBuilt(t, kitBuilds(s.Lab, "alice", "FROM "+s.registry.Image("tools/none:1")+"\n", nil), "it isn't on this host, and ")
+	// the tag moves at the registry, and here it is the old one
+	s.AtEngine("pull", s.second())
+	defer func() {
+		s.AtEngine("tag", s.registry.Image("tools/old:1"), s.first())
+		s.AtEngine("push", s.first())
+	}()
+	for _, words := range [][]string{{s.first(), s.registry.Image("tools/old:1")}, {s.second(), s.first()}} {
+		s.AtEngine("tag", words[0], words[1])
+	}
+	s.AtEngine("push", s.first())
+	s.AtEngine("tag", s.registry.Image("tools/old:1"), s.first())
+	sum := func(words ...string) string {
+		said := kitBuilt(t, kitBuilds(s.Lab, "alice", "FROM "+s.first()+"\nRUN echo sum $(md5sum < /payload | cut -c 1-32) end\n", nil, append(words, "--no-cache")...))
+		_, sum, _ := strings.Cut(said, " sum ")
+		sum, _, _ = strings.Cut(sum, " end")
+		return sum
+	}
+	before, anew := sum(), sum("--pull")
+	if len(before) != 32 || len(anew) != 32 || before == anew {
+		t.Errorf("--pull fetched the image %q, as it was before: %q", anew, before)
+	}
 }
 
 func (s shelf) first() string  { return s.registry.Image("tools/busybox:1") }

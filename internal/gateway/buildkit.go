@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
@@ -189,7 +190,7 @@ func (c *call) kitOrder(ctx context.Context, r admission.KitRequest) (kitOrder, 
 	}
 	noNetwork, err := c.Kit.NoNetwork(ctx)
 	order.KitBuild = admission.KitBuild{
-		UID: c.who.UID, Session: r.Session, Group: group, Attributes: r.Attributes, NoNetwork: noNetwork, Image: c.kitImage, Room: room,
+		UID: c.who.UID, Session: r.Session, Group: group, Attributes: r.Attributes, NoNetwork: noNetwork, Image: c.kitImages(r.Pull()), Room: room,
 	}
 	return order, err
 }
@@ -211,11 +212,27 @@ func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (s
 	return images[0], nil
 }
 
-// kitImage returns the engine's name of an image that the caller may build on,
-// once it was fetched.
-func (c *call) kitImage(ctx context.Context, reference string) (string, error) {
-	quiet := building{call: c, ask: admission.Build{Quiet: true}} // the answer is of another form
-	found, err := quiet.base(ctx, admission.Base{Reference: reference})
+// kitImages returns what names an image that the caller may build on, once it
+// was fetched. Each is looked for once in a build, however often it is asked for.
+func (c *call) kitImages(pull bool) func(ctx context.Context, reference string) (string, error) {
+	b := &building{call: c, ask: admission.Build{Quiet: true, Pull: pull}} // the answer is of another form
+	var mu sync.Mutex
+	finds := map[string]func() (string, error){}
+	return func(ctx context.Context, reference string) (string, error) {
+		mu.Lock()
+		find := finds[reference]
+		if find == nil {
+			find = sync.OnceValues(func() (string, error) { return b.kitImage(ctx, reference) })
+			finds[reference] = find
+		}
+		mu.Unlock()
+		return find()
+	}
+}
+
+// kitImage returns the engine's name of an image.
+func (b *building) kitImage(ctx context.Context, reference string) (string, error) {
+	found, err := b.base(ctx, admission.Base{Reference: reference})
 	if err != nil {
 		return "", err
 	}

@@ -91,6 +91,36 @@ func TestABuildsImageIsItsPersons(t *testing.T) {
 	}
 }
 
+// A shared image is fetched anew once, which the site's policy judges; the
+// builder asks for it several times.
+func TestABuildPullsAnewWhatIsShared(t *testing.T) {
+	for pull, want := range map[string]int{"": 0, "&pull=1": 1} {
+		l := newLab(t)
+		l.engine.answers["POST /images/create"] = `{"status":"x"}`
+		l.engine.AddImage(container.Image{ID: id("1")})
+		l.engine.AddImage(container.Image{ID: id("2"), Names: []string{"ds01-71001/base:latest"}})
+		l.ask(t, alice, "POST", build+pull, "")
+		o := l.kit.orders[0]
+		for range 2 {
+			for _, reference := range []string{"docker.io/library/busybox:latest", "docker.io/library/base:latest"} {
+				if _, err := o.Image(t.Context(), reference); err != nil {
+					t.Errorf("%q: %s: %v", pull, reference, err)
+				}
+			}
+		}
+		if got := strings.Count(strings.Join(l.engine.requests, " "), "/images/create?fromImage=busybox%3Alatest"); got != want {
+			t.Errorf("%q: it was pulled %d times: %q", pull, got, l.engine.requests)
+		}
+	}
+	l := newLab(t)
+	l.engine.AddImage(container.Image{ID: id("1")})
+	l.ask(t, alice, "POST", build+"&pull=1", "")
+	l.rules = denies("library/busybox")
+	if _, err := l.kit.orders[0].Image(t.Context(), "docker.io/library/busybox:latest"); err == nil || !strings.Contains(err.Error(), "no image.pull of latest") {
+		t.Errorf("what the site forbids: %v", err)
+	}
+}
+
 func TestABuildThatFailsLeavesNothingToWaitFor(t *testing.T) {
 	for name, c := range map[string]struct {
 		answered bool
