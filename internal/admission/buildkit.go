@@ -231,13 +231,18 @@ type KitBuild struct {
 	Attributes map[string]string // the options of the Dockerfile's reader
 	NoNetwork  string            // why steps have no network, "" where they can have one
 
-	// Image returns the engine's name of an image that the person may use.
-	Image func(ctx context.Context, reference string) (string, error)
+	// Image returns the engine's name of an image that the person may use. Where
+	// it must be fetched, login tells what the client is known by at a registry.
+	Image func(ctx context.Context, reference string, login KitLogin) (string, error)
 	// Room refuses to go on once the disk has too little room.
 	Room func() error
 	// Show puts the person's own names in the place of the engine's.
 	Show func(text string) string
 }
+
+// A KitLogin returns the client's login at the registry on a host, the zero
+// Credentials where it has none.
+type KitLogin = func(ctx context.Context, host string) (Credentials, error)
 
 // A KitStep is what one RUN asks for beyond its command.
 type KitStep struct {

@@ -27,6 +27,15 @@ func aBuildByBuildKitPullsToo(t *testing.T, s shelf, docker string) {
 		s.OK(who, docker, "rmi", "x")
 	}
 	notBuilt(t, kitBuilds(s.Lab, "alice", "FROM "+s.registry.Image("tools/none:1")+"\n", nil), "it isn't on this host, and ")
+	s.registry.Demand("lab", "s3cret")
+	fromSecond := "FROM " + s.second() + "\nRUN true\n"
+	notBuilt(t, kitBuilds(s.Lab, "bob", fromSecond, nil), "no basic auth credentials")
+	s.logIn("alice", "lab", "s3cret")
+	kitBuilt(t, kitBuilds(s.Lab, "alice", fromSecond, nil))
+	notBuilt(t, kitBuilds(s.Lab, "bob", fromSecond, nil, "--pull"), "no basic auth credentials")
+	lacks(t, s.Log(), "s3cret", base64.StdEncoding.EncodeToString([]byte("lab:s3cret")))
+	s.OK("alice", "rm", "-rf", ".docker")
+	s.registry.Demand("", "")
 	// the tag moves at the registry, and here it is the old one
 	s.AtEngine("pull", s.second())
 	defer func() {
@@ -39,7 +48,7 @@ func aBuildByBuildKitPullsToo(t *testing.T, s shelf, docker string) {
 	s.AtEngine("push", s.first())
 	s.AtEngine("tag", s.registry.Image("tools/old:1"), s.first())
 	sum := func(words ...string) string {
-		said := kitBuilt(t, kitBuilds(s.Lab, "alice", "FROM "+s.first()+"\nRUN echo sum $(md5sum < /payload | cut -c 1-32) end\n", nil, append(words, "--no-cache")...))
+		said := kitBuilt(t, kitBuilds(s.Lab, "alice", "FROM "+s.first()+"\nRUN echo s\"\"um $(md5sum < /payload | cut -c 1-32) e\"\"nd\n", nil, append(words, "--no-cache")...))
 		_, sum, _ := strings.Cut(said, " sum ")
 		sum, _, _ = strings.Cut(sum, " end")
 		return sum

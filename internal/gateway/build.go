@@ -25,7 +25,7 @@ const notBuilt = "Image not built"
 type building struct {
 	*call
 	ask    admission.Build
-	logins map[string]admission.Credentials
+	login  admission.KitLogin
 	query  url.Values // for the engine
 	wanted []string   // the engine's names of what is built
 	making container.Making
@@ -58,9 +58,11 @@ func (b *building) prepare(ctx context.Context) (done func(), err error) {
 	if b.ask, err = admission.ReadBuild(b.match.Query); err != nil {
 		return nil, err
 	}
-	if b.logins, err = admission.ReadLogins(b.r.Header.Get("X-Registry-Config")); err != nil {
+	logins, err := admission.ReadLogins(b.r.Header.Get("X-Registry-Config"))
+	if err != nil {
 		return nil, err
 	}
+	b.login = func(_ context.Context, host string) (admission.Credentials, error) { return loginAt(logins, host), nil }
 	for _, name := range b.ask.Names {
 		own, err := curator.OwnName(name, b.who.UID)
 		if err != nil {

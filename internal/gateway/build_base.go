@@ -91,7 +91,7 @@ func (b *building) fetchBase(ctx context.Context, base admission.Base) error {
 	if err := b.checkPull(ctx, what, base.Reference, name, policy.Named(name, "", false)); err != nil {
 		return err
 	}
-	login, err := b.login(name)
+	login, err := b.loginHeader(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -163,16 +163,26 @@ func (b *building) begin() {
 	b.w.WriteHeader(http.StatusOK)
 }
 
-// login returns the client's login at the registry of an image, as a header.
-func (b *building) login(name string) (string, error) {
+// loginHeader returns the client's login at the registry of an image, as a
+// header; "" where it has none.
+func (b *building) loginHeader(ctx context.Context, name string) (string, error) {
 	host, err := account.ImageRegistry(name)
 	if err != nil {
 		return "", err
 	}
-	for address, login := range b.logins {
+	login, err := b.login(ctx, host)
+	if err != nil || login == (admission.Credentials{}) {
+		return "", err
+	}
+	return admission.EncodeLogin(login)
+}
+
+// loginAt returns the one of these logins, by address, that is for a host.
+func loginAt(logins map[string]admission.Credentials, host string) admission.Credentials {
+	for address, login := range logins {
 		if registryHost(address) == host {
-			return admission.EncodeLogin(login)
+			return login
 		}
 	}
-	return "", nil
+	return admission.Credentials{}
 }

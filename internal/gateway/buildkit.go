@@ -214,14 +214,15 @@ func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (s
 
 // kitImages returns what names an image that the caller may build on, once it
 // was fetched. Each is looked for once in a build, however often it is asked for.
-func (c *call) kitImages(pull bool) func(ctx context.Context, reference string) (string, error) {
-	b := &building{call: c, ask: admission.Build{Quiet: true, Pull: pull}} // the answer is of another form
+func (c *call) kitImages(pull bool) func(context.Context, string, admission.KitLogin) (string, error) {
+	ask := admission.Build{Quiet: true, Pull: pull} // the answer is of another form
 	var mu sync.Mutex
 	finds := map[string]func() (string, error){}
-	return func(ctx context.Context, reference string) (string, error) {
+	return func(ctx context.Context, reference string, login admission.KitLogin) (string, error) {
 		mu.Lock()
 		find := finds[reference]
 		if find == nil {
+			b := &building{call: c, ask: ask, login: login}
 			find = sync.OnceValues(func() (string, error) { return b.kitImage(ctx, reference) })
 			finds[reference] = find
 		}

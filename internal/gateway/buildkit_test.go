@@ -56,6 +56,11 @@ func (k *kit) Build(ctx context.Context, b admission.KitBuild, tell func([]byte)
 	return true, k.l.engine.TagImage(ctx, id("1"), b.Mark)
 }
 
+// nobody has no login.
+func nobody(context.Context, string) (admission.Credentials, error) {
+	return admission.Credentials{}, nil
+}
+
 const build = "/build?version=2&remote=client-session&session=s&buildid=b"
 
 func TestABuildsImageIsItsPersons(t *testing.T) {
@@ -80,10 +85,10 @@ func TestABuildsImageIsItsPersons(t *testing.T) {
 	if o.UID != alice || o.Session != "s" || o.Group != "/ds01/alice" {
 		t.Errorf("the build was for %+v", o)
 	}
-	if name, err := o.Image(t.Context(), "docker.io/library/base:latest"); name != "ds01-71001/base:latest" || err != nil {
+	if name, err := o.Image(t.Context(), "docker.io/library/base:latest", nobody); name != "ds01-71001/base:latest" || err != nil {
 		t.Errorf("base is %s, %v", name, err)
 	}
-	if _, err := o.Image(t.Context(), "docker.io/ds01-71002/base:latest"); !errors.Is(err, problem.ErrNotFound) {
+	if _, err := o.Image(t.Context(), "docker.io/ds01-71002/base:latest", nobody); !errors.Is(err, problem.ErrNotFound) {
 		t.Errorf("bob's is there: %v", err)
 	}
 	if got := o.Show("naming to docker.io/" + o.Mark + " from docker.io/ds01-71001/base:latest"); got != "naming to app:1, team/app from docker.io/base:latest" {
@@ -103,7 +108,7 @@ func TestABuildPullsAnewWhatIsShared(t *testing.T) {
 		o := l.kit.orders[0]
 		for range 2 {
 			for _, reference := range []string{"docker.io/library/busybox:latest", "docker.io/library/base:latest"} {
-				if _, err := o.Image(t.Context(), reference); err != nil {
+				if _, err := o.Image(t.Context(), reference, nobody); err != nil {
 					t.Errorf("%q: %s: %v", pull, reference, err)
 				}
 			}
@@ -116,7 +121,7 @@ func TestABuildPullsAnewWhatIsShared(t *testing.T) {
 	l.engine.AddImage(container.Image{ID: id("1")})
 	l.ask(t, alice, "POST", build+"&pull=1", "")
 	l.rules = denies("library/busybox")
-	if _, err := l.kit.orders[0].Image(t.Context(), "docker.io/library/busybox:latest"); err == nil || !strings.Contains(err.Error(), "no image.pull of latest") {
+	if _, err := l.kit.orders[0].Image(t.Context(), "docker.io/library/busybox:latest", nobody); err == nil || !strings.Contains(err.Error(), "no image.pull of latest") {
 		t.Errorf("what the site forbids: %v", err)
 	}
 }

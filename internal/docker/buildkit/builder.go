@@ -49,7 +49,8 @@ const product = "ds01"
 // A build is one that is under way.
 type build struct {
 	admission.KitBuild
-	session string // ds01's own, by which the engine gets the person's files
+	session string         // ds01's own, by which the engine gets the person's files
+	person  session.Caller // the client
 
 	telling sync.Mutex // one trace at a time: whoever listens may keep it waiting
 	tell    func(trace []byte)
@@ -105,7 +106,7 @@ func (b *Builder) solve(ctx context.Context, run *build, person session.Caller) 
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}
-	run.session = ours.ID()
+	run.session, run.person = ours.ID(), person
 	b.relay(ours, person) //nolint:contextcheck // each call has its own
 	ctx, cancel := context.WithCancelCause(ctx)
 	var group errgroup.Group

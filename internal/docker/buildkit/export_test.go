@@ -44,6 +44,16 @@ func (b *Builder) Person(ctx context.Context, uid int, id string) error {
 	return err
 }
 
+// Login returns what the client of a session says of its login at a registry.
+func (b *Builder) Login(ctx context.Context, uid int, id, host string) (admission.Credentials, error) {
+	person, release, err := b.person(ctx, uid, id)
+	if err != nil {
+		return admission.Credentials{}, err
+	}
+	defer release()
+	return (&build{person: person}).login(ctx, host)
+}
+
 // Begun returns how many of those who ask for one build at one time may do it.
 func Begun(askers int) int {
 	c := &controller{solves: map[string]*solve{}}

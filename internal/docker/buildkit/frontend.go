@@ -120,7 +120,7 @@ func (f *frontend) syntax(name string) error {
 // ResolveImageConfig looks at an image that the person may use.
 func (f *frontend) ResolveImageConfig(ctx context.Context, ref string, opt sourceresolver.Opt) (_ string, found digest.Digest, config []byte, err error) {
 	err = guard(f.log, func() error {
-		name, err := f.Image(ctx, ref)
+		name, err := f.Image(ctx, ref, f.login)
 		if err != nil {
 			return f.refuse(err)
 		}

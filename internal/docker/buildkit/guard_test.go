@@ -116,11 +116,11 @@ func TestADockerfileIsReadByUs(t *testing.T) {
 	} {
 		o := order(1)
 		image := o.Image
-		o.Image = func(ctx context.Context, name string) (string, error) {
+		o.Image = func(ctx context.Context, name string, login admission.KitLogin) (string, error) {
 			if strings.Contains(name, "bomb") {
 				panic("planted")
 			}
-			return image(ctx, name)
+			return image(ctx, name, login)
 		}
 		solves := 0
 		err := buildkit.Read(t.Context(), o, reader{text: text, solves: &solves})

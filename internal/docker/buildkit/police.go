@@ -95,7 +95,7 @@ func (r *build) source(ctx context.Context, s *pb.SourceOp) error {
 	kind, name, _ := strings.Cut(s.Identifier, "://")
 	switch kind {
 	case "docker-image":
-		engineName, err := r.Image(ctx, name)
+		engineName, err := r.Image(ctx, name, r.login)
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ import (
 func order(uid int) admission.KitBuild {
 	return admission.KitBuild{
 		UID: uid, Group: "/ds01/u" + string(rune('0'+uid)), Show: func(text string) string { return text },
-		Image: func(_ context.Context, reference string) (string, error) {
+		Image: func(_ context.Context, reference string, _ admission.KitLogin) (string, error) {
 			if strings.Contains(reference, "secret") {
 				return "", problem.Because(problem.ErrNotFound, "it isn't there")
 			}

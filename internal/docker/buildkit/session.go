@@ -10,10 +10,13 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/auth"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -130,6 +133,30 @@ func (b *Builder) relay(ours *session.Session, person session.Caller) {
 			ours.Allow(service(d))
 		}
 	}
+}
+
+// login asks the person's client for its login at a registry, as BuildKit does.
+func (r *build) login(ctx context.Context, host string) (admission.Credentials, error) {
+	if !r.person.Supports(session.MethodURL(auth.Auth_ServiceDesc.ServiceName, "Credentials")) {
+		return admission.Credentials{}, nil
+	}
+	ask := host
+	if host == "docker.io" {
+		ask = "registry-1.docker.io" // as BuildKit calls it
+	}
+	said, err := auth.NewAuthClient(r.person.Conn()).Credentials(ctx, &auth.CredentialsRequest{Host: ask})
+	switch {
+	case err != nil:
+		return admission.Credentials{}, &problem.Error{
+			What: notBuilt, Why: problem.Because(problem.ErrInvalid, "the client can't tell its login at "+host+": "+status.Convert(err).Message()),
+			Next: "Try docker login " + host + ".",
+		}
+	case said.Secret == "":
+		return admission.Credentials{}, nil
+	case said.Username == "": // so clients say that it is a token
+		return admission.Credentials{IdentityToken: said.Secret, ServerAddress: host}, nil
+	}
+	return admission.Credentials{Username: said.Username, Password: said.Secret, ServerAddress: host}, nil
 }
 
 // service registers itself.

@@ -6,10 +6,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/auth"
+	"google.golang.org/grpc"
+
+	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/docker/buildkit"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -63,4 +70,55 @@ func TestSessionsHaveABound(t *testing.T) {
 			t.Errorf("when they have ended: %v", err)
 		}
 	})
+}
+
+// Logins are a client's, by what BuildKit calls the registry.
+type logins struct {
+	auth.UnimplementedAuthServer
+
+	at map[string]*auth.CredentialsResponse
+}
+
+func (l logins) Register(s *grpc.Server) { auth.RegisterAuthServer(s, l) }
+
+func (l logins) Credentials(_ context.Context, ask *auth.CredentialsRequest) (*auth.CredentialsResponse, error) {
+	if said := l.at[ask.Host]; said != nil {
+		return said, nil
+	}
+	return nil, errors.New("the helper is gone")
+}
+
+func TestALoginIsTheClients(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	b := buildkit.New(nil, time.Now, slog.New(slog.DiscardHandler))
+	s, err := session.NewSession(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Allow(logins{at: map[string]*auth.CredentialsResponse{
+		"registry-1.docker.io": {Username: "alice", Secret: "rabbit"}, "reg:5000": {Secret: "token"}, "open": {},
+	}})
+	ours, theirs := net.Pipe()
+	var served sync.WaitGroup
+	served.Go(func() {
+		err := s.Run(ctx, func(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
+			served.Go(func() { b.Session(ctx, 1, meta, func() (net.Conn, error) { return ours, nil }) })
+			return theirs, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	for host, want := range map[string]admission.Credentials{
+		"docker.io": {Username: "alice", Password: "rabbit", ServerAddress: "docker.io"}, "reg:5000": {IdentityToken: "token", ServerAddress: "reg:5000"}, "open": {},
+	} {
+		if got, err := b.Login(t.Context(), 1, s.ID(), host); got != want || err != nil {
+			t.Errorf("%s: %+v, %v", host, got, err)
+		}
+	}
+	if _, err := b.Login(t.Context(), 1, s.ID(), "broken"); err == nil || !strings.Contains(err.Error(), "login at broken: the helper is gone") {
+		t.Errorf("got %v", err)
+	}
+	cancel()
+	served.Wait()
 }
