@@ -22,11 +22,24 @@ func kitParameters() []string {
 
 // A KitRequest is what a client wants BuildKit to build, as far as it may.
 type KitRequest struct {
-	Session    string
-	Image      bool              // an image shall come of it
-	Targets    []string          // names of the image, as the person calls it
-	Attributes map[string]string // the options of the Dockerfile's reader
+	Session string
+	Image   bool     // an image shall come of it
+	Targets []string // names of the image, as the person calls it
+	KitOptions
 }
+
+// KitOptions are what a client says of how the Dockerfile is read.
+type KitOptions struct {
+	Attributes map[string]string // the options of the Dockerfile's reader
+	Notes      []string          // what of the client's words has no effect, said in the progress
+}
+
+// What scripts and compose files carry along, and the engine doesn't get: it
+// would take what an image says of other people's steps for true, for everybody.
+const (
+	noCacheIn  = "no cache is read from images or elsewhere (--cache-from): what you have built here is found again by itself"
+	noCacheOut = "no cache is written into the image (BUILDKIT_INLINE_CACHE): steps are yours alone, and nobody else would find theirs in it"
+)
 
 // resolveMode is the option that says whether images are fetched anew.
 const resolveMode = "image-resolve-mode"
@@ -37,39 +50,43 @@ func (r KitRequest) Pull() bool { return r.Attributes[resolveMode] == "pull" }
 // ReadKitBuild reads the query of a build by BuildKit, as Docker's clients write
 // it.
 func ReadKitBuild(query url.Values) (KitRequest, error) {
-	attributes, err := readKitBuild(query)
-	return KitRequest{Session: query.Get("session"), Image: true, Targets: query["t"], Attributes: attributes}, err
+	options, err := readKitBuild(query)
+	return KitRequest{Session: query.Get("session"), Image: true, Targets: query["t"], KitOptions: options}, err
 }
 
-func readKitBuild(query url.Values) (map[string]string, error) {
+func readKitBuild(query url.Values) (o KitOptions, err error) {
 	for key, values := range query {
 		if strings.Join(values, "") != "" && !slices.Contains(kitParameters(), key) {
-			return nil, noStep(key+" means nothing to BuildKit, or isn't yours to choose", "Leave the option away.")
+			return o, noStep(key+" means nothing to BuildKit, or isn't yours to choose", "Leave the option away.")
 		}
 	}
 	if query.Get("remote") != "client-session" {
-		return nil, noStep("only a folder of yours is built, which the client sends as it is asked", "Build a folder: docker build DIR. What is in an archive or a repository, unpack first.")
+		return o, noStep("only a folder of yours is built, which the client sends as it is asked", "Build a folder: docker build DIR. What is in an archive or a repository, unpack first.")
 	}
 	for _, key := range []string{"shmsize", "memory", "memswap", "cpushares", "cpuquota", "cpuperiod"} {
 		if v := query.Get(key); v != "" && v != "0" {
-			return nil, noStep(key+" is nothing that BuildKit's steps have; your own limits hold over all of them", "Leave the option away.")
+			return o, noStep(key+" is nothing that BuildKit's steps have; your own limits hold over all of them", "Leave the option away.")
 		}
 	}
 	if v := query.Get("ulimits"); v != "" && v != "null" && v != "[]" {
-		return nil, KitStep{Ulimits: true}.Check()
+		return o, KitStep{Ulimits: true}.Check()
 	}
 	var outputs []struct{ Type string }
 	if err := readParameter(query, "outputs", &outputs); err != nil {
-		return nil, err
+		return o, err
 	}
 	if len(outputs) > 0 {
-		return nil, noOutput(outputs[0].Type)
+		return o, noOutput(outputs[0].Type)
 	}
-	return kitAttributes(query)
+	if asks(query.Get("cachefrom")) {
+		o.Notes = append(o.Notes, noCacheIn)
+	}
+	return o, o.readQuery(query)
 }
 
-func kitAttributes(query url.Values) (map[string]string, error) {
+func (o *KitOptions) readQuery(query url.Values) error {
 	all := map[string]string{}
+	o.Attributes = all
 	for parameter, option := range map[string]string{"target": "target", "dockerfile": "filename", "platform": "platform", "extrahosts": "add-hosts"} {
 		if v := query.Get(parameter); v != "" {
 			all[option] = v
@@ -86,31 +103,46 @@ func kitAttributes(query url.Values) (map[string]string, error) {
 	case "none":
 		all["force-network-mode"] = mode
 	case "host":
-		return nil, KitStep{HostNetwork: true}.Check()
+		return KitStep{HostNetwork: true}.Check()
 	default:
-		return nil, noStep("BuildKit knows no network "+mode+" for steps", "Leave --network away, or write --network=none.")
+		return noStep("BuildKit knows no network "+mode+" for steps", "Leave --network away, or write --network=none.")
 	}
 	var args map[string]*string
 	var labels map[string]string
 	if err := readParameter(query, "buildargs", &args); err != nil {
-		return nil, err
+		return err
 	}
 	if err := readParameter(query, "labels", &labels); err != nil {
-		return nil, err
+		return err
 	}
 	for name, value := range args {
-		switch {
-		case value == nil: // it isn't set where the client runs
-		case strings.HasPrefix(name, "BUILDKIT_"):
-			return nil, noStep("the argument "+name+" steers BuildKit itself", "Leave it away.")
-		default:
-			all["build-arg:"+name] = *value
+		if value == nil {
+			continue // it isn't set where the client runs
+		}
+		if err := o.argument(name, *value); err != nil {
+			return err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		all["label:"+name] = labels[name]
 	}
-	return all, nil
+	return nil
+}
+
+// argument takes a build argument; those by which clients steer BuildKit are
+// refused.
+func (o *KitOptions) argument(name, value string) error {
+	switch {
+	case name == "BUILDKIT_INLINE_CACHE":
+		if asks(value) {
+			o.Notes = append(o.Notes, noCacheOut)
+		}
+	case strings.HasPrefix(name, "BUILDKIT_"):
+		return noStep("the argument "+name+" steers BuildKit itself", "Leave it away.")
+	default:
+		o.Attributes["build-arg:"+name] = value
+	}
+	return nil
 }
 
 func readParameter(query url.Values, key string, to any) error {
@@ -129,8 +161,8 @@ type KitSolve struct {
 	Attributes   map[string]string
 	Outputs      []KitOutput
 	Entitlements []string
-	Written      bool // it brings a build, or a part of one, that it has written itself
-	CacheOut     bool // it wants the cache written somewhere
+	Written      bool     // it brings a build, or a part of one, that it has written itself
+	CacheOut     []string // kinds of places that it wants the cache written to
 }
 
 // A KitOutput is one thing that is to become of the result.
@@ -145,8 +177,8 @@ func ReadKitSolve(s KitSolve) (KitRequest, error) {
 	switch {
 	case len(s.Entitlements) > 0:
 		return r, noStep("--allow "+s.Entitlements[0]+" reaches past what a build may", "Leave it away.")
-	case s.CacheOut:
-		return r, noStep("--cache-to has the engine write somewhere", "Leave it away: the engine keeps what you built.")
+	case slices.ContainsFunc(s.CacheOut, func(kind string) bool { return kind != "inline" }):
+		return r, noStep("--cache-to "+strings.Join(s.CacheOut, ", ")+" has the engine write somewhere", "Leave it away: the engine keeps what you built.")
 	case len(s.Outputs) == 0 && s.Frontend == "":
 		return r, nil // it may only ask what there is: see Image
 	case len(s.Outputs) != 1:
@@ -170,7 +202,10 @@ func ReadKitSolve(s KitSolve) (KitRequest, error) {
 	}
 	var err error
 	if s.Frontend != "" {
-		r.Attributes, err = ReadKitAttributes(s.Attributes)
+		r.KitOptions, err = ReadKitAttributes(s.Attributes)
+	}
+	if len(s.CacheOut) > 0 {
+		r.Notes = append(r.Notes, noCacheOut)
 	}
 	return r, err
 }
@@ -186,32 +221,38 @@ func CheckKitFrontend(name string, written bool) error {
 
 // ReadKitAttributes reviews the options of the Dockerfile's reader as buildx
 // writes them.
-func ReadKitAttributes(options map[string]string) (map[string]string, error) {
-	all := map[string]string{}
+func ReadKitAttributes(options map[string]string) (o KitOptions, err error) {
+	o.Attributes = map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		value := options[key]
 		family, name, _ := strings.Cut(key, ":")
 		switch {
 		case key == "force-network-mode" && value == "host":
-			return nil, KitStep{HostNetwork: true}.Check()
+			return o, KitStep{HostNetwork: true}.Check()
 		case key == "ulimit" && value != "":
-			return nil, KitStep{Ulimits: true}.Check()
+			return o, KitStep{Ulimits: true}.Check()
 		case key == "cgroup-parent" && value != "":
-			return nil, KitStep{Group: value}.Check()
+			return o, KitStep{Group: value}.Check()
 		case key == resolveMode && value == "pull":
-			all[key] = value
-		case family == "build-arg" && strings.HasPrefix(name, "BUILDKIT_"):
-			return nil, noStep("the argument "+name+" steers BuildKit itself", "Leave it away.")
-		case family == "attest", family == "vcs", family == "local-sessionid", key == resolveMode, key == "cache-imports", key == "cache-from":
-			// what they say of the build, or of where it may be cached, isn't read
+			o.Attributes[key] = value
+		case family == "build-arg":
+			if err := o.argument(name, value); err != nil {
+				return o, err
+			}
+		case key == "cache-imports", key == "cache-from":
+			if asks(value) {
+				o.Notes = append(o.Notes, noCacheIn)
+			}
+		case family == "attest", family == "vcs", family == "local-sessionid", key == resolveMode:
+			// what they say of the build isn't read
 		case slices.Contains([]string{"filename", "target", "platform", "no-cache", "add-hosts", "force-network-mode"}, key),
-			family == "build-arg", family == "label", family == "context" && name != "":
-			all[key] = value
+			family == "label", family == "context" && name != "":
+			o.Attributes[key] = value
 		case value != "" && value != "false":
-			return nil, noStep("the option "+key+"="+value+" is not served", "Leave it away; docs/users/building.md says what builds.")
+			return o, noStep("the option "+key+"="+value+" is not served", "Leave it away; docs/users/building.md says what builds.")
 		}
 	}
-	return all, nil
+	return o, nil
 }
 
 // NoKitOutput refuses a build of which no image shall come, or more than one
@@ -224,12 +265,12 @@ func noOutput(kind string) error {
 
 // A KitBuild is what BuildKit is to build for a person, reviewed.
 type KitBuild struct {
-	UID        int
-	Session    string            // the client's, of the same person
-	Group      string            // path of the person's control group
-	Mark       string            // name that the engine gives the image
-	Attributes map[string]string // the options of the Dockerfile's reader
-	NoNetwork  string            // why steps have no network, "" where they can have one
+	UID       int
+	Session   string // the client's, of the same person
+	Group     string // path of the person's control group
+	Mark      string // name that the engine gives the image
+	NoNetwork string // why steps have no network, "" where they can have one
+	KitOptions
 
 	// Image returns the engine's name of an image that the person may use. Where
 	// it must be fetched, login tells what the client is known by at a registry.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,7 +18,7 @@ const debians = "remote=client-session&version=2&session=s&buildid=b&rm=1&shmsiz
 
 func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
 	query, err := url.ParseQuery(debians + "&dockerfile=a/Dockerfile&target=two&nocache=1&platform=linux/amd64&networkmode=&extrahosts=x:1.2.3.4" +
-		`&buildargs={"A":"1","UNSET":null}&labels={"l":"m"}&cachefrom=["x"]&outputs=[]`)
+		`&buildargs={"A":"1","UNSET":null,"BUILDKIT_INLINE_CACHE":"1"}&labels={"l":"m"}&cachefrom=["x"]&outputs=[]`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,6 +31,9 @@ func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got.Attributes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if notes := strings.Join(got.Notes, "; "); !strings.Contains(notes, "(--cache-from)") || !strings.Contains(notes, "(BUILDKIT_INLINE_CACHE)") {
+		t.Errorf("it is told %q", notes)
 	}
 }
 
@@ -45,7 +49,7 @@ func TestImagesAreFetchedAnewWhereTheClientSaysSo(t *testing.T) {
 	}
 	for mode, want := range map[string]bool{"pull": true, "local": false, "default": false, "": false} {
 		options, err := admission.ReadKitAttributes(map[string]string{"image-resolve-mode": mode})
-		if got := (admission.KitRequest{Attributes: options}); err != nil || got.Pull() != want {
+		if got := (admission.KitRequest{KitOptions: options}); err != nil || got.Pull() != want {
 			t.Errorf("%q: %v, %v", mode, got.Pull(), err)
 		}
 	}

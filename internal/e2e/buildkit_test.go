@@ -87,6 +87,8 @@ func twoPeopleBuildUnderOneTag(t *testing.T, l *lab.Lab) {
 			t.Errorf("%s's app says %q", who, got)
 		}
 	}
+	said := kitBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN true\n", nil, "--cache-from", "app:1", "--build-arg", "BUILDKIT_INLINE_CACHE=1"))
+	contains(t, said, "no cache is read from images", "no cache is written into the image")
 	id := kitBuilt(t, kitBuilds(l, "alice", "FROM busybox\nLABEL x=y\n", nil, "-q"))
 	if got := l.OK("alice", debian, "inspect", "-f", "{{.Config.Labels.x}}", strings.TrimSpace(id)); got != "y" {
 		t.Errorf("the image without a name is labelled %q", got)

@@ -53,6 +53,9 @@ func TestBuildx(t *testing.T) {
 	if got, want := l.OK("alice", "cat", iid), l.OK("alice", docker, "inspect", "-f", "{{.Id}}", "app:2"); got != want {
 		t.Errorf("the image is %s, buildx says %s", want, got)
 	}
+	contains(t, kitBuilt(t, build("alice", "FROM busybox\nRUN true\n", "--cache-from", "type=registry,ref=app:1", "--cache-to", "type=inline")),
+		"no cache is read from images", "no cache is written into the image")
+	notBuilt(t, build("alice", "FROM busybox\n", "--cache-to", "type=registry,ref=app:9"), "--cache-to registry")
 	notBuilt(t, build("alice", fmt.Sprintf("FROM ds01-%d/app:1\n", l.UID("bob"))), "No such image")
 	notBuilt(t, build("alice", "FROM busybox\nRUN false\n"), "exit code: 1")
 	notBuilt(t, build("alice", "FROM busybox\nRUN --network=host true\n", "--allow", "network.host"), "ds01: Image not built")

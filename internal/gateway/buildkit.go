@@ -190,7 +190,7 @@ func (c *call) kitOrder(ctx context.Context, r admission.KitRequest) (kitOrder, 
 	}
 	noNetwork, err := c.Kit.NoNetwork(ctx)
 	order.KitBuild = admission.KitBuild{
-		UID: c.who.UID, Session: r.Session, Group: group, Attributes: r.Attributes, NoNetwork: noNetwork, Image: c.kitImages(r.Pull()), Room: room,
+		UID: c.who.UID, Session: r.Session, Group: group, KitOptions: r.KitOptions, NoNetwork: noNetwork, Image: c.kitImages(r.Pull()), Room: room,
 	}
 	return order, err
 }

@@ -138,6 +138,9 @@ func (r *build) at(ctx context.Context, engine *client.Client, ours *session.Ses
 		}
 	})
 	defer telling.Wait()
+	for _, text := range r.Notes {
+		r.note(text)
+	}
 	_, err := engine.Build(ctx, client.SolveOpt{
 		Exports: []client.ExportEntry{r.export()}, FrontendAttrs: r.Attributes,
 		SharedSession: ours, SessionPreInitialized: true,

@@ -102,7 +102,8 @@ type solve struct {
 // returned is what the client's own part of a build came to.
 type returned struct {
 	options map[string]string
-	nothing bool // it has only looked what there is
+	read    admission.KitOptions // the same, reviewed
+	nothing bool                 // it has only looked what there is
 	err     error
 }
 
@@ -154,7 +155,7 @@ func (c *controller) Solve(ctx context.Context, req *control.SolveRequest) (*con
 		if err != nil || said.nothing {
 			return &control.SolveResponse{}, err
 		}
-		request.Attributes = said.options
+		request.Attributes, request.Notes = said.read.Attributes, append(request.Notes, said.read.Notes...)
 	}
 	if !request.Image {
 		return nil, failed(admission.NoKitOutput())
@@ -194,7 +195,7 @@ func (s *solve) said(ctx context.Context) (returned, error) {
 		if err != nil {
 			return r, failed(err)
 		}
-		return returned{options: options}, nil
+		return returned{read: options}, nil
 	case <-ctx.Done():
 		return returned{}, ctx.Err()
 	}
@@ -204,7 +205,9 @@ func (s *solve) said(ctx context.Context) (returned, error) {
 func asked(req *control.SolveRequest) admission.KitSolve {
 	a := admission.KitSolve{
 		Session: req.Session, Frontend: req.Frontend, Attributes: req.FrontendAttrs, Entitlements: req.Entitlements,
-		Written: req.Definition != nil || len(req.FrontendInputs) > 0 || req.SourcePolicy != nil, CacheOut: len(req.GetCache().GetExports()) > 0,
+		Written: req.Definition != nil || len(req.FrontendInputs) > 0 || req.SourcePolicy != nil}
+	for _, e := range req.GetCache().GetExports() {
+		a.CacheOut = append(a.CacheOut, e.Type)
 	}
 	for _, e := range req.Exporters {
 		a.Outputs = append(a.Outputs, admission.KitOutput{Type: e.Type, Attributes: e.Attrs})

@@ -129,15 +129,15 @@ func TestABuildOfBuildxIsReviewed(t *testing.T) {
 		tell(data)
 		return "sha256:1", err
 	})
-	told, resp, err := asBuildx(t, c, client.SolveOpt{}, dockerfile(map[string]string{
+	told, resp, err := asBuildx(t, c, client.SolveOpt{CacheExports: []client.CacheOptionsEntry{{Type: "inline"}}}, dockerfile(map[string]string{
 		"filename": "Dockerfile", "build-arg:A": "1", "label:l": "m", "context:base": "docker-image://x", "vcs:revision": "1", "attest:provenance": "x",
-		"image-resolve-mode": "local", "shm-size": "",
+		"image-resolve-mode": "local", "shm-size": "", "cache-imports": `[{"Type":"registry","Attrs":{"ref":"x"}}]`, "build-arg:BUILDKIT_INLINE_CACHE": "1",
 	}))
 	if err != nil || len(told) != 1 || told[0] != "step" || resp.ExporterResponse["containerimage.digest"] != "sha256:1" {
 		t.Errorf("told %q, answered %v, %v", told, resp, err)
 	}
 	want := map[string]string{"filename": "Dockerfile", "build-arg:A": "1", "label:l": "m", "context:base": "docker-image://x"}
-	if diff := cmp.Diff(want, got.Attributes); diff != "" || len(got.Targets) != 2 || got.Session == "" {
+	if diff := cmp.Diff(want, got.Attributes); diff != "" || len(got.Targets) != 2 || len(got.Notes) != 3 || got.Session == "" {
 		t.Errorf("it asked for %+v\n%s", got, diff)
 	}
 }
@@ -170,6 +170,7 @@ func TestWhatBuildxMayNotAskForIsRefused(t *testing.T) {
 		"a build of its own":       {req: gateway.SolveRequest{Definition: definition.ToPB()}},
 		"an input of its own":      {req: gateway.SolveRequest{Frontend: "dockerfile.v0", FrontendInputs: map[string]*pb.Definition{"context": definition.ToPB()}}},
 		"entitlements":             {opt: client.SolveOpt{AllowedEntitlements: []string{"security.insecure"}}, req: dockerfile(nil)},
+		"a cache that is pushed":   {opt: client.SolveOpt{CacheExports: []client.CacheOptionsEntry{{Type: "inline"}, {Type: "registry", Attrs: map[string]string{"ref": "x"}}}}, req: dockerfile(nil)},
 		"no output":                {opt: client.SolveOpt{Exports: []client.ExportEntry{}}, req: dockerfile(nil)},
 		"two outputs":              {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "moby"}, {Type: "moby"}}}, req: dockerfile(nil)},
 		"a push":                   {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "moby", Attrs: map[string]string{"push": "true"}}}}, req: dockerfile(nil)},
