@@ -218,11 +218,9 @@ func (b *Build) readNetwork(query url.Values) error {
 // group, networkMode the engine's name of a network. Errors are of kind
 // problem.ErrLimit, problem.ErrDenied or problem.ErrInvalid.
 func (b Build) Query(s Subject, parent, networkMode string) (url.Values, error) {
-	c := b.limits
-	for _, review := range []func(*Create, Subject, Grant) error{reviewMemory, reviewCPU, reviewUlimits} {
-		if err := review(&c, s, Grant{}); err != nil {
-			return nil, retitle(err)
-		}
+	c, err := b.Step(s)
+	if err != nil {
+		return nil, err
 	}
 	q := url.Values{"rm": {"1"}, "forcerm": {"1"}, "cgroupparent": {parent}, "networkmode": {networkMode}, "version": {"1"}}
 	for _, key := range []string{"q", "nocache"} {

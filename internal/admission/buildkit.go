@@ -272,6 +272,10 @@ type KitBuild struct {
 	NoNetwork string // why steps have no network, "" where they can have one
 	KitOptions
 
+	// Judge has the site's policy judge the build by all images that it builds
+	// on or copies from, before any is fetched; nil where there is none. It is
+	// asked again, with more of them, where one brings others.
+	Judge func(ctx context.Context, bases []string) (KitSite, error)
 	// Image returns the engine's name of an image that the person may use. Where
 	// it must be fetched, login tells what the client is known by at a registry.
 	Image func(ctx context.Context, reference string, login KitLogin) (string, error)
@@ -284,6 +288,13 @@ type KitBuild struct {
 // A KitLogin returns the client's login at the registry on a host, the zero
 // Credentials where it has none.
 type KitLogin = func(ctx context.Context, host string) (Credentials, error)
+
+// A KitSite is what a site's policy leaves to a build.
+type KitSite struct {
+	Group     string   // path of the control group of its steps
+	NoNetwork string   // as that of KitBuild
+	Told      []string // what it has taken, in sentences
+}
 
 // A KitStep is what one RUN asks for beyond its command.
 type KitStep struct {

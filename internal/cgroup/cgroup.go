@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"ds01.dev/ds01/internal/quantity"
 )
@@ -139,6 +140,26 @@ func (t *Tree) Remove(parent, group string) error {
 			continue
 		}
 		_ = os.Remove(filepath.Join(root, parent)) // stays while others are in it
+	}
+	return errors.Join(errs...)
+}
+
+// RemoveGroup removes one group, and nothing that it is in: from every
+// hierarchy, since runc makes it in those, too, that ds01 has no limits in.
+// Errors are as Remove's.
+func (t *Tree) RemoveGroup(group string) error {
+	roots := []string{t.root}
+	if t.version == 1 {
+		var err error
+		if roots, err = filepath.Glob(filepath.Join(t.root, "*")); err != nil {
+			return fmt.Errorf("remove group: %w", err)
+		}
+	}
+	var errs []error
+	for _, root := range roots {
+		if err := os.Remove(filepath.Join(root, group)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			errs = append(errs, fmt.Errorf("remove group: %w", err))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -11,7 +11,8 @@ import (
 // kit builds by the engine's BuildKit, on this host.
 type kit struct {
 	*buildkit.Builder
-	host *host
+	host    *host
+	narrows *narrows
 }
 
 // Group makes the person's control group and returns its path. Where systemd

@@ -216,7 +216,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.Log), h}, Closing: d.closing,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.Log), h, &narrows{count: map[string]int{}}}, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }

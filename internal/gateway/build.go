@@ -29,6 +29,8 @@ type building struct {
 	query  url.Values // for the engine
 	wanted []string   // the engine's names of what is built
 	making container.Making
+	site   admission.Subject
+	told   []string // what the site's policy has taken
 
 	begun bool              // the answer has
 	shown []admission.Shown // the engine's steps, as they are told
@@ -75,6 +77,13 @@ func (b *building) prepare(ctx context.Context) (done func(), err error) {
 	}
 	site, done, err := b.Launcher.Build(ctx, b.who, b.ask.Network)
 	if err != nil {
+		return nil, err
+	}
+	if b.site = site.Subject; b.Launcher.Judged() {
+		err = b.tighten(ctx)
+	}
+	if err != nil {
+		done()
 		return nil, err
 	}
 	if b.query, err = b.ask.Query(site.Subject, site.Group, b.ask.NetworkMode(site.Networks)); err == nil {

@@ -28,6 +28,9 @@ func (b *building) recipe(ctx context.Context, text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.judgeBases(ctx, recipe.Bases); err != nil {
+		return nil, err
+	}
 	ids, grounds := make([]string, len(recipe.Bases)), make([]admission.Ground, len(recipe.Bases))
 	for i, base := range recipe.Bases {
 		image, err := b.base(ctx, base)

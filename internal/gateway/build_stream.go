@@ -31,6 +31,11 @@ func (b *building) tellSteps(resp *http.Response) error {
 		return b.relay(resp)
 	}
 	b.begin()
+	for _, text := range b.told {
+		if !b.ask.Quiet {
+			b.say(text)
+		}
+	}
 	if b.ask.CacheFrom && !b.ask.Quiet {
 		b.say("ds01: --cache-from is left out. Steps of your own earlier builds are used again.")
 	}

@@ -34,6 +34,10 @@ type BuildKit interface {
 	Serve(ctx context.Context, conn net.Conn, do func(ctx context.Context, r admission.KitRequest, tell func(trace []byte)) (image string, err error)) error
 	// Group makes the person's control group and returns its path.
 	Group(ctx context.Context, who account.Account) (string, error)
+	// Narrow makes a control group in the person's with less than they may have,
+	// of what h says: memory, CPUs and processes, 0 for no bound. Unless done was
+	// called it stays as it is.
+	Narrow(ctx context.Context, who account.Account, h admission.HostConfig) (group string, done func(), err error)
 	// NoNetwork returns why steps can't have a network, "" where they can.
 	NoNetwork(ctx context.Context) (string, error)
 }
@@ -204,6 +208,11 @@ func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (s
 	}
 	order.Mark = curator.Mark(m, 0)
 	order.Show = c.kitShow(order)
+	site := &kitSite{call: c, order: order}
+	defer site.done()
+	if c.Launcher.Judged() {
+		order.Judge = site.judge
+	}
 	answered, err := c.Kit.Build(ctx, order.KitBuild, tell)
 	images, ended := c.Images.End(lasting, m, answered)
 	if err = errors.Join(err, ended); err != nil {

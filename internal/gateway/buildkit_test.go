@@ -45,6 +45,10 @@ func (*kit) Group(_ context.Context, who account.Account) (string, error) {
 	return "/ds01/" + who.Name, nil
 }
 
+func (*kit) Narrow(_ context.Context, who account.Account, h admission.HostConfig) (string, func(), error) {
+	return fmt.Sprintf("/ds01/%s/narrow-%d", who.Name, h.Memory), func() {}, nil
+}
+
 func (*kit) NoNetwork(context.Context) (string, error) { return "", nil }
 
 func (k *kit) Build(ctx context.Context, b admission.KitBuild, tell func([]byte)) (bool, error) {

@@ -62,7 +62,7 @@ func (l *Launcher) review(ctx context.Context, p plan) (admission.Create, admiss
 		return body, admission.Tightened{}, err
 	}
 	t, err := admission.Tighten(r.Body, p.subject, p.grant, all)
-	noteChanges(ctx, t.Changes)
+	NoteChanges(ctx, t.Changes)
 	return body, t, err
 }
 
@@ -87,8 +87,8 @@ func facts(r Request, ask admission.Ask, wanted string, image container.Image) p
 
 const shared = "container:"
 
-// noteChanges writes down what the rules have changed.
-func noteChanges(ctx context.Context, changes []admission.Change) {
+// NoteChanges writes down what the rules have changed.
+func NoteChanges(ctx context.Context, changes []admission.Change) {
 	if len(changes) == 0 {
 		return
 	}
@@ -133,7 +133,7 @@ func (l *Launcher) reviewExisting(ctx context.Context, what string, action polic
 		return u, nil, err
 	}
 	u, changes, err := e.stored.Tighten(what, u, all)
-	noteChanges(ctx, changes)
+	NoteChanges(ctx, changes)
 	return u, changes, err
 }
 

@@ -69,3 +69,18 @@ func parts(name, registry string) (repository, tag, digest string) {
 	}
 	return repository, tag, digest
 }
+
+// WithDigest returns i with the digest that its registry has it by, where one
+// of its names says so.
+func (i Image) WithDigest(names []string) Image {
+	if i.Digest != "" || i.Personal {
+		return i
+	}
+	for _, n := range slices.Sorted(slices.Values(names)) {
+		if other := Named(n, "", false); other.Digest != "" && other.Registry == i.Registry && other.Repository == i.Repository {
+			i.Digest = other.Digest
+			return i
+		}
+	}
+	return i
+}

@@ -33,11 +33,12 @@ const (
 	ContainerUpdate Action = "container.update"
 	ImagePull       Action = "image.pull"
 	ImagePush       Action = "image.push"
+	ImageBuild      Action = "image.build"
 )
 
 // Actions returns every action.
 func Actions() []Action {
-	return []Action{ContainerCreate, ContainerStart, ContainerUpdate, ImagePull, ImagePush}
+	return []Action{ContainerCreate, ContainerStart, ContainerUpdate, ImagePull, ImagePush, ImageBuild}
 }
 
 // Unlimited is the amount of what has no limit: more than any other, so that
@@ -49,7 +50,7 @@ const Unlimited = math.MaxInt64
 // docs/admins/policy.md.
 type Input struct {
 	Version int     `json:"version" doc:"1"`
-	Action  Action  `json:"action" doc:"what is about to be done: container.create, container.start, container.update, image.pull or image.push"`
+	Action  Action  `json:"action" doc:"what is about to be done: container.create, container.start, container.update, image.pull, image.push or image.build"`
 	User    User    `json:"user"`
 	Now     Now     `json:"now"`
 	Request Request `json:"request"`
@@ -58,7 +59,7 @@ type Input struct {
 
 // User is whose container it is, or who moves the image.
 type User struct {
-	Name        string   `json:"name" doc:"login name of the container's owner, or of who pulls or pushes"`
+	Name        string   `json:"name" doc:"login name of the container's owner, or of who pulls, pushes or builds"`
 	UID         int      `json:"uid" doc:"number of the account"`
 	Groups      []string `json:"groups" doc:"Unix groups, read at this moment"`
 	LimitsGroup string   `json:"limits_group" doc:"the group of the limits file that applies, empty where only defaults do"`
@@ -100,7 +101,23 @@ type Request struct {
 	CapDrop         []string          `json:"cap_drop" doc:"dropped capabilities, ALL for all"`
 	Restart         string            `json:"restart" doc:"restart policy: no, always, unless-stopped, on-failure, on-failure:N"`
 	AutoRemove      bool              `json:"auto_remove" doc:"--rm"`
+	Build           Build             `json:"build"`
 }
+
+// Build is an image that is to be made of a Dockerfile.
+type Build struct {
+	Builder string   `json:"builder" doc:"classic or buildkit; empty where nothing is built"`
+	Tags    []string `json:"tags" doc:"names that the image gets, as they are written"`
+	Target  string   `json:"target" doc:"--target"`
+	ArgKeys []string `json:"arg_keys" doc:"names of --build-arg; values are never shown"`
+	Bases   []Image  `json:"bases" doc:"images that are built on or copied from"`
+}
+
+// The builders.
+const (
+	Classic  = "classic"
+	BuildKit = "buildkit"
+)
 
 // Image is the image that a request is about.
 type Image struct {
@@ -204,6 +221,7 @@ func RequestOf(b admission.Create, f Facts) Request {
 func (r Request) filled() Request {
 	r.Command, r.EnvKeys, r.GPUs, r.Mounts = some(r.Command), some(r.EnvKeys), some(r.GPUs), some(r.Mounts)
 	r.Volumes, r.Ports, r.Networks, r.CapDrop = some(r.Volumes), some(r.Ports), some(r.Networks), some(r.CapDrop)
+	r.Build.Tags, r.Build.ArgKeys, r.Build.Bases = some(r.Build.Tags), some(r.Build.ArgKeys), some(r.Build.Bases)
 	if r.Labels == nil {
 		r.Labels = map[string]string{}
 	}

@@ -17,3 +17,11 @@ test_start_of_what_there_is if count(registries.deny) == 0 with input as from("c
 test_personal if {
 	count(registries.deny) == 0 with input as {"action": "container.create", "request": {"image": {"registry": "", "personal": true}}}
 }
+
+on(registries) := {"action": "image.build", "request": {"build": {"bases": [{"registry": r, "personal": r == ""} | some r in registries]}}}
+
+test_build_on_known if count(registries.deny) == 0 with input as on(["ghcr.io", ""])
+
+test_build_on_unknown if {
+	"images from evil.example are not built on here; those from docker.io, ghcr.io, nvcr.io are" in registries.deny with input as on(["ghcr.io", "evil.example"])
+}

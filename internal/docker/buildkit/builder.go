@@ -60,6 +60,8 @@ type build struct {
 	mu      sync.Mutex
 	refusal error // why ds01 has stopped it
 	noted   []string
+
+	judged judged
 }
 
 // Build does one build and tells of its steps, each time with a StatusResponse
@@ -214,7 +216,10 @@ func (r *build) explain(err error) error {
 }
 
 // shown puts what people call things in the place of ds01's names for them.
-func (r *build) shown(text string) string { return r.Show(admission.KitShown(text, r.Group)) }
+func (r *build) shown(text string) string {
+	group, _ := r.place()
+	return r.Show(admission.KitShown(text, group))
+}
 
 // status tells of what the engine did.
 func (r *build) status(s *client.SolveStatus) {

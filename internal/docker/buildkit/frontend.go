@@ -15,6 +15,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerui"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 
 	"ds01.dev/ds01/internal/admission"
@@ -54,29 +55,47 @@ func (f *frontend) run(ctx context.Context) (*gateway.Result, error) {
 	} else if n == 1 {
 		options.TargetPlatform = &ui.TargetPlatforms[0]
 	}
+	if f.Judge != nil {
+		bases, err := f.listBases(ctx, source.Data, options)
+		if err != nil {
+			return nil, err
+		}
+		if err := f.judge(ctx, bases...); err != nil {
+			return nil, f.refuse(err)
+		}
+	}
 	return f.carryOut(ctx, source.Data, options)
 }
 
 // carryOut has the engine build by a Dockerfile.
 func (f *frontend) carryOut(ctx context.Context, text []byte, options dockerfile2llb.ConvertOpt) (*gateway.Result, error) {
-	state, image, _, _, err := dockerfile2llb.Dockerfile2LLB(ctx, text, options)
+	definition, image, err := convert(ctx, text, options)
 	if err != nil {
 		return nil, err
-	}
-	definition, err := state.Marshal(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("write the build: %w", err)
 	}
 	config, err := json.Marshal(image)
 	if err != nil {
 		return nil, fmt.Errorf("write the image's configuration: %w", err)
 	}
-	result, err := f.Solve(ctx, gateway.SolveRequest{Definition: definition.ToPB()})
+	result, err := f.Solve(ctx, gateway.SolveRequest{Definition: definition})
 	if err != nil {
 		return nil, err
 	}
 	result.AddMeta(exptypes.ExporterImageConfigKey, config)
 	return result, nil
+}
+
+// convert reads a Dockerfile.
+func convert(ctx context.Context, text []byte, options dockerfile2llb.ConvertOpt) (*pb.Definition, *dockerspec.DockerOCIImage, error) {
+	state, image, _, _, err := dockerfile2llb.Dockerfile2LLB(ctx, text, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	definition, err := state.Marshal(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("write the build: %w", err)
+	}
+	return definition.ToPB(), image, nil
 }
 
 // BuildOpts returns the options of this build; the reader changes them.
@@ -120,6 +139,9 @@ func (f *frontend) syntax(name string) error {
 // ResolveImageConfig looks at an image that the person may use.
 func (f *frontend) ResolveImageConfig(ctx context.Context, ref string, opt sourceresolver.Opt) (_ string, found digest.Digest, config []byte, err error) {
 	err = guard(f.log, func() error {
+		if err := f.judge(ctx, ref); err != nil {
+			return f.refuse(err)
+		}
 		name, err := f.Image(ctx, ref, f.login)
 		if err != nil {
 			return f.refuse(err)

@@ -95,6 +95,9 @@ func (r *build) source(ctx context.Context, s *pb.SourceOp) error {
 	kind, name, _ := strings.Cut(s.Identifier, "://")
 	switch kind {
 	case "docker-image":
+		if err := r.judge(ctx, name); err != nil {
+			return err
+		}
 		engineName, err := r.Image(ctx, name, r.login)
 		if err != nil {
 			return err
@@ -144,10 +147,11 @@ func (r *build) exec(e *pb.ExecOp) error {
 	if err := asked.Check(); err != nil {
 		return err
 	}
-	if e.Network == pb.NetMode_UNSET && r.NoNetwork != "" {
+	group, noNetwork := r.place()
+	if e.Network == pb.NetMode_UNSET && noNetwork != "" {
 		e.Network = pb.NetMode_NONE
-		r.note("steps have no network: " + r.NoNetwork)
+		r.note("steps have no network: " + noNetwork)
 	}
-	e.Meta.Args = admission.KitStepIn(r.Group, e.Meta.Args)
+	e.Meta.Args = admission.KitStepIn(group, e.Meta.Args)
 	return nil
 }
