@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ds01.dev/ds01/internal/problem"
@@ -369,6 +371,31 @@ func SplitKitStep(args []string) (group string, rest []string, ok bool) {
 // KitShown takes from a text, such as an error of BuildKit's, what KitStepIn
 // adds.
 func KitShown(text, group string) string { return strings.ReplaceAll(text, " "+sign+" "+group+" ", "") }
+
+// KitNamesOwner reports whether a text of a client's could be taken for what
+// KitStepIn adds.
+func KitNamesOwner(text string) bool { return strings.Contains(text, sign) }
+
+var kitGroup = regexp.MustCompile(`^(/\S*?/u([0-9]+)(?:/narrow-\S*)?) `)
+
+// KitOwner returns of whose build a record of BuildKit's cache is, by its
+// description, and that without what ds01 has put there. It is -1 where that
+// doesn't say.
+func KitOwner(description string) (uid int, shown string) {
+	if before, after, found := strings.Cut(description, "local source for ds01-"); found && before == "" {
+		number, name, _ := strings.Cut(after, "/")
+		if uid, err := strconv.Atoi(number); err == nil {
+			return uid, "local source for " + name
+		}
+	}
+	before, after, found := strings.Cut(description, " from exec  "+sign+" ")
+	if m := kitGroup.FindStringSubmatch(after); found && m != nil {
+		if uid, err := strconv.Atoi(m[2]); err == nil {
+			return uid, before + " from exec " + strings.TrimPrefix(after, m[0])
+		}
+	}
+	return -1, description
+}
 
 // KitStepMissing reports whether an error of BuildKit's says that a step was
 // started with arguments that nobody has split.

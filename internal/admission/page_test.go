@@ -84,9 +84,9 @@ func does() map[admission.Op]string {
 		admission.VolumeCreate:      "Decided: a volume on the engine's own disk. Other drivers and all driver options are refused.",
 		admission.VolumePrune:       "Synthesised: one's own volumes that no container has and that pass the filters `label`, `label!`; clients from API 1.42 on mean those without a name unless they say `all`.",
 		admission.VolumeRemove:      "Of one's own volume. Passes under the engine's name.",
-		admission.DiskUsage:         "Synthesised: one's own containers and volumes, and the images one may use. There is no build cache.",
+		admission.DiskUsage:         "Synthesised: one's own containers, volumes and build cache, and the images one may use.",
 		admission.ImageBuild:        "Decided. Without `version`, by the classic builder (below). The context goes on while it comes, written anew; the Dockerfile that the engine reads is ds01's, with images by their ids. The image is the caller's, named in their own repository, as are what its stages leave. Steps run in the caller's control group and network. The build ends when the client hangs up, and below `disk.keep_free`. With `version=2`, by BuildKit: ds01 reads the Dockerfile from the client's session, polices every operation that comes of it, and asks the engine's BuildKit for it; see [builds](builds.md). Steps run in the caller's control group; images are found by the caller's names; caches and results of steps are the caller's own. `remote` is `client-session`; options that BuildKit doesn't have, `outputs` and `cachefrom` aside, are refused where they ask for something. `outputs` is refused, `cachefrom` said and not read.",
-		admission.BuildPrune:        "Synthesised: there is no build cache, so 'docker system prune' ends as it should.",
+		admission.BuildPrune:        "Synthesised: of the build cache what is one's own alone. Of filters `until` is read; `min-free-space` is refused.",
 	}
 }
 

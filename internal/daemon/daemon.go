@@ -70,6 +70,7 @@ type daemon struct {
 	driver   driver
 	sim      api.Simulator
 	engine   *docker.Engine
+	records  *store.Store
 
 	audit      *audit.Log
 	recorder   *recorder.Recorder
@@ -139,6 +140,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 		return err
 	}
 	d.onClose(records.Close)
+	d.records = records
 	if d.inventory, err = inventory.New(ctx, d.driver, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
 		return err
 	}
@@ -216,7 +218,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.Log), h, &narrows{count: map[string]int{}}}, Closing: d.closing,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, &narrows{count: map[string]int{}}}, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }

@@ -29,9 +29,14 @@ type BuildKit interface {
 	// Build does one build. Unless answered an image may be made yet, though it
 	// has failed.
 	Build(ctx context.Context, b admission.KitBuild, tell func(trace []byte)) (answered bool, err error)
-	// Serve speaks BuildKit's control API with one client until either side ends,
-	// whose builds do does.
-	Serve(ctx context.Context, conn net.Conn, do func(ctx context.Context, r admission.KitRequest, tell func(trace []byte)) (image string, err error)) error
+	// Cache returns what BuildKit has kept of builds, with whose it may be.
+	Cache(ctx context.Context) ([]container.CacheRecord, error)
+	// Prune removes what p picks of a person's own of that, and returns what is
+	// gone.
+	Prune(ctx context.Context, uid int, p container.CachePrune) ([]container.CacheRecord, error)
+	// Serve speaks BuildKit's control API with one client of a person's until
+	// either side ends, whose builds do does.
+	Serve(ctx context.Context, conn net.Conn, uid int, do func(ctx context.Context, r admission.KitRequest, tell func(trace []byte)) (image string, err error)) error
 	// Group makes the person's control group and returns its path.
 	Group(ctx context.Context, who account.Account) (string, error)
 	// Narrow makes a control group in the person's with less than they may have,
@@ -122,7 +127,7 @@ func (c *call) kitControl() error {
 	if err != nil {
 		return err
 	}
-	if err := c.Kit.Serve(ctx, conn, c.kitDo); err != nil {
+	if err := c.Kit.Serve(ctx, conn, c.who.UID, c.kitDo); err != nil {
 		c.Log.WarnContext(ctx, "client of the builder not served to its end", "user", c.who.Name, "error", err)
 	}
 	return errAnswered

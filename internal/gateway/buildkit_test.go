@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ import (
 type kit struct {
 	l      *lab
 	orders []admission.KitBuild
+	cache  []container.CacheRecord
 	does   func(ctx context.Context, b admission.KitBuild) (answered bool, err error) // nil: it makes image 1
 }
 
@@ -33,10 +35,20 @@ func (*kit) Session(_ context.Context, _ int, _ http.Header, accept func() (net.
 	return errors.Join(err, conn.Close())
 }
 
-func (*kit) Serve(ctx context.Context, conn net.Conn, do func(context.Context, admission.KitRequest, func([]byte)) (string, error)) error {
+func (*kit) Serve(ctx context.Context, conn net.Conn, _ int, do func(context.Context, admission.KitRequest, func([]byte)) (string, error)) error {
 	image, err := do(ctx, admission.KitRequest{Session: "s", Targets: []string{"app:1"}}, func([]byte) {})
 	_, werr := fmt.Fprintf(conn, "%s %v", image, err)
 	return errors.Join(werr, conn.Close())
+}
+
+func (k *kit) Cache(context.Context) ([]container.CacheRecord, error) { return k.cache, nil }
+
+func (k *kit) Prune(_ context.Context, uid int, p container.CachePrune) ([]container.CacheRecord, error) {
+	gone := p.Picks(k.cache, uid)
+	for _, r := range gone {
+		k.cache = slices.DeleteFunc(k.cache, func(o container.CacheRecord) bool { return o.ID == r.ID })
+	}
+	return gone, nil
 }
 
 func (*kit) Await(context.Context, int, string) {}
@@ -227,5 +239,44 @@ func TestOnlyASessionIsHTTP2(t *testing.T) {
 	l := newLab(t)
 	if got := l.ask(t, alice, "POST", "/session", ""); got.status != http.StatusBadRequest {
 		t.Errorf("without an upgrade: %d %s", got.status, got.body)
+	}
+}
+
+func TestTheBuildCacheIsOnesOwn(t *testing.T) {
+	l := newLab(t)
+	l.answer("/system/df", `{"LayersSize":0,"Images":[],"Containers":[],"Volumes":[],"BuildCache":[]}`)
+	l.kit.cache = []container.CacheRecord{
+		{ID: "hers", Size: 10, Owners: []int{alice}},
+		{ID: "his", Size: 10, Owners: []int{bob}},
+		{ID: "both", Size: 7, Owners: []int{alice, bob}},
+		{ID: "nobodys", Size: 9},
+		{ID: "image", Size: 4, Shared: true, Owners: []int{alice}},
+	}
+	got := l.ask(t, alice, "GET", "/v1.41/system/df", "")
+	for _, want := range []string{`"ID":"hers"`, `"ID":"both"`, `"ID":"image"`, `"BuilderSize":17`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("%s isn't in %s", want, got.body)
+		}
+	}
+	if strings.Contains(got.body, "his") || strings.Contains(got.body, "nobodys") {
+		t.Errorf("alice sees %s", got.body)
+	}
+	for query, why := range map[string]string{`?filters={"id":["his"]}`: "id", "?keep-storage=x": "number of bytes", "?min-free-space=5": "host's to keep"} {
+		if got := l.ask(t, alice, "POST", "/build/prune"+query, ""); got.status != 400 || !strings.Contains(got.body, why) {
+			t.Errorf("%s: %d %s", query, got.status, got.body)
+		}
+	}
+	for _, c := range []struct{ query, want string }{
+		{"?keep-storage=14", `{"CachesDeleted":[],"SpaceReclaimed":0}`},
+		{"", `{"CachesDeleted":["hers"],"SpaceReclaimed":10}`},
+		{"?all=1", `{"CachesDeleted":["image"],"SpaceReclaimed":4}`},
+		{"?all=1", `{"CachesDeleted":[],"SpaceReclaimed":0}`},
+	} {
+		if got := l.ask(t, alice, "POST", "/build/prune"+c.query, ""); strings.TrimSpace(got.body) != c.want {
+			t.Errorf("%q: %s", c.query, got.body)
+		}
+	}
+	if len(l.kit.cache) != 3 {
+		t.Errorf("left are %+v", l.kit.cache)
 	}
 }

@@ -27,7 +27,7 @@ type usage struct {
 	Images      []map[string]json.RawMessage `json:"Images"`
 	Containers  []jsontext.Value             `json:"Containers"`
 	Volumes     []volumeView                 `json:"Volumes"`
-	BuildCache  []struct{}                   `json:"BuildCache"`
+	BuildCache  []cacheView                  `json:"BuildCache"`
 	BuilderSize int64                        `json:"BuilderSize"`
 }
 
@@ -67,12 +67,15 @@ func (c *call) diskUsage() error {
 	if err := jsonv2.Unmarshal(data, &all); err != nil {
 		return fmt.Errorf("read the engine's answer: %w", err)
 	}
-	own := usage{Images: []map[string]json.RawMessage{}, Containers: []jsontext.Value{}, Volumes: []volumeView{}, BuildCache: []struct{}{}}
+	own := usage{Images: []map[string]json.RawMessage{}, Containers: []jsontext.Value{}, Volumes: []volumeView{}, BuildCache: []cacheView{}}
 	if kind == "" || kind == usageContainers {
 		err = c.usedByContainers(&own, all.Containers)
 	}
 	if err == nil && (kind == "" || kind == usageImages) {
 		err = c.usedByImages(&own, all.Images, all.Containers, all.LayersSize)
+	}
+	if err == nil && (kind == "" || kind == usageCache) {
+		err = c.usedByCache(&own)
 	}
 	if err != nil {
 		return err

@@ -121,9 +121,3 @@ func (c *call) try(ctx context.Context, method, path string, query url.Values) (
 	data, err = io.ReadAll(resp.Body)
 	return data, resp.StatusCode, err
 }
-
-// buildPrune is what 'docker system prune' asks for at its end. Nobody has a
-// build cache: builds aren't served.
-func (c *call) buildPrune() error {
-	return c.json(http.StatusOK, map[string]any{"CachesDeleted": []string{}, "SpaceReclaimed": 0})
-}

@@ -72,6 +72,7 @@ CREATE TABLE networks (
 		imageTables, makingTable,
 		// of those that are there already nobody knows
 		`ALTER TABLE volumes ADD COLUMN used INTEGER NOT NULL DEFAULT 1`,
+		cacheTable,
 	}
 }
 

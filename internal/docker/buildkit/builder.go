@@ -34,13 +34,16 @@ type Builder struct {
 	now  func() time.Time
 	log  *slog.Logger
 
+	makers makers
+
 	mu       sync.Mutex
 	sessions map[int]*sessions // by uid
 }
 
-// New returns a builder on the engine that dial connects to.
-func New(dial func(ctx context.Context) (net.Conn, error), now func() time.Time, log *slog.Logger) *Builder {
-	return &Builder{dial: dial, now: now, log: log, sessions: map[int]*sessions{}}
+// New returns a builder on the engine that dial connects to. What its cache has
+// of whom it keeps in records.
+func New(dial func(ctx context.Context) (net.Conn, error), now func() time.Time, records Records, log *slog.Logger) *Builder {
+	return &Builder{dial: dial, now: now, log: log, makers: makers{records: records}, sessions: map[int]*sessions{}}
 }
 
 // product is what ds01 calls itself towards BuildKit.
@@ -103,13 +106,18 @@ func (b *Builder) solve(ctx context.Context, run *build, person session.Caller) 
 		return err
 	}
 	defer engine.Close() //nolint:errcheck // everything was said
+	made, err := b.beginMaking(ctx, engine, run.UID)
+	if err != nil {
+		return err
+	}
+	defer b.endMaking(context.WithoutCancel(ctx), engine, made)
 	// What the engine keeps of people's files it finds by this key.
 	ours, err := session.NewSession(ctx, fmt.Sprintf("ds01-%d-%s", run.UID, person.SharedKey()))
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}
 	run.session, run.person = ours.ID(), person
-	b.relay(ours, person) //nolint:contextcheck // each call has its own
+	b.relay(ours, person, run.UID) //nolint:contextcheck // each call has its own
 	ctx, cancel := context.WithCancelCause(ctx)
 	var group errgroup.Group
 	group.Go(func() error {

@@ -26,10 +26,10 @@ import (
 // returns the image's id.
 type Doer = func(ctx context.Context, r admission.KitRequest, tell func(trace []byte)) (image string, err error)
 
-// Serve speaks BuildKit's control API with one client, such as buildx, until
-// either side ends. What isn't a method here isn't served.
-func (b *Builder) Serve(ctx context.Context, conn net.Conn, do Doer) error {
-	c := &controller{builder: b, do: do, solves: map[string]*solve{}}
+// Serve speaks BuildKit's control API with one client of a person's, such as
+// buildx, until either side ends. What isn't a method here isn't served.
+func (b *Builder) Serve(ctx context.Context, conn net.Conn, uid int, do Doer) error {
+	c := &controller{builder: b, uid: uid, do: do, solves: map[string]*solve{}}
 	server := grpc.NewServer(guarded(b.log)...)
 	control.RegisterControlServer(server, c)
 	bridge.RegisterLLBBridgeServer(server, &bridged{client: c})
@@ -79,6 +79,7 @@ type controller struct {
 	control.UnimplementedControlServer
 
 	builder *Builder
+	uid     int
 	do      Doer
 
 	mu     sync.Mutex
@@ -274,16 +275,6 @@ func (b *Builder) engine(ctx context.Context) (*client.Client, error) {
 		return nil, fmt.Errorf("connect to the engine's BuildKit: %w", err)
 	}
 	return engine, nil
-}
-
-// DiskUsage shows none: what BuildKit keeps isn't anybody's own.
-func (*controller) DiskUsage(context.Context, *control.DiskUsageRequest) (*control.DiskUsageResponse, error) {
-	return &control.DiskUsageResponse{}, nil
-}
-
-// Prune removes nothing, for the same reason.
-func (*controller) Prune(*control.PruneRequest, grpc.ServerStreamingServer[control.UsageRecord]) error {
-	return nil
 }
 
 // bridged is where a client says what a build is that it has asked for. It gets

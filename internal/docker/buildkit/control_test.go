@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,24 @@ import (
 // An engine knows one worker, with labels that are the host's own.
 type engine struct {
 	control.UnimplementedControlServer
+
+	cache []*control.UsageRecord
+}
+
+func (e engine) DiskUsage(context.Context, *control.DiskUsageRequest) (*control.DiskUsageResponse, error) {
+	return &control.DiskUsageResponse{Record: e.cache}, nil
+}
+
+// Prune removes what the filters name by id.
+func (e engine) Prune(req *control.PruneRequest, to grpc.ServerStreamingServer[control.UsageRecord]) error {
+	for _, r := range e.cache {
+		if len(req.Filter) == 0 || slices.Contains(req.Filter, "id=="+r.ID) {
+			if err := to.Send(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (engine) ListWorkers(context.Context, *control.ListWorkersRequest) (*control.ListWorkersResponse, error) {
@@ -38,8 +57,17 @@ func (engine) ListWorkers(context.Context, *control.ListWorkersRequest) (*contro
 	}}}, nil
 }
 
-// dial connects to it as ds01 does.
-func dial(context.Context) (net.Conn, error) {
+// records keep nothing.
+type records map[string][]int
+
+func (r records) CacheOwners(context.Context) (map[string][]int, error) { return r, nil }
+func (records) OwnCache(context.Context, string, int) error             { return nil }
+func (records) ForgetCache(context.Context, string) error               { return nil }
+
+// dial connects to an engine as ds01 does.
+func dial(ctx context.Context) (net.Conn, error) { return engine{}.dial(ctx) }
+
+func (e engine) dial(context.Context) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	go func() {
 		reader := bufio.NewReader(theirs)
@@ -50,7 +78,7 @@ func dial(context.Context) (net.Conn, error) {
 			return
 		}
 		server := grpc.NewServer()
-		control.RegisterControlServer(server, engine{})
+		control.RegisterControlServer(server, e)
 		server.Serve(&once{theirs})
 	}()
 	return ours, nil
@@ -74,10 +102,15 @@ func (*once) Close() error   { return nil }
 // speaks returns a client of BuildKit's that ds01 serves, and what it has asked for.
 func speaks(t *testing.T, do buildkit.Doer) *client.Client {
 	t.Helper()
-	b := buildkit.New(dial, time.Now, slog.New(slog.DiscardHandler))
+	return speaksTo(t, buildkit.New(dial, time.Now, records{}, slog.New(slog.DiscardHandler)), do)
+}
+
+// speaksTo returns a client of person 1001.
+func speaksTo(t *testing.T, b *buildkit.Builder, do buildkit.Doer) *client.Client {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
-	go func() { served <- b.Serve(t.Context(), ours, do) }()
+	go func() { served <- b.Serve(t.Context(), ours, 1001, do) }()
 	c, err := client.New(t.Context(), "", client.WithContextDialer(func(context.Context, string) (net.Conn, error) { return theirs, nil }))
 	if err != nil {
 		t.Fatal(err)

@@ -84,3 +84,31 @@ func TellAndRefuse(why error) error {
 	notes.Wait()
 	return run.refused()
 }
+
+// A Build is one that has begun.
+type Build struct {
+	b    *Builder
+	made *making
+}
+
+// BeginBuild has a build of a person's begin, as far as the cache goes.
+func (b *Builder) BeginBuild(ctx context.Context, uid int) (*Build, error) {
+	engine, err := b.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer engine.Close()
+	made, err := b.beginMaking(ctx, engine, uid)
+	return &Build{b, made}, err
+}
+
+// End has it end.
+func (x *Build) End(ctx context.Context) error {
+	engine, err := x.b.engine(ctx)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	x.b.endMaking(ctx, engine, x.made)
+	return nil
+}

@@ -15,7 +15,6 @@ import (
 	"github.com/moby/buildkit/frontend/dockerui"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 
 	"ds01.dev/ds01/internal/admission"
@@ -86,7 +85,7 @@ func (f *frontend) carryOut(ctx context.Context, text []byte, options dockerfile
 }
 
 // convert reads a Dockerfile.
-func convert(ctx context.Context, text []byte, options dockerfile2llb.ConvertOpt) (*pb.Definition, *dockerspec.DockerOCIImage, error) {
+func convert(ctx context.Context, text []byte, options dockerfile2llb.ConvertOpt) (*pb.Definition, any, error) {
 	state, image, _, _, err := dockerfile2llb.Dockerfile2LLB(ctx, text, options)
 	if err != nil {
 		return nil, nil, err

@@ -115,6 +115,7 @@ func (r *build) source(ctx context.Context, s *pb.SourceOp) error {
 		if s.Attrs == nil {
 			s.Attrs = map[string]string{}
 		}
+		s.Identifier = "local://" + localOf(r.UID) + name // whose it is, in the cache
 		s.Attrs[pb.AttrLocalSessionID], s.Attrs[pb.AttrLocalUniqueID] = r.session, r.session
 		return nil
 	}
@@ -132,6 +133,9 @@ func (r *build) exec(e *pb.ExecOp) error {
 		Devices: len(e.CdiDevices) > 0, Ulimits: len(e.Meta.Ulimit) > 0, Group: e.Meta.CgroupParent,
 	}
 	for _, m := range e.Mounts {
+		if admission.KitNamesOwner(m.Dest) {
+			return unknown("a mount at " + m.Dest)
+		}
 		asked.PartOfCache = asked.PartOfCache || m.MountType == pb.MountType_CACHE && strings.Trim(m.Selector, "/") != ""
 		switch m.MountType {
 		case pb.MountType_BIND, pb.MountType_SECRET, pb.MountType_SSH, pb.MountType_TMPFS:

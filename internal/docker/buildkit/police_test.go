@@ -69,7 +69,7 @@ func TestABuildIsItsPersons(t *testing.T) {
 		known[digest.FromBytes(d.Def[i]).String()] = true
 		switch o := op.Op.(type) {
 		case *pb.Op_Source:
-			if id := o.Source.Identifier; id != "docker-image://docker.io/ds01-1/app:1" && id != "local://context" {
+			if id := o.Source.Identifier; id != "docker-image://docker.io/ds01-1/app:1" && id != "local://ds01-1/context" {
 				t.Errorf("a source is %s", id)
 			}
 			if id := o.Source.Attrs[pb.AttrLocalSessionID]; id != "session of 1" && strings.HasPrefix(o.Source.Identifier, "local") {

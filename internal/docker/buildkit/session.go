@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/moby/buildkit/session"
@@ -119,13 +120,13 @@ func methods() map[string][]string {
 }
 
 // relay lets ours answer what the person's session does.
-func (b *Builder) relay(ours *session.Session, person session.Caller) {
+func (b *Builder) relay(ours *session.Session, person session.Caller, uid int) {
 	for name, calls := range methods() {
 		d := grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil)}
 		for _, call := range calls {
 			if method := session.MethodURL(name, call); person.Supports(method) {
 				d.Streams = append(d.Streams, grpc.StreamDesc{
-					StreamName: call, Handler: b.pipe(person.Conn(), method), ServerStreams: true, ClientStreams: true,
+					StreamName: call, Handler: b.pipe(person.Conn(), method, uid), ServerStreams: true, ClientStreams: true,
 				})
 			}
 		}
@@ -169,16 +170,16 @@ func (s service) Register(server *grpc.Server) {
 
 // pipe hands a call on, message by message, as they are: an empty message keeps
 // every field that it doesn't know.
-func (b *Builder) pipe(to *grpc.ClientConn, method string) grpc.StreamHandler {
+func (b *Builder) pipe(to *grpc.ClientConn, method string, uid int) grpc.StreamHandler {
 	return func(_ any, from grpc.ServerStream) error {
-		return guard(b.log, func() error { return b.handOn(to, from, method) })
+		return guard(b.log, func() error { return b.handOn(to, from, method, uid) })
 	}
 }
 
-func (b *Builder) handOn(to *grpc.ClientConn, from grpc.ServerStream, method string) error {
+func (b *Builder) handOn(to *grpc.ClientConn, from grpc.ServerStream, method string, uid int) error {
 	ctx, cancel := context.WithCancel(from.Context())
 	defer cancel()
-	up, err := to.NewStream(outgoing(ctx), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+	up, err := to.NewStream(outgoing(ctx, uid), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 	if err != nil {
 		return err
 	}
@@ -194,11 +195,14 @@ func (b *Builder) handOn(to *grpc.ClientConn, from grpc.ServerStream, method str
 	return nil
 }
 
-func outgoing(ctx context.Context) context.Context {
+func outgoing(ctx context.Context, uid int) context.Context {
 	md, _ := metadata.FromIncomingContext(ctx)
 	md = md.Copy()
 	for _, own := range []string{":authority", "content-type", "user-agent"} {
 		delete(md, own)
+	}
+	for i, name := range md["dir-name"] {
+		md["dir-name"][i] = strings.TrimPrefix(name, localOf(uid))
 	}
 	return metadata.NewOutgoingContext(ctx, md)
 }

@@ -23,7 +23,7 @@ import (
 
 func TestASessionIsItsPersons(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := buildkit.New(nil, time.Now, slog.New(slog.DiscardHandler))
+		b := buildkit.New(nil, time.Now, nil, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		ours, theirs := net.Pipe()
 		served := make(chan error, 1)
@@ -51,7 +51,7 @@ func TestASessionIsItsPersons(t *testing.T) {
 
 func TestSessionsHaveABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := buildkit.New(nil, time.Now, slog.New(slog.DiscardHandler))
+		b := buildkit.New(nil, time.Now, nil, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		hold := func() (net.Conn, error) {
 			<-ctx.Done()
@@ -90,7 +90,7 @@ func (l logins) Credentials(_ context.Context, ask *auth.CredentialsRequest) (*a
 
 func TestALoginIsTheClients(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	b := buildkit.New(nil, time.Now, slog.New(slog.DiscardHandler))
+	b := buildkit.New(nil, time.Now, nil, slog.New(slog.DiscardHandler))
 	s, err := session.NewSession(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
