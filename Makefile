@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GOTEST := go test -vet=off -race
-SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/testdata/hook/* internal/e2e/clients/testdata/bin/*
+SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/crash/testdata/hook/* internal/e2e/clients/testdata/bin/*
 
 .PHONY: help deps build demo test test-long redteam test-vm lint fmt fuzz bench deb clean
 
@@ -31,7 +31,7 @@ test-long: deps ## the same with more rounds in the crash and load suites
 	DS01_TEST_LONG=1 $(GOTEST) -timeout 80m ./...
 
 redteam: deps ## every attack on the gateway, on a real engine, as root; lists each
-	DS01_TEST_REDTEAM=all $(GOTEST) -v -count 1 -timeout 20m -run RedTeam ./internal/e2e
+	DS01_TEST_REDTEAM=all $(GOTEST) -v -count 1 -timeout 20m -run RedTeam ./internal/e2e/redteam
 
 test-vm: deps ## the whole under systemd and control groups v2, in an emulated machine
 	tools/vm-test.sh

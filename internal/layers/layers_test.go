@@ -44,7 +44,7 @@ var floors = []floor{
 	{"6c people", []string{"demo"}},
 	{"7 start", []string{"../cmd/ds01"}},
 	{"8 try", []string{"e2e/lab"}},
-	{"8b try", []string{"e2e", "e2e/bench", "e2e/clients"}},
+	{"8b try", []string{"e2e/bench", "e2e/clients", "e2e/crash", "e2e/files", "e2e/images", "e2e/redteam", "e2e/tenants", "e2e/traffic"}},
 }
 
 // sideways bans imports that the floors alone would allow: those who act and

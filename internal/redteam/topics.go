@@ -12,7 +12,7 @@ type Topic struct {
 // Topics returns every class, in order. They come from the Docker API's own
 // parsers (1 to 25), container settings (26 to 70) and other routes (71 to 90).
 func Topics() []Topic {
-	const crash = "`internal/e2e`, the crash tests"
+	const crash = "`internal/e2e/crash`"
 	return []Topic{
 		{1, "keys in another case", ""},
 		{2, "keys given twice, the last one wins", ""},
@@ -83,7 +83,7 @@ func Topics() []Topic {
 		{67, "published ports", ""},
 		{68, "limits changed later", ""},
 		{69, "starts with a configuration or a checkpoint", ""},
-		{70, "starts after the lease is over", "`internal/e2e`, the stories of stop and start"},
+		{70, "starts after the lease is over", "`internal/e2e/tenants`, the stories of stop and start"},
 		{71, "commands: privileged, or in others' containers", ""},
 		{72, "files copied in", ""},
 		{73, "others' files, processes, logs and figures", ""},

@@ -67,15 +67,26 @@ sweep() {
 	rm -f "$dir/containerd.sock" "$dir/containerd.sock.ttrpc" "$dir/engine.sock" "$dir/engine.pid" "$dir/key.json" "$dir/net"
 }
 
+# shadow runs a program of the shadow suite again while another one holds the
+# password file: each of them gives up at once.
+shadow() {
+	tries=0
+	until said=$("$@" 2>&1); do
+		case $said in *"try again"*) ;; *) tries=100 ;; esac
+		[ $((tries += 1)) -le 100 ] || { echo "$said" >&2; return 1; }
+		sleep 0.05
+	done
+}
+
 # hold makes the user with its ids, if need be, and counts this guard among
 # those who need it: each has a shared lock, which no death leaves behind.
 hold() {
 	exec 8>"$lock.mutex" && flock 8 && exec 9>"$lock.users" && flock -s 9 || return 1
 	touch /etc/subuid /etc/subgid
 	id "$user" >/dev/null 2>&1 ||
-		useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "$user" || return 1
+		shadow useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "$user" || return 1
 	grep -qs "^$user:" /etc/subuid && grep -qs "^$user:" /etc/subgid ||
-		usermod --add-subuids "$ids" --add-subgids "$ids" "$user" || return 1
+		shadow usermod --add-subuids "$ids" --add-subgids "$ids" "$user" || return 1
 	exec 8>&-
 }
 
@@ -84,7 +95,7 @@ release() {
 	exec 8>"$lock.mutex" && flock 8 && exec 9>&- && exec 9>"$lock.users" || return 1
 	if flock -n 9; then
 		# by force: another engine may use the same ids, which userdel takes for a login
-		! id "$user" >/dev/null 2>&1 || userdel --force "$user" || return 1
+		! id "$user" >/dev/null 2>&1 || shadow userdel --force "$user" || return 1
 	fi
 	exec 9>&- 8>&-
 }

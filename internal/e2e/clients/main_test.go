@@ -2,7 +2,6 @@ package clients_test
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
@@ -15,21 +14,5 @@ var update = flag.Bool("update", false, "write docs/users/clients.md anew")
 var binary string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("/tmp", "ds01t-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	os.Chmod(dir, 0o755)
-	if binary, err = lab.Build(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+	os.Exit(lab.Main(m, &binary))
 }

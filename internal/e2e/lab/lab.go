@@ -61,19 +61,36 @@ type Lab struct {
 	exited chan struct{}
 }
 
-// Build builds cmd/ds01 into folder and returns the binary's path. Tests call
-// it once, in TestMain. Where there is no Go, DS01_TEST_BINARY names a binary
-// that is there already.
+// Main builds ds01, runs a package's tests, or benchmarks, and returns the exit
+// code of the test program. binary gets the path of the ds01 under test.
+func Main(m *testing.M, binary *string) int {
+	dir, err := os.MkdirTemp("/tmp", "ds01t-bin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // nobody waits for it
+	if *binary, err = Build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// Build builds cmd/ds01 into folder, lets everybody run it and returns its path.
+// Go run keeps what it links in the build cache, where go build links again for
+// each package. Where there is no Go, DS01_TEST_BINARY names a binary that is
+// there already.
 func Build(folder string) (string, error) {
 	if binary := os.Getenv("DS01_TEST_BINARY"); binary != "" {
 		return binary, nil
 	}
 	binary := filepath.Join(folder, "ds01")
-	build := exec.Command("go", "build", "-o", binary, "ds01.dev/ds01/cmd/ds01")
+	build := exec.Command("go", "run", "-exec", "install -m 755", "ds01.dev/ds01/cmd/ds01", binary)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build ds01: %w\n%s", err, out)
 	}
-	return binary, os.Chmod(binary, 0o755)
+	return binary, os.Chmod(folder, 0o755)
 }
 
 // Start sets a lab up, or fails the test.
@@ -222,6 +239,14 @@ func (l *Lab) Groups() []string {
 func (l *Lab) Write(name, text string) {
 	l.t.Helper()
 	l.must(os.WriteFile(filepath.Join(l.Root, name), []byte(text), 0o644))
+}
+
+// WritePolicy writes a file of the site's own rules.
+func (l *Lab) WritePolicy(name, text string) {
+	l.t.Helper()
+	const folder = "etc/ds01/policy"
+	l.must(os.MkdirAll(filepath.Join(l.Root, folder), 0o755))
+	l.Write(filepath.Join(folder, name), text)
 }
 
 // Read returns a file below the root.

@@ -9,7 +9,9 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ds01.dev/ds01/internal/docker/scratch"
@@ -23,6 +25,22 @@ type Fate struct {
 	LoseReply   bool          // the engine does it, nobody hears the answer
 	Delay       time.Duration // the answer, or its loss, comes so much later
 	Arrived     chan struct{} // closed when the whole request has come; nil: nobody waits for it
+}
+
+// Once gives the next request that fits this fate, and lets all others pass.
+func Once(fits func(*http.Request) bool, fate Fate) func(*http.Request) Fate {
+	var done atomic.Bool
+	return func(r *http.Request) Fate {
+		if fits(r) && done.CompareAndSwap(false, true) {
+			return fate
+		}
+		return Fate{}
+	}
+}
+
+// Starts reports whether a request starts a container.
+func Starts(r *http.Request) bool {
+	return strings.Contains(r.URL.Path, "/containers/") && strings.HasSuffix(r.URL.Path, "/start")
 }
 
 // A Proxy stands between the daemon and the engine and loses what it is told

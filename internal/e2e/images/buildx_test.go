@@ -1,0 +1,102 @@
+package images_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"ds01.dev/ds01/internal/e2e/lab"
+)
+
+// TestBuildx is what people build with a docker that has buildx. To build that
+// takes minutes, so that it is for make test-long.
+func TestBuildx(t *testing.T) {
+	if !lab.Long() {
+		t.Skip("buildx takes minutes to build: make test-long")
+	}
+	l := start(t, lab.Options{Users: []string{"alice", "bob"}, Limits: "defaults: {aggregate: {memory: 64M, tasks: 60}}\n"})
+	giveBuildx(t, l)
+	docker := docker28(t, l)
+	build := func(who, dockerfile string, words ...string) lab.Result {
+		dir, err := os.MkdirTemp(l.Home(who), "build")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"Dockerfile": dockerfile, "note": who} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return l.Run(who, append(append([]string{docker, "buildx", "build", "--progress=plain"}, words...), dir)...)
+	}
+	for _, who := range []string{"alice", "bob"} {
+		key := filepath.Join(l.Home(who), "key")
+		l.OK(who, "sh", "-c", "echo key-of-"+who+" > "+key)
+		said := kitBuilt(t, build(who, "# syntax=docker/dockerfile:1\nFROM busybox AS one\nCOPY note /note\n"+
+			"RUN --mount=type=secret,id=key --mount=type=cache,target=/c cat /c/was /run/secrets/key /proc/self/cgroup; cp /run/secrets/key /c/was\nFROM one\nCMD [\"cat\",\"/note\"]\n",
+			"-t", "app:1", "--secret", "id=key,src="+key))
+		lab.Contains(t, said, "key-of-"+who, "No such file", fmt.Sprintf("/people/u%d/build-", l.UID(who)))
+		lab.Lacks(t, said, "ds01-step", "ds01-nameless")
+		if got := l.OK(who, docker, "run", "--rm", "app:1"); got != who {
+			t.Errorf("%s's app says %q", who, got)
+		}
+	}
+	iid := filepath.Join(l.Home("alice"), "iid")
+	kitBuilt(t, build("alice", "FROM app:1\nRUN echo x > /x\n", "-t", "app:2", "--iidfile", iid))
+	if got, want := l.OK("alice", "cat", iid), l.OK("alice", docker, "inspect", "-f", "{{.Id}}", "app:2"); got != want {
+		t.Errorf("the image is %s, buildx says %s", want, got)
+	}
+	lab.Contains(t, kitBuilt(t, build("alice", "FROM busybox\nRUN true\n", "--cache-from", "type=registry,ref=app:1", "--cache-to", "type=inline")),
+		"no cache is read from images", "no cache is written into the image")
+	notBuilt(t, build("alice", "FROM busybox\n", "--cache-to", "type=registry,ref=app:9"), "--cache-to registry")
+	notBuilt(t, build("alice", fmt.Sprintf("FROM ds01-%d/app:1\n", l.UID("bob"))), "No such image")
+	notBuilt(t, build("alice", "FROM busybox\nRUN false\n"), "exit code: 1")
+	notBuilt(t, build("alice", "FROM busybox\nRUN --network=host true\n", "--allow", "network.host"), "ds01: Image not built")
+	notBuilt(t, build("alice", "FROM busybox\nRUN --network=host true\n"), "ds01: Image not built")
+	notBuilt(t, build("alice", "FROM busybox\n", "--output", "type=local,dest=/tmp/x"), "--output local is not served")
+	notBuilt(t, build("alice", "FROM busybox\nRUN x=$(head -c 100000000 /dev/zero | tr '\\0' a)\n"), "exit code: 137")
+	if got := l.OK("alice", docker, "buildx", "du"); strings.Contains(got, "MB") {
+		t.Errorf("alice sees what the builder keeps: %s", got)
+	}
+	l.OK("alice", docker, "buildx", "prune", "-a", "-f")
+	if got := listed(l, docker, "alice"); got != "app:1\napp:2\nbusybox:latest" {
+		t.Errorf("alice sees %q", got)
+	}
+}
+
+// docker28 returns a client that takes buildx for its builds.
+func docker28(t *testing.T, l *lab.Lab) string {
+	t.Helper()
+	clients := l.Clients()
+	i := slices.IndexFunc(clients, func(c string) bool { return c != lab.Debian })
+	if i < 0 {
+		return lab.Debian // it takes buildx when asked
+	}
+	return clients[i]
+}
+
+// giveBuildx builds buildx, as tools/buildx pins it, and gives it to everybody.
+func giveBuildx(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	plugin := os.Getenv("DS01_TEST_BUILDX") // one that is there already
+	if plugin == "" {
+		plugin = filepath.Join(l.Root, "docker-buildx")
+		cmd := exec.Command("go", "build", "-o", plugin, "github.com/docker/buildx/cmd/buildx")
+		cmd.Dir = "../../../tools/buildx"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build buildx: %v\n%s", err, out)
+		}
+	}
+	for _, who := range []string{"alice", "bob"} {
+		dir := filepath.Join(l.Home(who), ".docker/cli-plugins")
+		l.OK(who, "mkdir", "-p", dir)
+		l.OK(who, "cp", plugin, filepath.Join(dir, "docker-buildx"))
+	}
+}
