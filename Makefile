@@ -7,7 +7,8 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 # go-nvml calls functions that NVIDIA calls deprecated
 export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-GOTEST := go test -vet=off -race
+# tests of the whole wait as much as they work
+GOTEST := go test -vet=off -race -p $$((2 * $$(nproc)))
 SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/crash/testdata/hook/* internal/e2e/clients/testdata/bin/*
 
 .PHONY: help deps build demo test test-long redteam test-vm lint fmt fuzz bench deb clean
