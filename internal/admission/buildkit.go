@@ -25,10 +25,21 @@ func kitParameters() []string {
 // A KitRequest is what a client wants BuildKit to build, as far as it may.
 type KitRequest struct {
 	Session string
-	Image   bool     // an image shall come of it
+	Output  KitOutputs
 	Targets []string // names of the image, as the person calls it
 	KitOptions
 }
+
+// KitOutputs is what comes of a build, "" for nothing: the client only asks what
+// there is.
+type KitOutputs string
+
+// Outputs of a build. Files are the client's to receive, in its own session.
+const (
+	KitImage KitOutputs = "image"
+	KitFiles KitOutputs = "local" // one by one
+	KitTar   KitOutputs = "tar"   // in one archive
+)
 
 // KitOptions are what a client says of how the Dockerfile is read.
 type KitOptions struct {
@@ -52,8 +63,45 @@ func (r KitRequest) Pull() bool { return r.Attributes[resolveMode] == "pull" }
 // ReadKitBuild reads the query of a build by BuildKit, as Docker's clients write
 // it.
 func ReadKitBuild(query url.Values) (KitRequest, error) {
-	options, err := readKitBuild(query)
-	return KitRequest{Session: query.Get("session"), Image: true, Targets: query["t"], KitOptions: options}, err
+	r := KitRequest{Session: query.Get("session"), Output: KitImage, Targets: query["t"]}
+	var outputs []KitOutput
+	err := readParameter(query, "outputs", &outputs)
+	if len(outputs) > 0 && err == nil {
+		err = r.output(outputs)
+	}
+	if err == nil {
+		r.KitOptions, err = readKitBuild(query)
+	}
+	return r, err
+}
+
+// output reads what shall become of the result, one thing.
+func (r *KitRequest) output(all []KitOutput) error {
+	if len(all) != 1 {
+		return NoKitOutput()
+	}
+	allowed := []string{"dest"} // where the client writes
+	switch out := all[0]; out.Type {
+	case "moby", "image":
+		r.Output, allowed = KitImage, []string{"name"}
+		if names := out.Attrs["name"]; names != "" {
+			r.Targets = strings.Split(names, ",")
+		}
+	case "local":
+		r.Output = KitFiles
+	case "tar":
+		r.Output = KitTar
+	case "oci", "docker":
+		return noStep("--output type="+out.Type+" is nothing that this engine's BuildKit writes", "Build with -t NAME, and docker save -o FILE NAME.")
+	default:
+		return noStep("--output type="+out.Type+" is not served", "Build the image, and docker push it; or --output DIR for the files.")
+	}
+	for _, key := range slices.Sorted(maps.Keys(all[0].Attrs)) {
+		if value := all[0].Attrs[key]; value != "" && value != "false" && !slices.Contains(allowed, key) {
+			return noStep("--output with "+key+" is not served", "Build the image, and docker push it.")
+		}
+	}
+	return nil
 }
 
 func readKitBuild(query url.Values) (o KitOptions, err error) {
@@ -72,13 +120,6 @@ func readKitBuild(query url.Values) (o KitOptions, err error) {
 	}
 	if v := query.Get("ulimits"); v != "" && v != "null" && v != "[]" {
 		return o, KitStep{Ulimits: true}.Check()
-	}
-	var outputs []struct{ Type string }
-	if err := readParameter(query, "outputs", &outputs); err != nil {
-		return o, err
-	}
-	if len(outputs) > 0 {
-		return o, noOutput(outputs[0].Type)
 	}
 	if asks(query.Get("cachefrom")) {
 		o.Notes = append(o.Notes, noCacheIn)
@@ -169,8 +210,8 @@ type KitSolve struct {
 
 // A KitOutput is one thing that is to become of the result.
 type KitOutput struct {
-	Type       string
-	Attributes map[string]string
+	Type  string
+	Attrs map[string]string
 }
 
 // ReadKitSolve reviews what a client asks of BuildKit's control API.
@@ -182,25 +223,13 @@ func ReadKitSolve(s KitSolve) (KitRequest, error) {
 	case slices.ContainsFunc(s.CacheOut, func(kind string) bool { return kind != "inline" }):
 		return r, noStep("--cache-to "+strings.Join(s.CacheOut, ", ")+" has the engine write somewhere", "Leave it away: the engine keeps what you built.")
 	case len(s.Outputs) == 0 && s.Frontend == "":
-		return r, nil // it may only ask what there is: see Image
-	case len(s.Outputs) != 1:
-		return r, NoKitOutput()
+		return r, nil // it may only ask what there is
 	}
-	r.Image = true
 	if err := CheckKitFrontend(s.Frontend, s.Written); s.Frontend != "" && err != nil {
 		return r, err
 	}
-	out := s.Outputs[0]
-	if out.Type != "moby" && out.Type != "image" {
-		return r, noOutput(out.Type)
-	}
-	for _, key := range slices.Sorted(maps.Keys(out.Attributes)) {
-		switch value := out.Attributes[key]; {
-		case key == "name" && value != "":
-			r.Targets = strings.Split(value, ",")
-		case key != "name" && value != "" && value != "false":
-			return r, noStep("--output with "+key+" is not served", "Build the image, and docker push it.")
-		}
+	if err := r.output(s.Outputs); err != nil {
+		return r, err
 	}
 	var err error
 	if s.Frontend != "" {
@@ -257,12 +286,10 @@ func ReadKitAttributes(options map[string]string) (o KitOptions, err error) {
 	return o, nil
 }
 
-// NoKitOutput refuses a build of which no image shall come, or more than one
+// NoKitOutput refuses a build of which nothing shall come, or more than one
 // thing.
-func NoKitOutput() error { return noStep("a build has one result, an image", "Leave --output away.") }
-
-func noOutput(kind string) error {
-	return noStep("--output "+kind+" is not served: the result is an image", "Leave it away; files come out of the image with docker create and docker cp.")
+func NoKitOutput() error {
+	return noStep("a build has one result: an image, or files for you", "Give --output once, or leave it away.")
 }
 
 // A KitBuild is what BuildKit is to build for a person, reviewed.
@@ -270,7 +297,8 @@ type KitBuild struct {
 	UID       int
 	Session   string // the client's, of the same person
 	Group     string // path of the person's control group
-	Mark      string // name that the engine gives the image
+	Mark      string // name that the engine gives the image, "" where none comes of it
+	Output    KitOutputs
 	NoNetwork string // why steps have no network, "" where they can have one
 	KitOptions
 

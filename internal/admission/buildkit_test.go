@@ -37,6 +37,20 @@ func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
 	}
 }
 
+func TestFilesAreTheClientsToReceive(t *testing.T) {
+	for outputs, want := range map[string]admission.KitOutputs{
+		"": admission.KitImage, "[]": admission.KitImage, `[{"Type":"local","Attrs":{}}]`: admission.KitFiles, `[{"Type":"tar","Attrs":{"dest":"x"}}]`: admission.KitTar,
+	} {
+		query, err := url.ParseQuery(debians + "&outputs=" + outputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := admission.ReadKitBuild(query); err != nil || got.Output != want {
+			t.Errorf("%q: %q, %v", outputs, got.Output, err)
+		}
+	}
+}
+
 func TestImagesAreFetchedAnewWhereTheClientSaysSo(t *testing.T) {
 	for pull, want := range map[string]bool{"&pull=1": true, "&pull=0": false, "": false} {
 		query, err := url.ParseQuery(debians + pull)
@@ -68,7 +82,10 @@ func TestABuildThatAsksForMoreIsRefused(t *testing.T) {
 		"processor time":               "cpuquota=100000",
 		"shared memory":                "shmsize=1000000000",
 		"limits of files":              `ulimits=[{"Name":"nofile","Hard":-1}]`,
-		"files on the host":            `outputs=[{"Type":"local"}]`,
+		"an archive of the image":      `outputs=[{"Type":"oci"}]`,
+		"a push":                       `outputs=[{"Type":"registry"}]`,
+		"files otherwise":              `outputs=[{"Type":"local","Attrs":{"x":"y"}}]`,
+		"two outputs":                  `outputs=[{"Type":"local"},{"Type":"tar"}]`,
 		"what steers BuildKit":         `buildargs={"BUILDKIT_SYNTAX":"x"}`,
 		"a hostname that steers steps": `buildargs={"BUILDKIT_SANDBOX_HOSTNAME":"x"}`,
 		"arguments that are no JSON":   "buildargs=x",

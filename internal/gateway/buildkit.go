@@ -156,6 +156,9 @@ func (c *call) kitBuild() error {
 	if err != nil {
 		return c.tellError(err)
 	}
+	if image == "" {
+		return errAnswered // files came of it
+	}
 	if c.match.Query.Get("q") != "" {
 		c.say(image) // all that a quiet client shows
 	}
@@ -199,13 +202,18 @@ func (c *call) kitOrder(ctx context.Context, r admission.KitRequest) (kitOrder, 
 	}
 	noNetwork, err := c.Kit.NoNetwork(ctx)
 	order.KitBuild = admission.KitBuild{
-		UID: c.who.UID, Session: r.Session, Group: group, KitOptions: r.KitOptions, NoNetwork: noNetwork, Image: c.kitImages(r.Pull()), Room: room,
+		UID: c.who.UID, Session: r.Session, Output: r.Output, Group: group, KitOptions: r.KitOptions, NoNetwork: noNetwork, Image: c.kitImages(r.Pull()), Room: room,
 	}
 	return order, err
 }
 
-// kitRun has the image made and returns its id.
+// kitRun has the image made and returns its id, "" where files come of it.
 func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (string, error) {
+	if order.Output != admission.KitImage {
+		order.Show = func(text string) string { return string(c.ownImages([]byte(text))) }
+		_, err := c.Kit.Build(ctx, order.KitBuild, tell)
+		return "", err
+	}
 	lasting := context.WithoutCancel(ctx)
 	m, err := c.making(lasting, url.Values{}, container.ByBuild, order.names)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func (*kit) Session(_ context.Context, _ int, _ http.Header, accept func() (net.
 }
 
 func (*kit) Serve(ctx context.Context, conn net.Conn, _ int, do func(context.Context, admission.KitRequest, func([]byte)) (string, error)) error {
-	image, err := do(ctx, admission.KitRequest{Session: "s", Targets: []string{"app:1"}}, func([]byte) {})
+	image, err := do(ctx, admission.KitRequest{Session: "s", Output: admission.KitImage, Targets: []string{"app:1"}}, func([]byte) {})
 	_, werr := fmt.Fprintf(conn, "%s %v", image, err)
 	return errors.Join(werr, conn.Close())
 }
@@ -109,6 +110,23 @@ func TestABuildsImageIsItsPersons(t *testing.T) {
 	}
 	if got := o.Show("naming to docker.io/" + o.Mark + " from docker.io/ds01-71001/base:latest"); got != "naming to app:1, team/app from docker.io/base:latest" {
 		t.Errorf("alice reads %q", got)
+	}
+}
+
+func TestABuildOfFilesMakesNoImage(t *testing.T) {
+	l := newLab(t)
+	l.kit.does = func(_ context.Context, b admission.KitBuild) (bool, error) {
+		if b.Mark != "" || b.Output != admission.KitFiles {
+			t.Errorf("the build makes %q called %q", b.Output, b.Mark)
+		}
+		return true, nil
+	}
+	got := l.ask(t, alice, "POST", build+"&outputs="+url.QueryEscape(`[{"Type":"local","Attrs":{}}]`), "")
+	if got.status != http.StatusOK || strings.Contains(got.body, "error") || strings.Contains(got.body, "moby.image.id") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if all, err := l.records.Makings(t.Context()); len(all) != 0 || err != nil {
+		t.Errorf("%d makings, %v", len(all), err)
 	}
 }
 

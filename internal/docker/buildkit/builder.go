@@ -168,9 +168,12 @@ func (r *build) read(ctx context.Context, engine gateway.Client) (result *gatewa
 }
 
 // export is what becomes of the result: an image of the engine's, under its
-// mark.
+// mark, or files that the engine hands to the session, and so to the client.
 func (r *build) export() client.ExportEntry {
-	return client.ExportEntry{Type: "moby", Attrs: map[string]string{"name": r.Mark}}
+	if r.Output == admission.KitImage {
+		return client.ExportEntry{Type: "moby", Attrs: map[string]string{"name": r.Mark}}
+	}
+	return client.ExportEntry{Type: string(r.Output)}
 }
 
 // lookEvery is the time between two looks at the disk.

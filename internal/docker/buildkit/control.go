@@ -23,7 +23,7 @@ import (
 )
 
 // A Doer does one build of a person's and tells of it, as Build does. It
-// returns the image's id.
+// returns the image's id, "" where files came of it.
 type Doer = func(ctx context.Context, r admission.KitRequest, tell func(trace []byte)) (image string, err error)
 
 // Serve speaks BuildKit's control API with one client of a person's, such as
@@ -158,7 +158,7 @@ func (c *controller) Solve(ctx context.Context, req *control.SolveRequest) (*con
 		}
 		request.Attributes, request.Notes = said.read.Attributes, append(request.Notes, said.read.Notes...)
 	}
-	if !request.Image {
+	if request.Output == "" {
 		return nil, failed(admission.NoKitOutput())
 	}
 	image, err := c.do(ctx, request, func(trace []byte) {
@@ -169,6 +169,9 @@ func (c *controller) Solve(ctx context.Context, req *control.SolveRequest) (*con
 	})
 	if err != nil {
 		return nil, failed(err)
+	}
+	if image == "" { // files came of it
+		return &control.SolveResponse{}, nil
 	}
 	return &control.SolveResponse{ExporterResponse: map[string]string{"containerimage.digest": image, "containerimage.config.digest": image}}, nil
 }
@@ -206,15 +209,16 @@ func (s *solve) said(ctx context.Context) (returned, error) {
 func asked(req *control.SolveRequest) admission.KitSolve {
 	a := admission.KitSolve{
 		Session: req.Session, Frontend: req.Frontend, Attributes: req.FrontendAttrs, Entitlements: req.Entitlements,
-		Written: req.Definition != nil || len(req.FrontendInputs) > 0 || req.SourcePolicy != nil}
+		Written: req.Definition != nil || len(req.FrontendInputs) > 0 || req.SourcePolicy != nil,
+	}
 	for _, e := range req.GetCache().GetExports() {
 		a.CacheOut = append(a.CacheOut, e.Type)
 	}
 	for _, e := range req.Exporters {
-		a.Outputs = append(a.Outputs, admission.KitOutput{Type: e.Type, Attributes: e.Attrs})
+		a.Outputs = append(a.Outputs, admission.KitOutput{Type: e.Type, Attrs: e.Attrs})
 	}
 	if len(a.Outputs) == 0 && req.ExporterDeprecated != "" {
-		a.Outputs = []admission.KitOutput{{Type: req.ExporterDeprecated, Attributes: req.ExporterAttrsDeprecated}}
+		a.Outputs = []admission.KitOutput{{Type: req.ExporterDeprecated, Attrs: req.ExporterAttrsDeprecated}}
 	}
 	return a
 }

@@ -175,6 +175,20 @@ func TestABuildOfBuildxIsReviewed(t *testing.T) {
 	}
 }
 
+func TestFilesAreAnOutput(t *testing.T) {
+	for kind, want := range map[string]admission.KitOutputs{"local": admission.KitFiles, "tar": admission.KitTar} {
+		var got admission.KitRequest
+		c := speaks(t, func(_ context.Context, r admission.KitRequest, _ func([]byte)) (string, error) {
+			got = r
+			return "", nil
+		})
+		_, resp, err := asBuildx(t, c, client.SolveOpt{Exports: []client.ExportEntry{{Type: kind}}}, dockerfile(nil))
+		if err != nil || got.Output != want || len(resp.ExporterResponse) > 0 {
+			t.Errorf("%s: it asked for %q, and is answered %v, %v", kind, got.Output, resp, err)
+		}
+	}
+}
+
 func TestABuildThatFailsSaysWhy(t *testing.T) {
 	c := speaks(t, func(context.Context, admission.KitRequest, func([]byte)) (string, error) {
 		return "", errors.New("exit code: 1")
@@ -206,6 +220,7 @@ func TestWhatBuildxMayNotAskForIsRefused(t *testing.T) {
 		"a cache that is pushed":   {opt: client.SolveOpt{CacheExports: []client.CacheOptionsEntry{{Type: "inline"}, {Type: "registry", Attrs: map[string]string{"ref": "x"}}}}, req: dockerfile(nil)},
 		"no output":                {opt: client.SolveOpt{Exports: []client.ExportEntry{}}, req: dockerfile(nil)},
 		"two outputs":              {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "moby"}, {Type: "moby"}}}, req: dockerfile(nil)},
+		"an archive of the image":  {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "oci"}}}, req: dockerfile(nil)},
 		"a push":                   {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "moby", Attrs: map[string]string{"push": "true"}}}}, req: dockerfile(nil)},
 	} {
 		cl := speaks(t, func(context.Context, admission.KitRequest, func([]byte)) (string, error) {

@@ -129,7 +129,7 @@ func TestADockerfileIsReadByUs(t *testing.T) {
 		}
 	}
 	o, solves := order(1), 0
-	o.KitOptions.Attributes = map[string]string{"platform": "linux/amd64,linux/arm64"}
+	o.Attributes = map[string]string{"platform": "linux/amd64,linux/arm64"}
 	if err := buildkit.Read(t.Context(), o, reader{text: "FROM app:1\n", solves: &solves}); err == nil || !strings.Contains(err.Error(), "2 platforms at once") {
 		t.Errorf("for two platforms: %v", err)
 	}

@@ -21,6 +21,7 @@ func TestBuildKit(t *testing.T) {
 	})
 	for name, story := range map[string]func(*testing.T, *lab.Lab){
 		"two people build under one tag":          twoPeopleBuildUnderOneTag,
+		"files of a build are its owner's":        filesOfABuild,
 		"secrets and caches are one's own":        secretsAndCachesAreOnesOwn,
 		"nothing of another's is there":           nothingOfAnothersIsThere,
 		"what reaches the host is refused":        whatReachesTheHostIsRefused,
@@ -92,6 +93,28 @@ func twoPeopleBuildUnderOneTag(t *testing.T, l *lab.Lab) {
 	id := kitBuilt(t, kitBuilds(l, "alice", "FROM busybox\nLABEL x=y\n", nil, "-q"))
 	if got := l.OK("alice", lab.Debian, "inspect", "-f", "{{.Config.Labels.x}}", strings.TrimSpace(id)); got != "y" {
 		t.Errorf("the image without a name is labelled %q", got)
+	}
+}
+
+// filesOfABuild has files come of builds instead of images: their owner's client
+// writes them, with its owner's rights.
+func filesOfABuild(t *testing.T, l *lab.Lab) {
+	const dockerfile = "FROM busybox AS make\nRUN echo made-by-$(cat /proc/sys/kernel/hostname) > /note && chmod 4755 /note\nFROM scratch\nCOPY --from=make /note /note\n"
+	for _, who := range []string{"alice", "bob"} {
+		dir := filepath.Join(l.Home(who), "out")
+		kitBuilt(t, kitBuilds(l, who, dockerfile, nil, "-o", dir))
+		if got := l.OK(who, "stat", "-c", "%u %F", filepath.Join(dir, "note")); got != fmt.Sprintf("%d regular file", l.UID(who)) {
+			t.Errorf("the file is %s", got)
+		}
+		kitBuilt(t, kitBuilds(l, who, dockerfile, nil, "-o", "type=tar,dest="+dir+".tar"))
+		if got := l.OK(who, "tar", "-tf", dir+".tar"); got != "note" {
+			t.Errorf("the archive has %q", got)
+		}
+	}
+	notBuilt(t, kitBuilds(l, "bob", dockerfile, nil, "-o", filepath.Join(l.Home("alice"), "bobs")), "permission denied")
+	notBuilt(t, kitBuilds(l, "bob", dockerfile, nil, "-o", "type=oci,dest=x"), "docker save")
+	if got := listed(l, debian, "alice"); got != "busybox:latest" {
+		t.Errorf("alice sees %q", got)
 	}
 }
 

@@ -60,7 +60,15 @@ func TestBuildx(t *testing.T) {
 	notBuilt(t, build("alice", "FROM busybox\nRUN false\n"), "exit code: 1")
 	notBuilt(t, build("alice", "FROM busybox\nRUN --network=host true\n", "--allow", "network.host"), "ds01: Image not built")
 	notBuilt(t, build("alice", "FROM busybox\nRUN --network=host true\n"), "ds01: Image not built")
-	notBuilt(t, build("alice", "FROM busybox\n", "--output", "type=local,dest=/tmp/x"), "--output local is not served")
+	const files = "FROM scratch\nCOPY note /note\n"
+	kitBuilt(t, build("alice", files, "--output", "type=local,dest="+filepath.Join(l.Home("alice"), "out")))
+	if got := l.OK("alice", "cat", filepath.Join(l.Home("alice"), "out/note")); got != "alice" {
+		t.Errorf("alice's file says %q", got)
+	}
+	kitBuilt(t, build("alice", files, "--output", "type=tar,dest="+filepath.Join(l.Home("alice"), "out.tar")))
+	if got := l.OK("alice", "tar", "-tf", filepath.Join(l.Home("alice"), "out.tar")); got != "note" {
+		t.Errorf("alice's archive has %q", got)
+	}
 	notBuilt(t, build("alice", "FROM busybox\nRUN x=$(head -c 100000000 /dev/zero | tr '\\0' a)\n"), "exit code: 137")
 	if got := l.OK("alice", docker, "buildx", "du"); strings.Contains(got, "MB") {
 		t.Errorf("alice sees what the builder keeps: %s", got)
