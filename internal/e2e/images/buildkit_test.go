@@ -3,6 +3,7 @@ package images_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -22,6 +23,7 @@ func TestBuildKit(t *testing.T) {
 	for name, story := range map[string]func(*testing.T, *lab.Lab){
 		"two people build under one tag":          twoPeopleBuildUnderOneTag,
 		"files of a build are its owner's":        filesOfABuild,
+		"agents of ssh are one's own":             agentsOfSSHAreOnesOwn,
 		"secrets and caches are one's own":        secretsAndCachesAreOnesOwn,
 		"nothing of another's is there":           nothingOfAnothersIsThere,
 		"what reaches the host is refused":        whatReachesTheHostIsRefused,
@@ -113,9 +115,79 @@ func filesOfABuild(t *testing.T, l *lab.Lab) {
 	}
 	notBuilt(t, kitBuilds(l, "bob", dockerfile, nil, "-o", filepath.Join(l.Home("alice"), "bobs")), "permission denied")
 	notBuilt(t, kitBuilds(l, "bob", dockerfile, nil, "-o", "type=oci,dest=x"), "docker save")
-	if got := listed(l, debian, "alice"); got != "busybox:latest" {
+	if got := listed(l, lab.Debian, "alice"); got != "busybox:latest" {
 		t.Errorf("alice sees %q", got)
 	}
+}
+
+// agentsOfSSHAreOnesOwn has steps ask the agent that is forwarded to them for its
+// keys. alice's goes on asking, until all of bob's are over.
+func agentsOfSSHAreOnesOwn(t *testing.T, l *lab.Lab) {
+	const asks = "LD_LIBRARY_PATH=/ssh /ssh/ld-linux-x86-64.so.2 /ssh/ssh-add -l"
+	program, agent := sshAdd(t, l), map[string]string{}
+	addKey := func(who, key string) bool {
+		return l.Run(who, "sh", "-c", "rm -f k k.pub; ssh-keygen -q -t ed25519 -N '' -C "+key+" -f k && SSH_AUTH_SOCK=~/agent ssh-add -q k").Code == 0
+	}
+	for _, who := range []string{"alice", "bob"} {
+		kitBuilt(t, kitBuilds(l, who, "FROM busybox\nCOPY . /ssh\nRUN chmod 755 /ssh/*\n", program, "-t", "ssh"))
+		agent[who] = "default=" + filepath.Join(l.Home(who), "agent")
+		cmd := l.Command(who, "ssh-agent", "-D", "-a", filepath.Join(l.Home(who), "agent"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait() // it is killed
+		defer cmd.Process.Kill()
+		l.Eventually(who+"'s agent has a key", 10*time.Second, func() bool { return addKey(who, "key-of-"+who) })
+	}
+	alices := make(chan lab.Result, 1)
+	go func() {
+		alices <- kitBuilds(l, "alice", "FROM ssh\nRUN --mount=type=ssh until "+asks+" | tee -a /seen | grep last-of; do sleep 0.3; done; cat /seen\n", nil, "--ssh", agent["alice"])
+	}()
+	l.Eventually("alice's step has her agent", 20*time.Second, func() bool { return running(l, "sleep", "0.3") || len(alices) > 0 })
+	said := kitBuilt(t, kitBuilds(l, "bob", "FROM ssh\nRUN --mount=type=ssh "+asks+"\n", nil, "--ssh", agent["bob"]))
+	lab.Contains(t, said, "key-of-bob (ED25519)")
+	lab.Lacks(t, said, "-of-alice")
+	for name, c := range map[string]struct{ mount, ssh, says string }{
+		"without an agent":          {"type=ssh", "", "Error connecting to agent"},
+		"without one, required":     {"type=ssh,required=true", "", "ssh"},
+		"by alice's socket":         {"type=ssh,required=true", agent["alice"], "communication with agent failed"},
+		"by an agent he hasn't got": {"type=ssh,required=true,id=alice", agent["bob"], "alice"},
+	} {
+		var words []string
+		if c.ssh != "" {
+			words = []string{"--ssh", c.ssh}
+		}
+		r := kitBuilds(l, "bob", "FROM ssh\nRUN --mount="+c.mount+" "+asks+" # "+name+"\n", nil, words...)
+		notBuilt(t, r, c.says)
+		lab.Lacks(t, r.Out+r.Err, "-of-alice")
+	}
+	if len(alices) > 0 || !addKey("alice", "last-of-alice") {
+		t.Error("alice's step was over before bob's were tried")
+	}
+	said = kitBuilt(t, <-alices)
+	lab.Contains(t, said, "key-of-alice (ED25519)", "last-of-alice (ED25519)")
+	lab.Lacks(t, said, "key-of-bob")
+}
+
+// sshAdd returns ssh-add and its libraries, which busybox hasn't got.
+func sshAdd(t *testing.T, l *lab.Lab) map[string]string {
+	t.Helper()
+	program, err := exec.LookPath("ssh-add")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for word := range strings.FieldsSeq(program + " " + l.OK("alice", "ldd", program)) {
+		if !filepath.IsAbs(word) {
+			continue
+		}
+		data, err := os.ReadFile(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[filepath.Base(word)] = string(data)
+	}
+	return files
 }
 
 func secretsAndCachesAreOnesOwn(t *testing.T, l *lab.Lab) {
