@@ -302,10 +302,13 @@ func nobodyEndsAnothersBuild(t *testing.T, l *lab.Lab) {
 }
 
 // running reports whether a container or step of the lab's has such a process.
-func running(l *lab.Lab, words ...string) bool {
+func running(l *lab.Lab, words ...string) bool { return howMany(l, words...) > 0 }
+
+// howMany returns how many such processes the lab's containers and steps have.
+func howMany(l *lab.Lab, words ...string) (n int) {
 	all, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return false
+		return 0
 	}
 	for _, process := range all {
 		line, err := os.ReadFile(filepath.Join(process, "cmdline"))
@@ -313,8 +316,8 @@ func running(l *lab.Lab, words ...string) bool {
 			continue
 		}
 		if groups, err := os.ReadFile(filepath.Join(process, "cgroup")); err == nil && strings.Contains(string(groups), l.Engine.CgroupParent()+"/") {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }

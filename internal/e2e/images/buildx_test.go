@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/e2e/lab"
 )
@@ -15,7 +16,7 @@ import (
 // TestBuildx is what people build with a docker that has buildx. To build that
 // takes minutes, so that it is for make test-long.
 func TestBuildx(t *testing.T) {
-	if !lab.Long() {
+	if !lab.Long() && os.Getenv("DS01_TEST_BUILDX") == "" {
 		t.Skip("buildx takes minutes to build: make test-long")
 	}
 	l := start(t, lab.Options{Users: []string{"alice", "bob"}, Limits: "defaults: {aggregate: {memory: 64M, tasks: 60}}\n"})
@@ -48,14 +49,15 @@ func TestBuildx(t *testing.T) {
 			t.Errorf("%s's app says %q", who, got)
 		}
 	}
+	twoPeopleBuildAtOnce(t, l, build)
 	iid := filepath.Join(l.Home("alice"), "iid")
 	kitBuilt(t, build("alice", "FROM app:1\nRUN echo x > /x\n", "-t", "app:2", "--iidfile", iid))
 	if got, want := l.OK("alice", "cat", iid), l.OK("alice", docker, "inspect", "-f", "{{.Id}}", "app:2"); got != want {
 		t.Errorf("the image is %s, buildx says %s", want, got)
 	}
-	lab.Contains(t, kitBuilt(t, build("alice", "FROM busybox\nRUN true\n", "--cache-from", "type=registry,ref=app:1", "--cache-to", "type=inline")),
+	lab.Contains(t, kitBuilt(t, build("alice", "FROM busybox\nRUN true\n", "-t", "cached", "--cache-from", "type=registry,ref=app:1", "--cache-to", "type=inline")),
 		"no cache is read from images", "no cache is written into the image")
-	notBuilt(t, build("alice", "FROM busybox\n", "--cache-to", "type=registry,ref=app:9"), "--cache-to registry")
+	l.OK("alice", docker, "rmi", "cached")
 	notBuilt(t, build("alice", fmt.Sprintf("FROM ds01-%d/app:1\n", l.UID("bob"))), "No such image")
 	notBuilt(t, build("alice", "FROM busybox\nRUN false\n"), "exit code: 1")
 	notBuilt(t, build("alice", "FROM busybox\nRUN --network=host true\n", "--allow", "network.host"), "ds01: Image not built")
@@ -76,6 +78,30 @@ func TestBuildx(t *testing.T) {
 	l.OK("alice", docker, "buildx", "prune", "-a", "-f")
 	if got := listed(l, docker, "alice"); got != "app:1\napp:2\nbusybox:latest" {
 		t.Errorf("alice sees %q", got)
+	}
+}
+
+// twoPeopleBuildAtOnce has alice and bob build a project of one name, of the same
+// Dockerfile, at the same time; each step waits until the other's has begun.
+func twoPeopleBuildAtOnce(t *testing.T, l *lab.Lab, build func(who, dockerfile string, words ...string) lab.Result) {
+	const same = "FROM busybox\nCOPY note /note\n" +
+		"RUN --mount=type=secret,id=key --mount=type=cache,target=/shared cat /note /run/secrets/key; echo $(cat /note)-was-here >> /shared/who; sleep 3; cat /shared/who; cp /shared/who /who\n"
+	results := map[string]chan lab.Result{}
+	for _, who := range []string{"alice", "bob"} {
+		results[who] = make(chan lab.Result, 1)
+		go func() {
+			results[who] <- build(who, same, "-t", "project:1", "--secret", "id=key,src="+filepath.Join(l.Home(who), "key"))
+		}()
+	}
+	l.Eventually("both steps run at once", 20*time.Second, func() bool { return howMany(l, "sleep", "3") == 2 })
+	for who, other := range map[string]string{"alice": "bob", "bob": "alice"} {
+		said := kitBuilt(t, <-results[who])
+		lab.Contains(t, said, "key-of-"+who, who+"-was-here")
+		lab.Lacks(t, said, "key-of-"+other, other+"-was-here", "/home/"+other)
+		if got := l.OK(who, lab.Debian, "run", "--rm", "project:1", "cat", "/note", "/who"); got != who+who+"-was-here" {
+			t.Errorf("%s's project says %q", who, got)
+		}
+		l.OK(who, lab.Debian, "rmi", "project:1")
 	}
 }
 
