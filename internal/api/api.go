@@ -16,6 +16,7 @@ import (
 	jsonv2 "github.com/go-json-experiment/json"
 
 	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/container"
@@ -94,6 +95,8 @@ type Parts struct {
 	Reconciler *reconciler.Reconciler
 	Usage      Usage
 	Simulator  Simulator // nil without simulated devices
+	Recipes    admission.Syntax
+	Bases      func(ctx context.Context, dockerfile []byte, attributes map[string]string) ([]string, error) // of a build by BuildKit
 	Devices    func() []gpu.Device
 	Readings   func(ctx context.Context) (map[string]gpu.Reading, error)
 	Document   func() *limits.Document // in force

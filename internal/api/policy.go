@@ -19,6 +19,9 @@ func (c *call) policyEval() error {
 	if err := c.read(&want); err != nil {
 		return err
 	}
+	if want.Build != nil {
+		return c.buildEval(*want.Build)
+	}
 	want.Name = cmp.Or(want.Name, "unnamed")
 	out := apitype.Explanation{User: c.owner.Name, Name: want.Name, Fields: []apitype.Origin{}, Slots: []string{}, Warnings: []string{}}
 	body, err := admission.DecodeCreate([]byte(want.Body))

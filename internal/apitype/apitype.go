@@ -252,6 +252,15 @@ type LimitChange struct {
 type TryContainer struct {
 	Name string `json:"name"` // "": any
 	Body string `json:"body"` // of Docker's POST /containers/create
+
+	Build *TryBuild `json:"build,omitempty"` // a build instead
+}
+
+// TryBuild is a request for a build that is only to be judged.
+type TryBuild struct {
+	Builder    string `json:"builder"` // classic or buildkit
+	Query      string `json:"query"`   // of Docker's POST /build by the classic builder
+	Dockerfile string `json:"dockerfile"`
 }
 
 // Explanation is what would become of a request, and which rule set each field.
@@ -259,7 +268,8 @@ type Explanation struct {
 	User     string   `json:"user"`
 	Name     string   `json:"name"`
 	Image    string   `json:"image"`
-	Registry string   `json:"registry"` // that the image's name speaks of; "" for a person's own
+	Build    bool     `json:"build,omitempty"` // the image would be built, Name being its first
+	Registry string   `json:"registry"`        // that the image's name speaks of; "" for a person's own
 	Allowed  bool     `json:"allowed"`
 	Fields   []Origin `json:"fields"`
 	Slots    []string `json:"gpu_slots"` // that would be granted

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,13 +25,14 @@ func (a *app) policyEval() *cobra.Command {
 	var asJSON bool
 	c := a.command(spec{
 		use:   "eval -- docker run …",
-		short: "Explain what would become of a docker run",
-		long: "Says what would become of a 'docker run' or 'docker create', yours or, for administrators, somebody's: each\n" +
-			"field of the request as the engine would get it, with what set it (the request, ds01, a rule of the limits\n" +
+		short: "Explain what would become of a docker run or build",
+		long: "Says what would become of a 'docker run', 'docker create' or 'docker build', yours or, for administrators,\n" +
+			"somebody's: each field of the request as the engine would get it, with what set it (the request, ds01, a rule of the limits\n" +
 			"file or of the site's policy), and whether it is allowed. Stock docker itself reads the command line, and\n" +
 			"talks to a socket that keeps back what it asks for. Nothing is claimed, created or pulled. It ends with 0\n" +
-			"where the container would be created, else as the refusal does.",
-		examples: []string{"ds01 policy eval -- docker run --gpus 1 -m 8g busybox", "ds01 policy eval --user alice --json -- docker run -it -v /home/alice/x:/x busybox sh"},
+			"where the container would be created, or the image built, else as the refusal does. A build is that of the\n" +
+			"classic builder, or of BuildKit where DOCKER_BUILDKIT=1 is set; of its context only the Dockerfile is read.",
+		examples: []string{"ds01 policy eval -- docker run --gpus 1 -m 8g busybox", "ds01 policy eval --user alice --json -- docker run -it -v /home/alice/x:/x busybox sh", "ds01 policy eval -- docker build -t mine ."},
 		guide:    "This has docker ask for a container at a socket that leads nowhere, and the daemon explain what it would do.",
 		exits:    exitsGranting(), min: 1, max: -1, json: &asJSON, raw: true,
 		flags: func(f *pflag.FlagSet) {
@@ -69,14 +71,18 @@ func (a *app) policyEval() *cobra.Command {
 
 // suppose runs a docker command line at a socket that keeps its request back.
 func (a *app) suppose(ctx context.Context, api *client.Client, words []string) (apitype.TryContainer, error) {
-	if !makesContainer(words) {
-		return apitype.TryContainer{}, usage("nothing to explain", fmt.Sprintf("%q doesn't begin with docker run or docker create", strings.Join(words, " ")),
+	verb := verbOf(words)
+	if !slices.Contains([]string{"run", "create", "build"}, verb) {
+		return apitype.TryContainer{}, usage("nothing to explain", fmt.Sprintf("%q doesn't begin with docker run, docker create or docker build", strings.Join(words, " ")),
 			"Write it as: ds01 policy eval -- docker run …")
 	}
 	var said bytes.Buffer
 	want, ok, err := api.As("").Supposed(ctx, func(host string) error {
 		docker := exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // the person's own command, with their own rights
 		docker.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "DOCKER_CONTEXT=") }), "DOCKER_HOST="+host)
+		if verb == "build" { // that client sends the Dockerfile by itself
+			docker.Env = append(docker.Env, "DOCKER_BUILDKIT=0")
+		}
 		docker.Stderr = &said
 		if in, ok := a.In.(*os.File); ok { // -t wants a terminal; nothing is read
 			docker.Stdin = in
@@ -92,31 +98,52 @@ func (a *app) suppose(ctx context.Context, api *client.Client, words []string) (
 		return want, ctx.Err()
 	case err != nil:
 		return want, &problem.Error{What: "docker was not asked", Why: problem.Because(problem.ErrInvalid, err.Error()), Next: "Is a docker client installed?"}
+	case !ok && verb == "build":
+		return want, usage("docker asked for no build", strings.TrimSpace(said.String()), "Correct the command line; what only BuildKit's client knows, such as --secret, leave away here.")
 	case !ok:
 		return want, usage("docker asked for no container", strings.TrimSpace(said.String()), "Correct the command line; --pull and --detach-keys can be left away.")
+	}
+	if want.Build != nil {
+		want.Build.Builder = map[bool]string{true: "buildkit", false: "classic"}[byBuildKit()]
 	}
 	return want, nil
 }
 
-// makesContainer reports whether a command line makes a container at the engine
-// that its environment names: nothing may stand before the verb, such as -H.
-func makesContainer(words []string) bool {
+// byBuildKit reports whether the person has asked for builds by BuildKit.
+func byBuildKit() bool {
+	on, err := strconv.ParseBool(os.Getenv("DOCKER_BUILDKIT"))
+	return on && err == nil
+}
+
+// verbOf returns what a command line asks of the engine that its environment
+// names, "" where it isn't docker's: nothing may stand before the verb, such as
+// -H.
+func verbOf(words []string) string {
 	if len(words) < 2 || filepath.Base(words[0]) != "docker" {
-		return false
+		return ""
 	}
 	verb := words[1]
-	if verb == "container" && len(words) > 2 {
+	switch {
+	case len(words) > 2 && verb == "container" && words[2] != "build", len(words) > 2 && verb == "image" && words[2] == "build":
 		verb = words[2]
 	}
-	return verb == "run" || verb == "create"
+	return verb
 }
 
 func (a *app) writeExplanation(e apitype.Explanation) {
-	verdict := a.paint(a.Out, green, "would be created")
-	if !e.Allowed {
-		verdict = a.paint(a.Out, red, "would not be created")
+	done := "created"
+	if e.Build {
+		done = "built"
 	}
-	fmt.Fprintf(a.Out, "%s's container %s of %s %s.\n", e.User, e.Name, e.Image, verdict)
+	verdict := a.paint(a.Out, green, "would be "+done)
+	if !e.Allowed {
+		verdict = a.paint(a.Out, red, "would not be "+done)
+	}
+	if e.Build {
+		fmt.Fprintf(a.Out, "%s's image %s %s.\n", e.User, e.Name, verdict)
+	} else {
+		fmt.Fprintf(a.Out, "%s's container %s of %s %s.\n", e.User, e.Name, e.Image, verdict)
+	}
 	if len(e.Slots) > 0 {
 		fmt.Fprintf(a.Out, "It would get the GPUs %s.\n", strings.Join(e.Slots, ", "))
 	}

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"archive/tar"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,15 +23,15 @@ import (
 	"ds01.dev/ds01/internal/problem"
 )
 
-// EvalPolicy returns what would become of a request for a container. Nothing is
-// created.
+// EvalPolicy returns what would become of a request for a container or a build.
+// Nothing is created.
 func (c *Client) EvalPolicy(ctx context.Context, want apitype.TryContainer) (apitype.Explanation, error) {
 	return send[apitype.Explanation](ctx, c, http.MethodPost, "/v1/policy/eval", nil, want)
 }
 
 // Supposed serves the Docker API to run, which is told the address, as the
 // daemon does, but for changes: those are refused, and the first request for a
-// container is what it returns. Whatever flags a stock client knows, that is
+// container, or for a build by the classic builder, is what it returns. Whatever flags a stock client knows, that is
 // what it makes of them. ok is false where there was none.
 func (c *Client) Supposed(ctx context.Context, run func(host string) error) (want apitype.TryContainer, ok bool, err error) {
 	dir, err := os.MkdirTemp("", "ds01-")
@@ -72,10 +74,15 @@ func (s *supposed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	message := r.Method + " " + r.URL.Path + " is only supposed"
-	if strings.HasSuffix(path.Clean(r.URL.Path), "/containers/create") {
-		if err := s.keep(r); err != nil {
-			message = err.Error()
-		}
+	keep := func(*http.Request) error { return nil }
+	switch name := path.Clean(r.URL.Path); {
+	case strings.HasSuffix(name, "/containers/create"):
+		keep = s.keep
+	case strings.HasSuffix(name, "/build"):
+		keep = s.keepBuild
+	}
+	if err := keep(r); err != nil {
+		message = err.Error()
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusForbidden)
@@ -94,6 +101,36 @@ func (s *supposed) keep(r *http.Request) error {
 	defer s.mu.Unlock()
 	if !s.seen {
 		s.want, s.seen = apitype.TryContainer{Name: r.URL.Query().Get("name"), Body: string(body)}, true
+	}
+	return nil
+}
+
+// keepBuild keeps a build's query and its Dockerfile, and lets the rest of the
+// context go by.
+func (s *supposed) keepBuild(r *http.Request) error {
+	want := apitype.TryBuild{Query: r.URL.RawQuery}
+	name, found := r.URL.Query().Get("dockerfile"), false
+	for in := tar.NewReader(r.Body); ; {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return &problem.Error{What: "the context wasn't read", Why: err}
+		}
+		if path.Clean(h.Name) != path.Clean(cmp.Or(name, "Dockerfile")) {
+			continue
+		}
+		text, err := io.ReadAll(io.LimitReader(in, maxSupposed))
+		if err != nil {
+			return &problem.Error{What: "the Dockerfile wasn't read", Why: err}
+		}
+		want.Dockerfile, found = string(text), true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if found && !s.seen {
+		s.want, s.seen = apitype.TryContainer{Build: &want}, true
 	}
 	return nil
 }

@@ -150,3 +150,16 @@ func TestCopiesAreOfWhoeverBuiltThen(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestADockerfileSaysWhatItIsBuiltOn(t *testing.T) {
+	const text = "# syntax=docker/dockerfile:1\nARG OF=evil.example/x\nFROM ${OF}:1 AS one\nRUN --mount=from=tools:2,target=/t true\nFROM busybox AS last\nCOPY --from=one / /\nCOPY --from=other / /\nFROM unused\n"
+	got, err := buildkit.Bases(t.Context(), []byte(text), map[string]string{"target": "last", "filename": "x/Dockerfile"})
+	slices.Sort(got)
+	got = slices.Compact(got)
+	if diff := cmp.Diff([]string{"busybox:latest", "evil.example/x:1", "other:latest", "tools:2"}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if _, err := buildkit.Bases(t.Context(), []byte("FORM x\n"), nil); err == nil {
+		t.Error("what is no Dockerfile is read")
+	}
+}

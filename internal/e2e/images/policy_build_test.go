@@ -48,6 +48,7 @@ func TestSitePolicyOfBuilds(t *testing.T) {
 	l.WritePolicy("builds.rego", buildSite)
 	l.StartDaemon()
 	before := l.AtEngine("images", "-aq")
+	p.buildsExplained()
 	for name, build := range map[string]func(string, ...string) lab.Result{
 		"classic": func(text string, words ...string) lab.Result {
 			return builds(t, l, lab.Debian, "alice", map[string]string{"Dockerfile": text}, words...)
@@ -95,4 +96,25 @@ func globs(t *testing.T, pattern string) []string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// buildsExplained: what would become of a build is told, and nothing comes of it.
+func (p policed) buildsExplained() {
+	dir := contextOf(p.t, p.Lab, "alice", map[string]string{"Dockerfile": "FROM busybox\n", "evil": "FROM evil.example/x/y\nRUN --mount=type=cache,target=/c true\n"})
+	eval := func(kit string, words ...string) lab.Result {
+		return p.Run("alice", append(append([]string{"env", "DOCKER_BUILDKIT=" + kit, binary, "policy", "eval", "--", "docker", "build"}, words...), dir)...)
+	}
+	r := eval("0", "-t", "app:1", "--build-arg", "KEY=hidden")
+	if r.Code != 0 {
+		p.t.Error(r.Err)
+	}
+	contains(p.t, r.Out+r.Err, "image app:1 would be built", `["busybox"]`, "50331648", "site policy, builds.rego:18", `["KEY"]`, "set memory to 48MiB")
+	lacks(p.t, r.Out+r.Err, "hidden")
+	r = eval("1", "-f", dir+"/evil", "-t", "app:1")
+	if r.Code != 5 {
+		p.t.Errorf("exit code %d", r.Code)
+	}
+	contains(p.t, r.Out+r.Err, "image app:1 would not be built", "evil.example/x/y", "nothing is built on x/y (builds.rego:3)")
+	r = eval("0", "-f", dir+"/evil")
+	contains(p.t, r.Out+r.Err, "would not be built", "classic builder knows no option of RUN")
 }
