@@ -29,33 +29,15 @@ type frontend struct {
 	*build
 }
 
-// run reads the Dockerfile and has the engine carry it out. BuildKit's own
-// builder.Build does that in goroutines which a panic would end the daemon from.
+// run has the engine build by the Dockerfile. BuildKit's own builder.Build does
+// that in goroutines which a panic would end the daemon from.
 func (f *frontend) run(ctx context.Context) (*gateway.Result, error) {
-	ui, err := dockerui.NewClient(f)
+	text, options, err := f.read(ctx)
 	if err != nil {
 		return nil, err
-	}
-	source, err := ui.ReadEntrypoint(ctx, "Dockerfile")
-	if err != nil {
-		return nil, err
-	}
-	if name, _, _, ok := parser.DetectSyntax(source.Data); ok {
-		if err := f.syntax(name); err != nil {
-			return nil, err
-		}
-	}
-	options := dockerfile2llb.ConvertOpt{Config: ui.Config, Client: ui, SourceMap: source.SourceMap, MetaResolver: f}
-	if n := len(ui.TargetPlatforms); n > 1 {
-		return nil, f.refuse(&problem.Error{
-			What: notBuilt, Why: problem.Because(problem.ErrDenied, fmt.Sprintf("it is for %d platforms at once, and the engine keeps one image of a build", n)),
-			Next: "Build for one: --platform=linux/amd64.",
-		})
-	} else if n == 1 {
-		options.TargetPlatform = &ui.TargetPlatforms[0]
 	}
 	if f.Judge != nil {
-		bases, err := f.listBases(ctx, source.Data, options)
+		bases, err := f.listBases(ctx, text, options)
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +45,34 @@ func (f *frontend) run(ctx context.Context) (*gateway.Result, error) {
 			return nil, f.refuse(err)
 		}
 	}
-	return f.carryOut(ctx, source.Data, options)
+	return f.carryOut(ctx, text, options)
+}
+
+// read returns the Dockerfile, and how it is to be read.
+func (f *frontend) read(ctx context.Context) (text []byte, options dockerfile2llb.ConvertOpt, err error) {
+	ui, err := dockerui.NewClient(f)
+	if err != nil {
+		return nil, options, err
+	}
+	source, err := ui.ReadEntrypoint(ctx, "Dockerfile")
+	if err != nil {
+		return nil, options, err
+	}
+	if name, _, _, ok := parser.DetectSyntax(source.Data); ok {
+		if err := f.syntax(name); err != nil {
+			return nil, options, err
+		}
+	}
+	options = dockerfile2llb.ConvertOpt{Config: ui.Config, Client: ui, SourceMap: source.SourceMap, MetaResolver: f}
+	if n := len(ui.TargetPlatforms); n > 1 {
+		return nil, options, f.refuse(&problem.Error{
+			What: notBuilt, Why: problem.Because(problem.ErrDenied, fmt.Sprintf("it is for %d platforms at once, and the engine keeps one image of a build", n)),
+			Next: "Build for one: --platform=linux/amd64.",
+		})
+	} else if n == 1 {
+		options.TargetPlatform = &ui.TargetPlatforms[0]
+	}
+	return source.Data, options, nil
 }
 
 // carryOut has the engine build by a Dockerfile.

@@ -18,8 +18,15 @@ import (
 // Bases returns the images that a build by this Dockerfile would be made on or
 // copy from, as far as it says by itself. Nothing is asked of the engine.
 func Bases(ctx context.Context, dockerfile []byte, attributes map[string]string) ([]string, error) {
-	run := &build{KitBuild: admission.KitBuild{Attributes: attributes, Show: func(text string) string { return text }}, tell: func([]byte) {}, now: func() time.Time { return time.Time{} }}
-	names, err := (&frontend{Client: paper{text: dockerfile, name: attributes["filename"]}, build: run}).listBases(ctx)
+	run := &build{KitBuild: admission.KitBuild{
+		KitOptions: admission.KitOptions{Attributes: attributes}, Show: func(text string) string { return text },
+	}, tell: func([]byte) {}, now: func() time.Time { return time.Time{} }}
+	f := &frontend{Client: paper{text: dockerfile, name: attributes["filename"]}, build: run}
+	text, options, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.listBases(ctx, text, options)
 	for i, name := range names {
 		names[i] = familiar(name)
 	}

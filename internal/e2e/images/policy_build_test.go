@@ -48,7 +48,7 @@ func TestSitePolicyOfBuilds(t *testing.T) {
 	l.WritePolicy("builds.rego", buildSite)
 	l.StartDaemon()
 	before := l.AtEngine("images", "-aq")
-	p.buildsExplained()
+	buildsExplained(t, l)
 	for name, build := range map[string]func(string, ...string) lab.Result{
 		"classic": func(text string, words ...string) lab.Result {
 			return builds(t, l, lab.Debian, "alice", map[string]string{"Dockerfile": text}, words...)
@@ -99,22 +99,23 @@ func globs(t *testing.T, pattern string) []string {
 }
 
 // buildsExplained: what would become of a build is told, and nothing comes of it.
-func (p policed) buildsExplained() {
-	dir := contextOf(p.t, p.Lab, "alice", map[string]string{"Dockerfile": "FROM busybox\n", "evil": "FROM evil.example/x/y\nRUN --mount=type=cache,target=/c true\n"})
+func buildsExplained(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	dir := contextOf(t, l, "alice", map[string]string{"Dockerfile": "FROM busybox\n", "evil": "FROM evil.example/x/y\nRUN --mount=type=cache,target=/c true\n"})
 	eval := func(kit string, words ...string) lab.Result {
-		return p.Run("alice", append(append([]string{"env", "DOCKER_BUILDKIT=" + kit, binary, "policy", "eval", "--", "docker", "build"}, words...), dir)...)
+		return l.Run("alice", append(append([]string{"env", "DOCKER_BUILDKIT=" + kit, binary, "policy", "eval", "--", "docker", "build"}, words...), dir)...)
 	}
 	r := eval("0", "-t", "app:1", "--build-arg", "KEY=hidden")
 	if r.Code != 0 {
-		p.t.Error(r.Err)
+		t.Error(r.Err)
 	}
-	contains(p.t, r.Out+r.Err, "image app:1 would be built", `["busybox"]`, "50331648", "site policy, builds.rego:18", `["KEY"]`, "set memory to 48MiB")
-	lacks(p.t, r.Out+r.Err, "hidden")
+	lab.Contains(t, r.Out+r.Err, "image app:1 would be built", `["busybox"]`, "50331648", "site policy, builds.rego:18", `["KEY"]`, "set memory to 48MiB")
+	lab.Lacks(t, r.Out+r.Err, "hidden")
 	r = eval("1", "-f", dir+"/evil", "-t", "app:1")
 	if r.Code != 5 {
-		p.t.Errorf("exit code %d", r.Code)
+		t.Errorf("exit code %d", r.Code)
 	}
-	contains(p.t, r.Out+r.Err, "image app:1 would not be built", "evil.example/x/y", "nothing is built on x/y (builds.rego:3)")
+	lab.Contains(t, r.Out+r.Err, "image app:1 would not be built", "evil.example/x/y", "nothing is built on x/y (builds.rego:3)")
 	r = eval("0", "-f", dir+"/evil")
-	contains(p.t, r.Out+r.Err, "would not be built", "classic builder knows no option of RUN")
+	lab.Contains(t, r.Out+r.Err, "would not be built", "classic builder knows no option of RUN")
 }

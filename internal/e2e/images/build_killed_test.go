@@ -1,4 +1,4 @@
-package e2e_test
+package images_test
 
 import (
 	"bytes"
@@ -62,10 +62,10 @@ func TestKilledBuilds(t *testing.T) {
 					killBuild(t, l, dir, kit, s, who == "the daemon")
 					l.Eventually("nothing is left", 20*time.Second, func() bool { return leftovers(t, l) == before })
 					// what the engine has finished by itself meanwhile is hers
-					if got := l.OK("alice", debian, "images", "-q", "killed"); got != "" && !s.finishes {
+					if got := l.OK("alice", lab.Debian, "images", "-q", "killed"); got != "" && !s.finishes {
 						t.Errorf("the image is there: %s", got)
 					} else if got != "" {
-						l.OK("alice", debian, "rmi", "killed")
+						l.OK("alice", lab.Debian, "rmi", "killed")
 					}
 				})
 			}
@@ -77,7 +77,7 @@ func TestKilledBuilds(t *testing.T) {
 func killBuild(t *testing.T, l *lab.Lab, dir, kit string, s buildStage, daemon bool) {
 	t.Helper()
 	var said lines
-	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT="+kit, debian, "build", "--no-cache", "-t", "killed", dir)
+	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT="+kit, lab.Debian, "build", "--no-cache", "-t", "killed", dir)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr.Setpgid = true
 	if err := cmd.Start(); err != nil {
