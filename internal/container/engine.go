@@ -27,6 +27,15 @@ type EngineInfo struct {
 	Bridge        bool   // it makes networks
 }
 
+// EngineSetup is what an administrator may have set up at the engine otherwise
+// than ds01 leans on.
+type EngineSetup struct {
+	Bridge      bool     // it makes networks, and has a bridge of its own
+	Apart       bool     // nobody on that bridge reaches anybody else there
+	OnBridge    []string // containers that run on it, by their names at the engine, in order
+	LiveRestore bool     // containers run on while it restarts
+}
+
 // Image is what an image says about containers made of it.
 type Image struct {
 	ID         string   // "sha256:…"

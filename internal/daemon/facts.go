@@ -16,5 +16,14 @@ func (d *daemon) facts(ctx context.Context) safety.Facts {
 	if info, known := d.host.info(); known {
 		f.Engine, f.Runc, f.DefaultRuntime, f.Remapped = info.Version, info.Runc, info.Runtime, info.Remapped
 	}
+	f.Dockerd = probe.Dockerd(ctx, d.paths.Engine, filepath.Dir(d.paths.RunDir))
+	setup, err := d.engine.Setup(ctx)
+	if err != nil {
+		d.Log.WarnContext(ctx, "the engine's setup isn't judged", "error", err)
+		return f
+	}
+	f.Engaged = &safety.Engaged{
+		Systemd: d.host.bySystemd(), Bridge: setup.Bridge, Apart: setup.Apart, OnBridge: setup.OnBridge, LiveRestore: setup.LiveRestore,
+	}
 	return f
 }

@@ -3,12 +3,17 @@ package docker
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	cerrdefs "github.com/containerd/errdefs"
 	dnetwork "github.com/docker/docker/api/types/network"
 
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/network"
 )
+
+// idLength is how many digits the engine's ids of containers have.
+const idLength = 64
 
 // Networks returns all networks.
 func (e *Engine) Networks(ctx context.Context) ([]network.Observed, error) {
@@ -48,7 +53,35 @@ func (e *Engine) Apart(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, explain("look at the default bridge", err)
 	}
-	return n.Options["com.docker.network.bridge.enable_icc"] == "false", nil
+	return apart(n), nil
+}
+
+func apart(n dnetwork.Inspect) bool {
+	return n.Options["com.docker.network.bridge.enable_icc"] == "false"
+}
+
+// Setup looks how the engine is set up.
+func (e *Engine) Setup(ctx context.Context) (container.EngineSetup, error) {
+	info, err := e.api.Info(ctx)
+	if err != nil {
+		return container.EngineSetup{}, explain("ask the engine how it is set up", err)
+	}
+	s := container.EngineSetup{LiveRestore: info.LiveRestoreEnabled}
+	n, err := e.api.NetworkInspect(ctx, network.Bridge, dnetwork.InspectOptions{})
+	if cerrdefs.IsNotFound(err) {
+		return s, nil
+	}
+	if err != nil {
+		return container.EngineSetup{}, explain("look at the default bridge", err)
+	}
+	s.Bridge, s.Apart = true, apart(n)
+	for id, c := range n.Containers {
+		if len(id) == idLength { // a step of BuildKit's is no container, and has a shorter one
+			s.OnBridge = append(s.OnBridge, c.Name)
+		}
+	}
+	slices.Sort(s.OnBridge)
+	return s, nil
 }
 
 // Reconnect connects a container that doesn't run with the network that now

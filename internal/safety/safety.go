@@ -25,6 +25,8 @@ type Facts struct {
 	Sockets        []Socket // of engines, that somebody but root can open
 	DockerGroup    []string // members of the group docker
 	Gateway        string   // where ds01's gateway listens, "" = not asked
+	Engaged        *Engaged // nil: the engine hasn't told
+	Dockerd        *Dockerd // nil: its process isn't found
 }
 
 // A Socket leads to an engine past ds01.
@@ -39,6 +41,7 @@ func Judge(f Facts) []apitype.Check {
 	var checks []apitype.Check
 	for _, one := range []func(Facts) (apitype.Check, bool){
 		judgeEngine, judgeRunc, judgeToolkit, judgeBuildKit, judgeRuntime, judgeRemapping, judgeKeys, judgeGroup, judgeGateway,
+		judgeSteps, judgeBridge, judgeFirewall, judgeRestarts,
 	} {
 		if check, known := one(f); known {
 			checks = append(checks, check)

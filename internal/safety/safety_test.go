@@ -48,6 +48,8 @@ func TestVersionsAreOrdered(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	ok, warn, fail := apitype.CheckOK, apitype.CheckWarn, apitype.CheckFail
+	set := func(e safety.Engaged, d *safety.Dockerd) safety.Facts { return safety.Facts{Engaged: &e, Dockerd: d} }
+	ours := &safety.Dockerd{Runc: "/steps/runc", Starter: safety.ThisDs01}
 	all := []string{"CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"}
 	for name, c := range map[string]struct {
 		facts              safety.Facts
@@ -84,6 +86,23 @@ func TestJudge(t *testing.T) {
 		"a gateway where clients look":       {safety.Facts{Gateway: "/run/docker.sock"}, "gateway", ok, ""},
 		"a gateway where clients look, long": {safety.Facts{Gateway: "/var/run/docker.sock"}, "gateway", ok, ""},
 		"a gateway elsewhere":                {safety.Facts{Gateway: "/srv/docker.sock"}, "gateway", warn, "DOCKER_HOST=unix:///srv/docker.sock"},
+		"nothing of the engine's setup":      {safety.Facts{Dockerd: ours}, "steps of builds", "", ""},
+		"steps by ds01":                      {set(safety.Engaged{}, ours), "steps of builds", ok, "/steps/runc"},
+		"steps by another ds01":              {set(safety.Engaged{}, &safety.Dockerd{Runc: "/r", Starter: safety.OtherDs01}), "steps of builds", warn, "systemctl restart ds01"},
+		"steps by runc":                      {set(safety.Engaged{}, &safety.Dockerd{Runc: "/usr/sbin/runc"}), "steps of builds", warn, "/usr/sbin/runc starts them, and isn't ds01"},
+		"steps by nothing":                   {set(safety.Engaged{}, &safety.Dockerd{}), "steps of builds", fail, "Install runc"},
+		"steps below systemd":                {set(safety.Engaged{Systemd: true}, ours), "steps of builds", warn, "native.cgroupdriver=cgroupfs"},
+		"a dockerd that isn't found":         {set(safety.Engaged{}, nil), "steps of builds", warn, "isn't found"},
+		"an engine without networks":         {set(safety.Engaged{}, ours), "engine's bridge", ok, "none"},
+		"a bridge that keeps apart":          {set(safety.Engaged{Bridge: true, Apart: true}, ours), "engine's bridge", ok, "No container is on it"},
+		"a bridge that keeps somebody apart": {set(safety.Engaged{Bridge: true, Apart: true, OnBridge: []string{"old"}}, ours), "engine's bridge", ok, "past ds01: old."},
+		"a bridge that keeps nobody apart":   {set(safety.Engaged{Bridge: true, OnBridge: []string{"a", "old"}}, ours), "engine's bridge", warn, "past ds01: a, old."},
+		"an open bridge with nobody on it":   {set(safety.Engaged{Bridge: true}, ours), "engine's bridge", warn, `"icc": false`},
+		"firewall rules":                     {set(safety.Engaged{Bridge: true}, ours), "firewall", ok, ""},
+		"networks without firewall rules":    {set(safety.Engaged{Bridge: true}, &safety.Dockerd{NoFirewall: true}), "firewall", fail, "iptables"},
+		"neither networks nor firewall":      {set(safety.Engaged{}, &safety.Dockerd{NoFirewall: true}), "firewall", "", ""},
+		"containers that outlive the engine": {set(safety.Engaged{LiveRestore: true}, ours), "live restore", ok, ""},
+		"containers that end with it":        {set(safety.Engaged{}, ours), "live restore", warn, `"live-restore": true`},
 		"no socket past ds01":                {safety.Facts{}, "engine sockets", ok, ""},
 		"a socket past ds01":                 {safety.Facts{Sockets: []safety.Socket{{"/run/d.sock", "Docker", "the group docker (alice)"}}}, "engine sockets", fail, "/run/d.sock is open to the group docker (alice)"},
 	} {
