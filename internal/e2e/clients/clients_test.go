@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -89,10 +90,11 @@ func (w world) layCommands(t *testing.T) map[string][]string {
 		}
 	}
 	all["devcontainer"] = all["docker"][len(all["docker"])-1:]
+	all["compose"] = all["devcontainer"] // it builds by BuildKit with the docker command
 	if docker := w.Clients()[0]; exec.Command(docker, "compose", "version").Run() == nil {
 		folder := lay("compose-plugin", docker)
 		must(t, os.WriteFile(filepath.Join(folder, "docker-compose"), []byte("#!/bin/sh\nexec docker compose \"$@\"\n"), 0o755))
-		all["compose"] = []string{first[0], folder}
+		all["compose"] = append(slices.Clone(all["compose"]), folder)
 	}
 	return all
 }

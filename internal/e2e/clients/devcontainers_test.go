@@ -18,6 +18,10 @@ func devcontainers() client {
 				says:   "`build`, a feature that needs root while it is built, `containerUser`, `updateRemoteUserUID`, with `DOCKER_BUILDKIT=1`",
 				script: "build/run.sh", env: []string{"DOCKER_BUILDKIT=1"},
 			},
+			{
+				says:   "the same by the classic builder: `--buildkit never`, `DOCKER_BUILDKIT=0`",
+				script: "build/run.sh", env: []string{"DOCKER_BUILDKIT=0", "BUILDER=--buildkit never"},
+			},
 			{says: "`--cap-add=SYS_PTRACE` under `runArgs`", config: `"runArgs": ["--cap-add=SYS_PTRACE"]`, refused: "added capabilities reach beyond the container", instead: attach},
 			{says: "`capAdd`", config: `"capAdd": ["SYS_PTRACE"]`, refused: "added capabilities reach beyond the container", instead: attach},
 			{

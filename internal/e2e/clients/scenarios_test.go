@@ -122,6 +122,10 @@ func compose() client {
 			{says: "services made anew, with and without their volumes", script: "recreate/run.sh"},
 			{says: "`up --build`, `build`, `down --rmi all`", script: "build/run.sh"},
 			{
+				says: "the same by BuildKit: `COMPOSE_DOCKER_CLI_BUILD=1`, `DOCKER_BUILDKIT=1`", script: "build/run.sh",
+				env: []string{"COMPOSE_DOCKER_CLI_BUILD=1", "DOCKER_BUILDKIT=1"},
+			},
+			{
 				says: "`device_ids`", service: `deploy: {resources: {reservations: {devices: [{device_ids: ["0"], capabilities: [gpu]}]}}}`,
 				refused: "devices are chosen by ds01", instead: "`count: 1`.",
 			},
@@ -156,7 +160,10 @@ func python() client {
 func dockerode() client {
 	return client{
 		name: "dockerode", about: "from npm, " + pinned("testdata/node/package.json", `"dockerode": "([^"]+)"`), kind: "node", program: []string{"node"},
-		scenarios: []scenario{{says: "containers with a GPU and a port, exec with and without input, events, logs, archives, stats, commit, networks, volumes", script: "day.js"}},
+		scenarios: []scenario{
+			{says: "containers with a GPU and a port, exec with and without input, events, logs, archives, stats, commit, networks, volumes", script: "day.js"},
+			{says: "images built from files and from a tar, and a build that fails", script: "build.js"},
+		},
 	}
 }
 
@@ -167,6 +174,10 @@ func testcontainers() client {
 			{
 				says:   "with `TESTCONTAINERS_RYUK_DISABLED=true`: a container with files, ports, aliases and all ways to wait, on a network of its own; exec, copy, stop, start",
 				script: "testcontainers", env: []string{"TESTCONTAINERS_RYUK_DISABLED=true"},
+			},
+			{
+				says:  "`FromDockerfile`, with the same: an image built, its container, and both gone afterwards",
+				words: `"$PROGRAM" build`, env: []string{"TESTCONTAINERS_RYUK_DISABLED=true"},
 			},
 			{
 				says: "Ryuk, the container that tidies up after tests",

@@ -19,7 +19,11 @@ import (
 )
 
 func main() {
-	if err := run(context.Background(), os.Getenv("WHO")); err != nil {
+	test := run
+	if len(os.Args) > 1 {
+		test = build
+	}
+	if err := test(context.Background(), os.Getenv("WHO")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -1,6 +1,6 @@
-devcontainer build --workspace-folder . --image-name mine:1 >up.log 2>&1 || { cat up.log; exit 1; }
+devcontainer build ${BUILDER-} --workspace-folder . --image-name mine:1 >up.log 2>&1 || { cat up.log; exit 1; }
 meet built
-devcontainer up --workspace-folder . >up.log 2>&1 || { cat up.log; exit 1; }
+devcontainer up ${BUILDER-} --workspace-folder . >up.log 2>&1 || { cat up.log; exit 1; }
 cat >want <<END
 $(id -u):$(id -g)
 built
@@ -12,4 +12,5 @@ diff want got
 same "$(id -u):$(id -g)" stat -c %u:%g mine
 meet end
 docker rm -f $(docker ps -aq)
-docker rmi $(docker images --format "{{.Repository}}:{{.Tag}}" | grep -v "^busybox:") >/dev/null
+docker rmi $(docker images --format "{{.Repository}}:{{.Tag}}" | grep -v "^busybox:\|<none>") >/dev/null
+docker image prune -f >/dev/null
