@@ -11,6 +11,10 @@ func devcontainers() client {
 				script: "day/run.sh",
 			},
 			{
+				says:   "what an editor does with one that is up: it is found by its labels, a shell through `docker exec -i` lives on as `remoteUser`, an archive goes in by `tar` and `docker cp`, six forwarded connections at once with megabytes both ways, `docker events`; all ends with `docker stop`, and goes on when it is opened again",
+				script: "editor/run.sh",
+			},
+			{
 				says:   "two projects at once: `workspaceMount`, `workspaceFolder`, `--gpus 1` and `-p 8000` under `runArgs`",
 				script: "projects/run.sh",
 			},
