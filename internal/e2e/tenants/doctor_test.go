@@ -1,4 +1,4 @@
-package e2e_test
+package tenants_test
 
 import (
 	"os"
@@ -18,15 +18,15 @@ func TestDoctorJudgesTheEnginesSetup(t *testing.T) {
 	l := start(t, lab.Options{Users: []string{"alice"}, Admins: []string{"dean"}, NetNS: true})
 	told := func(who string) string { return strings.Join(strings.Fields(l.DS01(who, "doctor").Out), " ") }
 	steps := filepath.Join(filepath.Dir(l.Root), "steps", "runc")
-	contains(t, told("dean"),
+	lab.Contains(t, told("dean"),
 		"ok steps of builds ds01 starts them, as "+steps, "ok engine's bridge Nobody reaches anybody on the engine's own bridge. No container is on it.",
 		"ok firewall", "ok live restore")
-	lacks(t, told("alice"), "steps of builds", "engine's bridge", "firewall", "live restore")
+	lab.Lacks(t, told("alice"), "steps of builds", "engine's bridge", "firewall", "live restore")
 
 	build := aStepRuns(t, l)
-	contains(t, told("dean"), "No container is on it.")
+	lab.Contains(t, told("dean"), "No container is on it.")
 	l.AtEngine("run", "-d", "--name", "old", "busybox", "sleep", "1000")
-	contains(t, told("dean"), "On it, past ds01: old.")
+	lab.Contains(t, told("dean"), "On it, past ds01: old.")
 	l.AtEngine("rm", "-f", "old")
 	build()
 
@@ -35,7 +35,7 @@ func TestDoctorJudgesTheEnginesSetup(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	contains(t, told("dean"), steps+" starts them, and isn't ds01: builds by BuildKit fail")
+	lab.Contains(t, told("dean"), steps+" starts them, and isn't ds01: builds by BuildKit fail")
 }
 
 // aStepRuns has alice build, and returns when a step of it runs, with what gives
@@ -44,7 +44,7 @@ func aStepRuns(t *testing.T, l *lab.Lab) (giveUp func()) {
 	t.Helper()
 	const endless = "sleep 54321"
 	l.OK("alice", "sh", "-c", `mkdir slow; printf 'FROM busybox\nRUN `+endless+`\n' >slow/Dockerfile`)
-	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT=1", debian, "build", "slow")
+	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT=1", lab.Debian, "build", "slow")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
