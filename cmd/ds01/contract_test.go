@@ -47,7 +47,7 @@ func names() string {
 	c, p := config.Default(), config.PathsUnder("")
 	p = p.Sockets(c, "")
 	fmt.Fprintln(&b, "paths")
-	for _, path := range []string{p.Config, p.Limits, p.Members, p.Database, p.APISocket, p.DeviceNodes, p.Mounts, p.Engine, p.Gateway, p.Audit} {
+	for _, path := range []string{p.Config, p.Limits, p.Members, p.Database, p.APISocket, p.DeviceNodes, p.Mounts, p.Doors, p.Engine, p.Gateway, p.Audit} {
 		fmt.Fprintln(&b, "  "+path)
 	}
 	fmt.Fprintf(&b, "groups\n  %s\n  %s\n  %s\n  %s\n", c.Groups.Docker, c.Groups.GPU, c.Groups.Priority, c.Groups.Admin)

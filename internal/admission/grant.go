@@ -42,7 +42,7 @@ func grantMounts(c *Create, s Subject, g Grant) error {
 	for _, m := range g.Mounts {
 		h.Mounts = append(h.Mounts, bind(m.HostPath, m.Target, m.ReadOnly))
 	}
-	if len(g.Mounts) == 0 {
+	if !container.AnyFiles(g.Mounts) {
 		return nil
 	}
 	for _, group := range s.Account.Groups {

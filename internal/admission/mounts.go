@@ -40,8 +40,8 @@ func AllowMount(ask MountAsk, roots []MountRoot, l limits.Limits) (MountAsk, Mou
 	}
 	outer, actual, ok := holder(ask.Source, roots)
 	if !ok && path.Base(ask.Source) == "docker.sock" {
-		return no("ds01 knows who asks by their user on this host, which a container's processes don't have",
-			"Run what speaks to Docker outside of containers; for Testcontainers set TESTCONTAINERS_RYUK_DISABLED=true.")
+		return no("it isn't the socket where people find Docker here",
+			"Mount /var/run/docker.sock: in its place the container gets a socket of its own, at which it speaks for you.")
 	}
 	if !ok {
 		return no("it doesn't lie in a folder that you may mount from", "Mount a directory or file in "+listed(roots)+".")
@@ -57,6 +57,27 @@ func AllowMount(ask MountAsk, roots []MountRoot, l limits.Limits) (MountAsk, Mou
 		}
 	}
 	return ask, MountRoot{Path: outer.Path, Real: outer.Real, ReadOnly: inner.ReadOnly, Home: inner.Home}, nil
+}
+
+// IsDoor reports whether a clean path means the gateway's socket, which listens
+// at gateway: Docker's usual paths do too, wherever it listens.
+func IsDoor(source, gateway string) bool {
+	return slices.Contains([]string{"/var/run/docker.sock", "/run/docker.sock", gateway}, source)
+}
+
+// AllowDoor decides whether a container of who's may have a socket at which it
+// speaks for them; given tells whether this site gives any. Errors are of kind
+// problem.ErrDenied.
+func AllowDoor(source string, who account.Account, given bool) error {
+	switch {
+	case !given:
+		return denied(source+" can't be mounted", "this site gives containers no socket that speaks for their owners (gateway.doors in ds01.yaml)",
+			"Run what speaks to Docker outside of containers; for Testcontainers set TESTCONTAINERS_RYUK_DISABLED=true.")
+	case who.UID == 0:
+		return denied(source+" can't be mounted", "it would speak for root, whose files are the host's own",
+			"Make the container as somebody else than root.")
+	}
+	return nil
 }
 
 // holder returns the root that holds most of a path as it is written, and the

@@ -48,7 +48,7 @@ func TestWhereMountsMayComeFrom(t *testing.T) {
 		"a neighbour whose name begins alike":            {source: "/srv/groups/vision2", kind: problem.ErrDenied, says: "doesn't lie in"},
 		"above a group space":                            {source: "/srv/groups", kind: problem.ErrDenied, says: "doesn't lie in"},
 		"another's home":                                 {source: "/home/bob", kind: problem.ErrDenied, says: "doesn't lie in"},
-		"Docker's socket":                                {source: "/var/run/docker.sock", kind: problem.ErrDenied, says: "ds01 knows who asks by their user"},
+		"somebody's socket of Docker's":                  {source: "/run/user/1001/docker.sock", kind: problem.ErrDenied, says: "it isn't the socket where people find Docker here"},
 		"the host":                                       {source: "/", kind: problem.ErrDenied, says: "doesn't lie in"},
 		"another's home by a shared folder, by its name": {source: "/data/home/bob", says: "rw shared"}, // with alice's rights
 	} {
@@ -195,5 +195,45 @@ func TestTheWarningOfAPlainMountIsForRemappedEngines(t *testing.T) {
 	}
 	if w := admission.PlainWarning(mounts, subject(t, admission.UID)) + admission.PlainWarning(mounts[:1], subject(t, admission.UserNS)); w != "" {
 		t.Errorf("%q", w)
+	}
+}
+
+func TestWhichPathsMeanADoor(t *testing.T) {
+	const gateway = "/srv/lab/run/docker.sock"
+	for _, source := range []string{"/var/run/docker.sock", "/run/docker.sock", gateway} {
+		if !admission.IsDoor(source, gateway) {
+			t.Errorf("%s means none", source)
+		}
+	}
+	for _, source := range []string{"/var/run", "/run/ds01/engine.sock", "/run/ds01/ds01.sock", "/home/alice/docker.sock", "/proc/1/root/run/docker.sock", "/"} {
+		if admission.IsDoor(source, gateway) {
+			t.Errorf("%s means one", source)
+		}
+	}
+}
+
+func TestWhoMayHaveADoor(t *testing.T) {
+	who := subject(t, admission.UserNS).Account
+	if err := admission.AllowDoor("/run/docker.sock", who, true); err != nil {
+		t.Error(err)
+	}
+	wantProblem(t, admission.AllowDoor("/run/docker.sock", who, false), problem.ErrDenied, "gateway.doors")
+	who.UID = 0
+	wantProblem(t, admission.AllowDoor("/run/docker.sock", who, true), problem.ErrDenied, "it would speak for root")
+}
+
+func TestADoorIsNoDirectoryOfTheHosts(t *testing.T) {
+	s := subject(t, admission.UID)
+	door := container.Mount{Source: "/run/docker.sock", Target: "/run/docker.sock", HostPath: "/run/ds01/mnt/x/0", Door: true}
+	c, err := admission.Review(admission.Create{Image: "busybox", User: "root"}, s, admission.Grant{Mounts: []container.Mount{door}})
+	if err != nil || c.User != "root" || len(c.HostConfig.GroupAdd) > 0 {
+		t.Errorf("it runs as %q with the groups %v, %v", c.User, c.HostConfig.GroupAdd, err)
+	}
+	if m := c.HostConfig.Mounts; len(m) != 1 || m[0].Source != door.HostPath || m[0].Target != door.Target {
+		t.Errorf("the engine gets %+v", m)
+	}
+	beside := []container.Mount{door, {Source: "/home/alice", Target: "/w", HostPath: "/run/ds01/mnt/x/1"}}
+	if c, err = admission.Review(admission.Create{Image: "busybox"}, s, admission.Grant{Mounts: beside}); err != nil || c.User == "" {
+		t.Errorf("beside a directory it runs as %q, %v", c.User, err)
 	}
 }

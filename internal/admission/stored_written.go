@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
@@ -55,7 +56,7 @@ func checkOwnUser(st Stored, s Subject, g Grant) error {
 	}
 	own := fmt.Sprintf("%d:%d", s.Account.UID, s.Account.GID)
 	switch {
-	case len(g.Mounts) == 0:
+	case !container.AnyFiles(g.Mounts):
 		return nil
 	case st.config.User != own:
 		return exceeds("Mounts", fmt.Sprintf("a container with directories of the host runs as %s here, not as %q", own, st.config.User))

@@ -81,6 +81,12 @@ func processes(roots []string) map[int]bool {
 	return pids
 }
 
+// Holds reports whether a process is in a group, such as
+// /ds01/u1001/<container id>, or below it.
+func (t *Tree) Holds(group string, pid int) bool {
+	return processes(t.hierarchies(group))[pid]
+}
+
 // removeTree removes groups from the leaves up; one that is in use stays.
 func removeTree(root string) {
 	var groups []string

@@ -2,8 +2,10 @@ package cgroup_test
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,33 @@ func TestEveryProcessOfAGroupIsEndedAndNoOther(t *testing.T) {
 	}
 	if len(strings.Fields(read(t, other))) != 1 {
 		t.Error("somebody else's process was ended")
+	}
+}
+
+func TestWhoIsInAGroup(t *testing.T) {
+	tree, parent := host(t)
+	for _, name := range []string{"box", "other"} {
+		if err := tree.Ensure(parent, name, bounds(-1, -1, -1)); err != nil {
+			t.Fatal(err)
+		}
+		sleeper(t, procs(tree, filepath.Join(parent, name)))
+	}
+	in := func(name string) int {
+		pid, err := strconv.Atoi(strings.TrimSpace(read(t, procs(tree, filepath.Join(parent, name)))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	box, other := filepath.Join(parent, "box"), filepath.Join(parent, "other")
+	for _, c := range []struct {
+		group string
+		pid   int
+		want  bool
+	}{{box, in("box"), true}, {other, in("other"), true}, {box, in("other"), false}, {box, os.Getpid(), false}, {box, 0, false}, {filepath.Join(parent, "none"), in("box"), false}} {
+		if got := tree.Holds(c.group, c.pid); got != c.want {
+			t.Errorf("%s holds %d: %t", c.group, c.pid, got)
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ type Engine struct {
 // Gateway says where clients find the Docker API.
 type Gateway struct {
 	Listen string `yaml:"listen"` // unix:///path
+	Doors  bool   `yaml:"doors"`  // containers may have sockets that speak for their owners
 }
 
 // Providers of GPUs.
@@ -112,7 +113,7 @@ func Default() Config {
 	return Config{
 		Version:  1,
 		Engine:   Engine{Host: "unix:///run/ds01/engine.sock"},
-		Gateway:  Gateway{Listen: "unix:///run/docker.sock"},
+		Gateway:  Gateway{Listen: "unix:///run/docker.sock", Doors: true},
 		GPU:      GPU{Provider: NVML, Libraries: LibrariesAuto},
 		Cgroup:   Cgroup{Parent: Auto},
 		Disk:     Disk{KeepFree: Auto},
@@ -239,6 +240,7 @@ type Paths struct {
 	DeviceNodes string // …/run/ds01/dev
 	DeviceLinks string // …/dev/char, the host's own
 	Mounts      string // …/run/ds01/mnt
+	Doors       string // …/run/ds01/doors
 	Audit       string // …/var/log/ds01/audit.jsonl
 	Engine      string // socket path of the engine
 	Gateway     string // socket path of the gateway
@@ -259,6 +261,7 @@ func PathsUnder(root string) Paths {
 		DeviceNodes: at("run/ds01/dev"),
 		DeviceLinks: at("dev/char"),
 		Mounts:      at("run/ds01/mnt"),
+		Doors:       at("run/ds01/doors"),
 		Audit:       at("var/log/ds01/audit.jsonl"),
 	}
 }

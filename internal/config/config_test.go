@@ -136,12 +136,12 @@ func TestPathsAreUnderTheRoot(t *testing.T) {
 		want := config.Paths{
 			Config: "/etc/ds01/ds01.yaml", Limits: "/etc/ds01/resource-limits.yaml", Members: "/etc/ds01/groups", Policy: "/etc/ds01/policy",
 			Database: "/var/lib/ds01/ds01.db", Lock: "/var/lib/ds01/ds01.lock", RunDir: "/run/ds01", APISocket: "/run/ds01/ds01.sock",
-			DeviceNodes: "/run/ds01/dev", DeviceLinks: "/dev/char", Mounts: "/run/ds01/mnt", Engine: "/run/ds01/engine.sock", Gateway: "/run/docker.sock",
+			DeviceNodes: "/run/ds01/dev", DeviceLinks: "/dev/char", Mounts: "/run/ds01/mnt", Doors: "/run/ds01/doors", Engine: "/run/ds01/engine.sock", Gateway: "/run/docker.sock",
 			Audit: "/var/log/ds01/audit.jsonl",
 		}
 		for _, path := range []*string{
 			&want.Config, &want.Limits, &want.Members, &want.Policy, &want.Database, &want.Lock, &want.RunDir, &want.APISocket,
-			&want.DeviceNodes, &want.DeviceLinks, &want.Mounts, &want.Engine, &want.Gateway, &want.Audit,
+			&want.DeviceNodes, &want.DeviceLinks, &want.Mounts, &want.Doors, &want.Engine, &want.Gateway, &want.Audit,
 		} {
 			*path = prefix + *path
 		}

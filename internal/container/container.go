@@ -46,6 +46,21 @@ type Mount struct {
 	// container's own files have told.
 	ContainerUID int `json:"container_uid"`
 	ContainerGID int `json:"container_gid"`
+	// Not a file of the owner's: Source means the gateway's socket, in place of
+	// which the container has one of its own, at which it speaks for its owner.
+	Door bool `json:"door,omitempty"`
+}
+
+// AnyFiles reports whether mounts bring directories or files of the host into a
+// container, and not only a door.
+func AnyFiles(mounts []Mount) bool {
+	return slices.ContainsFunc(mounts, func(m Mount) bool { return !m.Door })
+}
+
+// HasDoor reports whether the container has a socket at which it speaks for its
+// owner.
+func (r Record) HasDoor() bool {
+	return slices.ContainsFunc(r.Mounts, func(m Mount) bool { return m.Door })
 }
 
 // A QuotaRule is how long a stopped or never started container keeps its

@@ -76,6 +76,11 @@ func (h *host) container(uid int, id string) string {
 	return filepath.Join(h.path(uid), id)
 }
 
+// holds reports whether a process is in a container.
+func (h *host) holds(uid int, id string, pid int) bool {
+	return h.tree.Holds(h.container(uid, id), pid)
+}
+
 // Container reads what one container uses.
 func (h *host) Container(uid int, id string) (api.Sample, error) {
 	return h.sample(h.container(uid, id))

@@ -81,6 +81,7 @@ type daemon struct {
 	launcher   *launcher.Launcher
 	reconciler *reconciler.Reconciler
 	servers    []*server
+	doors      *doors
 
 	closing chan struct{} // closed once nobody new is served
 	closers []func() error
@@ -161,8 +162,14 @@ func (d *daemon) openLedger(ctx context.Context) error {
 // wire hands each part the others it works with.
 func (d *daemon) wire(context.Context) error {
 	h := d.host
+	d.doors = &doors{folder: d.paths.Doors, holds: h.holds, log: d.Log, open: map[string]*server{}}
+	var doors launcher.Doors // nil where there are to be none
+	if d.settings.config().Gateway.Doors {
+		doors = d.doors
+	}
 	d.launcher = launcher.New(launcher.Parts{
 		Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Doors: doors, Gateway: d.paths.Gateway,
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
 		Policy: d.policy.current, Roles: h.roles,
@@ -258,6 +265,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.reloads(ctx) })
 	g.Go(func() error { return d.audit.Run(ctx) })
 	g.Go(func() error { return d.recorder.Run(ctx) })
+	g.Go(func() error { return d.doors.run(ctx) })
 	for _, s := range d.servers {
 		g.Go(func() error { return s.run(ctx) })
 	}

@@ -25,6 +25,7 @@ func makeFolders(p config.Paths) error {
 		{p.RunDir, 0o755},
 		{p.DeviceNodes, 0o700},
 		{p.Mounts, 0o700},
+		{p.Doors, 0o700},
 	} {
 		if err := os.MkdirAll(f.path, f.mode); err != nil {
 			return err

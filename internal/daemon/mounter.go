@@ -38,6 +38,9 @@ func (m mounter) mappable(who account.Account, root admission.MountRoot, c conta
 }
 
 func (m mounter) Prepare(who account.Account, root admission.MountRoot, c container.Mount) error {
+	if c.Door {
+		return mount.PrepareFile(c.HostPath)
+	}
 	r := m.request(who, root, c)
 	if c.ContainerUID < 0 {
 		r.Idmap = nil // who it is for is known once the container is there
@@ -56,6 +59,9 @@ func (m mounter) Mount(who account.Account, root admission.MountRoot, c containe
 }
 
 func (m mounter) Cover(who account.Account, root admission.MountRoot, c container.Mount, inside map[string]string) error {
+	if c.Door {
+		return mount.CoverFile(c.HostPath)
+	}
 	return mount.Cover(m.request(who, root, c), inside)
 }
 

@@ -31,7 +31,8 @@ func (d *daemon) listen(ctx context.Context) error {
 		d.servers = append(d.servers, server)
 		d.onClose(server.close)
 	}
-	return nil
+	d.doors.handler = gateway
+	return d.doors.restore(ctx, d.ledger.Record, d.settings.config().Gateway.Doors)
 }
 
 // server serves HTTP on one unix socket.
@@ -51,24 +52,38 @@ func newServer(ctx context.Context, path string, handler http.Handler) (*server,
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // people must reach the socket
 		return nil, fmt.Errorf("folder of socket %s: %w", path, err)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	listener, err := listenAt(path)
+	if err != nil {
+		return nil, err
+	}
+	return serverOn(ctx, listener, path, handler, peer.ConnContext), nil
+}
+
+// listenAt makes a socket that everybody may connect to who reaches it.
+func listenAt(path string) (*net.UnixListener, error) {
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, notListening(path, problem.ErrUnavailable, err.Error())
 	}
 	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // the kernel tells who connects
 		return nil, errors.Join(notListening(path, problem.ErrUnavailable, err.Error()), listener.Close())
 	}
+	return listener, nil
+}
+
+// serverOn returns a server on what listens already; who finds out who connects.
+func serverOn(ctx context.Context, listener net.Listener, path string, handler http.Handler, who func(context.Context, net.Conn) context.Context) *server {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &server{path: path, listener: listener, cancel: cancel, http: &http.Server{
 		Handler:           handler,
-		ConnContext:       peer.ConnContext,
+		ConnContext:       who,
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		// "OPTIONS *" is a request like any other.
 		DisableGeneralOptionsHandler: true,
-	}}, nil
+	}}
 }
 
 // clearSocket removes a socket that nobody listens on; anything else in its

@@ -46,12 +46,13 @@ type Event struct {
 	Of       uint64    `json:"of,omitzero"`     // the allowed event that failed
 	Times    int       `json:"times,omitzero"`  // how many events this one stands for, 0: itself
 
-	UID      int    `json:"uid"` // the kernel's word
+	UID      int    `json:"uid"` // the kernel's word; through a container, its owner
 	User     string `json:"user,omitzero"`
 	GID      int    `json:"gid"`
 	PID      int    `json:"pid,omitzero"`
 	Exe      string `json:"exe,omitzero"`       // hint: what the process ran when the event was written
 	LoginUID *int   `json:"login_uid,omitzero"` // hint: who had logged in, before sudo and su
+	Through  string `json:"through,omitzero"`   // the engine's id of the container that spoke for the user
 
 	Object    string   `json:"object,omitzero"`    // a container's name, else what was asked for
 	Container string   `json:"container,omitzero"` // the engine's id
@@ -76,7 +77,7 @@ const (
 
 // clip returns e with texts that fit a line and are valid UTF-8.
 func (e Event) clip() Event {
-	for _, text := range []*string{&e.Action, &e.Route, &e.Why, &e.User, &e.Exe, &e.Object, &e.Container, &e.Claim, &e.Owner, &e.Image, &e.GPUs, &e.Command} {
+	for _, text := range []*string{&e.Action, &e.Route, &e.Why, &e.User, &e.Exe, &e.Through, &e.Object, &e.Container, &e.Claim, &e.Owner, &e.Image, &e.GPUs, &e.Command} {
 		*text = clip(*text)
 	}
 	e.Devices, e.Mounts = clipAll(e.Devices), clipAll(e.Mounts)

@@ -220,7 +220,7 @@ func (c *call) execCreate() error {
 	if record.Plain() {
 		isolation = admission.UID
 	}
-	body, err := admission.ReviewExec(data, owner, isolation, len(record.Mounts) > 0)
+	body, err := admission.ReviewExec(data, owner, isolation, container.AnyFiles(record.Mounts))
 	if err != nil {
 		return err
 	}

@@ -240,7 +240,10 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) (*call, error) 
 	if c.who, err = g.lookup(p.UID); err != nil {
 		return c, err
 	}
-	if c.roles = g.Roles(c.who); !c.roles.Docker {
+	if p.Through != "" {
+		c.peer.GID = c.who.GID // the process has another one in its container
+	}
+	if c.roles = g.rolesOf(p, c.who); !c.roles.Docker {
 		return c, &problem.Error{
 			What: "Docker is not open to " + c.who.Name,
 			Why:  problem.Because(problem.ErrDenied, "the account isn't in the group for container users"),
@@ -248,6 +251,14 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request) (*call, error) 
 		}
 	}
 	return c, c.route()
+}
+
+// rolesOf returns what who may do at this end of the connection: a container
+// that speaks for them never administers.
+func (g *Gateway) rolesOf(p peer.Peer, who account.Account) account.Roles {
+	roles := g.Roles(who)
+	roles.Admin = roles.Admin && p.Through == ""
+	return roles
 }
 
 // lookup finds an account, and keeps it for the next request's supposition.

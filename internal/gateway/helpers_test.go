@@ -279,6 +279,13 @@ func newLab(t *testing.T) *lab {
 
 func (l *lab) serve(t *testing.T, uid int, socket string) {
 	t.Helper()
+	l.serveTo(t, uid, uid, socket, peer.ConnContext)
+}
+
+// serveTo serves a person at the socket that ask knows by key; who says who
+// connects.
+func (l *lab) serveTo(t *testing.T, uid, key int, socket string, who func(context.Context, net.Conn) context.Context) {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	isolation := func() admission.Isolation { return admission.UserNS }
 	starter := launcher.New(launcher.Parts{
@@ -299,10 +306,10 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: g, ConnContext: peer.ConnContext}
+	server := &http.Server{Handler: g, ConnContext: who}
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
-	l.sockets[uid] = socket
+	l.sockets[key] = socket
 }
 
 // An answer is what a client got.

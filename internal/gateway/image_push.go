@@ -21,7 +21,7 @@ func (c *call) imagePush() error {
 		return err
 	}
 	for _, name := range names {
-		if err := c.Launcher.JudgeImage(c.r.Context(), "Image "+name+" not pushed", policy.ImagePush, c.who, policy.Named(name, "", false)); err != nil {
+		if err := c.Launcher.JudgeImage(c.r.Context(), "Image "+name+" not pushed", policy.ImagePush, c.who, c.roles.Admin, policy.Named(name, "", false)); err != nil {
 			return err
 		}
 	}

@@ -107,7 +107,7 @@ func (c *call) checkPull(ctx context.Context, what, from, reference string, imag
 	if err := c.Images.CheckLent(reference); err != nil {
 		return err
 	}
-	if err := c.Launcher.JudgeImage(ctx, what, policy.ImagePull, c.who, image); err != nil {
+	if err := c.Launcher.JudgeImage(ctx, what, policy.ImagePull, c.who, c.roles.Admin, image); err != nil {
 		return err
 	}
 	return c.room(what, 0)

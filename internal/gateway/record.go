@@ -62,7 +62,7 @@ func (c *call) looked(err error) error {
 func (c *call) newEntry() *recorder.Entry {
 	e := event.Event{
 		Door: event.Gateway, Action: string(c.match.Op), Route: c.match.Method + " " + c.match.Pattern, Object: c.match.Param,
-		UID: c.peer.UID, GID: c.peer.GID, PID: c.peer.PID, User: c.who.Name,
+		UID: c.peer.UID, GID: c.peer.GID, PID: c.peer.PID, User: c.who.Name, Through: c.peer.Through,
 	}
 	changes := c.match.Changes()
 	switch c.match.Op {

@@ -36,7 +36,7 @@ func (g *Gateway) suppose(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	who, _ := last.(account.Account)
-	c := &call{Gateway: g, r: r, peer: p, who: who, roles: g.Roles(who)}
+	c := &call{Gateway: g, r: r, peer: p, who: who, roles: g.rolesOf(p, who)}
 	if !c.roles.Docker || c.route() != nil || !brief(c.match.Op) {
 		return false
 	}

@@ -36,6 +36,7 @@ type scene struct {
 	engine  *dockertest.Engine
 	mounter *mounter
 	cgroups *cgroups
+	doors   *doors
 	disk    *disk
 	now     time.Time
 	who     accounts
@@ -127,6 +128,20 @@ func (m *mounter) Unmount(hostPath string) error {
 	return nil
 }
 
+// doors keeps for which containers somebody listens.
+type doors struct {
+	open map[string]container.Record // by claim
+	at   []string                    // where the sockets are, of all that ever were
+}
+
+func (d *doors) Open(_ context.Context, r container.Record, m container.Mount) error {
+	d.open[r.ID] = r
+	d.at = append(d.at, m.HostPath)
+	return nil
+}
+
+func (d *doors) Close(_ context.Context, claim string) { delete(d.open, claim) }
+
 // cgroups keeps which containers stand still.
 type cgroups struct {
 	err    error
@@ -176,7 +191,7 @@ func bound() limits.Limits {
 
 func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	t.Helper()
-	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, now: noon, who: accounts{1001: alice()}, bound: bound(), config: config.Default()}
+	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, doors: &doors{open: map[string]container.Record{}}, now: noon, who: accounts{1001: alice()}, bound: bound(), config: config.Default()}
 	clock := func() time.Time { return s.now }
 	s.engine = dockertest.New(clock)
 	records, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "ds01.db"))
@@ -205,6 +220,7 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	}
 	s.Launcher = launcher.New(launcher.Parts{
 		Engine: s.engine, Images: images, Ledger: ledger, Registrar: s.registrar, Mounter: s.mounter, Cgroups: s.cgroups, Accounts: s.who,
+		Doors: s.doors, Gateway: "/srv/docker.sock",
 		Limits: func(account.Account) limits.Limits { return s.bound }, Roots: admission.MountRoots, Mappable: s.mounter.mappable, Devices: devices,
 		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return admission.LibrariesNone, s.librariesErr },
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",

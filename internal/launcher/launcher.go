@@ -52,13 +52,13 @@ type Engine interface {
 // Mounter opens people's directories with their own rights.
 type Mounter interface {
 	// Prepare checks that who may mount m.Source, which comes from the root,
-	// and makes m.HostPath.
+	// and makes m.HostPath. Of a door it makes m.HostPath only.
 	Prepare(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Mount opens m.Source again and puts it at m.HostPath.
 	Mount(who account.Account, root admission.MountRoot, m container.Mount) error
 	// Cover puts nothing at m.HostPath, of m.Source's kind and read-only. A
 	// directory holds the mount points that inside names, for what lies at the
-	// paths on the host beside them.
+	// paths on the host beside them. In place of a door it is an empty file.
 	Cover(who account.Account, root admission.MountRoot, m container.Mount, inside map[string]string) error
 	// CoverVolume does so over a volume's directory, until UncoverVolume takes
 	// it away.
@@ -67,6 +67,16 @@ type Mounter interface {
 	UncoverVolume(hostPath string) error
 	// Unmount takes m.HostPath away; what isn't there is no error.
 	Unmount(hostPath string) error
+}
+
+// Doors give containers sockets at which they speak for their owners.
+type Doors interface {
+	// Open listens for the container, where nobody does yet, and puts the
+	// socket at m.HostPath.
+	Open(ctx context.Context, record container.Record, m container.Mount) error
+	// Close stops listening for the container of a claim; where nobody does is
+	// no error.
+	Close(ctx context.Context, claim string)
 }
 
 // Cgroups keeps the level that carries a person's totals.
@@ -95,6 +105,8 @@ type Parts struct {
 	Ledger    *allocator.Allocator
 	Registrar *registrar.Registrar
 	Mounter   Mounter
+	Doors     Doors  // nil: the site gives none
+	Gateway   string // path of the gateway's socket, which means a door where it is mounted
 	Cgroups   Cgroups
 	Accounts  Accounts
 	Limits    func(account.Account) limits.Limits // resolved and clamped to the host
@@ -334,7 +346,7 @@ func (l *Launcher) complete(ctx context.Context, r Request, record *container.Re
 	if err := l.registerUnnamed(ctx, *record, g); err != nil {
 		return err
 	}
-	named := len(record.Mounts) > 0 && user.name != ""
+	named := container.AnyFiles(record.Mounts) && user.name != ""
 	if !named && !r.Person {
 		return nil
 	}
@@ -433,6 +445,7 @@ func (l *Launcher) abandon(ctx context.Context, record container.Record, err err
 		}
 	}
 	l.unmount(ctx, record)
+	l.closeDoor(ctx, record)
 	if ferr := l.Ledger.Forget(ctx, record.ID); ferr != nil {
 		l.Log.ErrorContext(ctx, "claim not given back", "claim", record.ID, "error", ferr)
 	}

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"context"
 	"path/filepath"
 	"strconv"
 
@@ -24,8 +25,17 @@ func (l *Launcher) allowMounts(who account.Account, asks []admission.MountAsk, s
 	if len(asks) == 0 {
 		return mounts{}, nil
 	}
-	out, allowed := mounts{asOwner: s.Isolation == admission.UID}, l.Roots(who, s.Limits)
+	var out mounts
+	allowed := l.Roots(who, s.Limits)
 	for _, ask := range asks {
+		if admission.IsDoor(ask.Source, l.Gateway) {
+			if err := admission.AllowDoor(ask.Source, who, l.Doors != nil); err != nil {
+				return mounts{}, err
+			}
+			out.list = append(out.list, container.Mount{Source: ask.Source, Target: ask.Target, ReadOnly: ask.ReadOnly, Door: true})
+			out.roots = append(out.roots, admission.MountRoot{})
+			continue
+		}
 		ask, root, err := admission.AllowMount(ask, allowed, s.Limits)
 		if err != nil {
 			return mounts{}, err
@@ -36,7 +46,7 @@ func (l *Launcher) allowMounts(who account.Account, asks []admission.MountAsk, s
 			return mounts{}, err
 		}
 		m.Plain = !maps
-		out.asOwner = out.asOwner || m.Plain
+		out.asOwner = out.asOwner || m.Plain || s.Isolation == admission.UID
 		out.list, out.roots = append(out.list, m), append(out.roots, root)
 	}
 	if out.asOwner {
@@ -71,7 +81,9 @@ func (m mounts) lay(folder string, user containerUser) func(claim string) []cont
 		laid := make([]container.Mount, len(m.list))
 		for i, each := range m.list {
 			each.HostPath = filepath.Join(folder, claim, strconv.Itoa(i))
-			each.ContainerUID, each.ContainerGID = user.uid, user.gid
+			if !each.Door { // which is everybody's
+				each.ContainerUID, each.ContainerGID = user.uid, user.gid
+			}
 			laid[i] = each
 		}
 		return laid
@@ -80,7 +92,7 @@ func (m mounts) lay(folder string, user containerUser) func(claim string) []cont
 
 // mountAll opens the mounts of a container again and puts them in their
 // places, if its owner may still have them.
-func (l *Launcher) mountAll(s admission.Subject, record container.Record) error {
+func (l *Launcher) mountAll(ctx context.Context, s admission.Subject, record container.Record) error {
 	for _, m := range record.Mounts {
 		if err := admission.CheckGroups(record.Name, m.Groups, s.Account); err != nil {
 			return err
@@ -90,18 +102,42 @@ func (l *Launcher) mountAll(s admission.Subject, record container.Record) error 
 		if err := l.Mounter.Unmount(m.HostPath); err != nil {
 			return err
 		}
+		if m.Door {
+			return l.openDoor(ctx, s.Account, record, m)
+		}
 		return l.Mounter.Mount(s.Account, root, m)
 	})
 }
 
+// openDoor lets a container speak for its owner, if it still may.
+func (l *Launcher) openDoor(ctx context.Context, owner account.Account, record container.Record, m container.Mount) error {
+	if err := admission.AllowDoor(m.Source, owner, l.Doors != nil); err != nil {
+		return err
+	}
+	return l.Doors.Open(ctx, record, m)
+}
+
+// closeDoor ends that.
+func (l *Launcher) closeDoor(ctx context.Context, record container.Record) {
+	if l.Doors != nil && record.HasDoor() {
+		l.Doors.Close(ctx, record.ID)
+	}
+}
+
 // eachMount calls do with each mount of a container and the root that it comes
-// from, as long as its owner may mount it.
+// from, as long as its owner may mount it. Doors come from none.
 func (l *Launcher) eachMount(owner account.Account, bound limits.Limits, record container.Record, do func(admission.MountRoot, container.Mount) error) error {
 	if len(record.Mounts) == 0 {
 		return nil
 	}
 	allowed := l.Roots(owner, bound)
 	for _, m := range record.Mounts {
+		if m.Door {
+			if err := do(admission.MountRoot{}, m); err != nil {
+				return err
+			}
+			continue
+		}
 		ask := admission.MountAsk{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Writable: !m.ReadOnly, Alone: m.Alone}
 		_, root, err := admission.AllowMount(ask, allowed, bound)
 		if err != nil {

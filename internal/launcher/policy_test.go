@@ -97,7 +97,7 @@ func TestWhatNoRuleCanJudgeIsDenied(t *testing.T) {
 		t.Error(err)
 	}
 	s.wantNothing(t)
-	if err := s.JudgeImage(t.Context(), "Image x not pulled", policy.ImagePull, alice(), policy.Named("x", "", true)); !errors.Is(err, problem.ErrDenied) {
+	if err := s.JudgeImage(t.Context(), "Image x not pulled", policy.ImagePull, alice(), false, policy.Named("x", "", true)); !errors.Is(err, problem.ErrDenied) {
 		t.Error(err)
 	}
 	if in := r.asked[1]; in.Action != policy.ImagePull || in.Request.Image.Repository != "library/x" || in.User.Name != "alice" {

@@ -163,7 +163,7 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	if err := l.refuseWhileCovered(notStarted, record.UID, f.volumes); err != nil {
 		return err
 	}
-	if err := l.mountAll(f.subject, record); err != nil {
+	if err := l.mountAll(ctx, f.subject, record); err != nil {
 		return err
 	}
 	err := l.Engine.Start(ctx, record.ContainerID)
@@ -243,6 +243,7 @@ func (l *Launcher) putBack(ctx context.Context, record container.Record, err err
 // knows that it is gone.
 func (l *Launcher) Cleanup(ctx context.Context, record container.Record) error {
 	l.unmount(ctx, record)
+	l.closeDoor(ctx, record)
 	if record.ContainerID == "" {
 		return nil
 	}

@@ -59,7 +59,9 @@ func (l *Launcher) resolveUser(ctx context.Context, record *container.Record, na
 	}
 	mounts := make([]container.Mount, len(record.Mounts))
 	for i, m := range record.Mounts {
-		m.ContainerUID, m.ContainerGID = uid, gid
+		if !m.Door {
+			m.ContainerUID, m.ContainerGID = uid, gid
+		}
 		mounts[i] = m
 	}
 	record.Mounts = mounts

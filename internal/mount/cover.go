@@ -37,12 +37,29 @@ func Cover(r Request, inside map[string]string) error {
 	if target.IsDir() {
 		return coverWith(r.Target, r.Source, inside)
 	}
-	tree, err := unix.OpenTree(unix.AT_FDCWD, r.Target, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	return coverFile(r.Target)
+}
+
+// CoverFile puts an empty file that can't be written to at a target of
+// PrepareFile's, in place of what is mounted there.
+func CoverFile(target string) error {
+	if err := Unmount(target); err != nil {
+		return err
+	}
+	if err := PrepareFile(target); err != nil {
+		return err
+	}
+	return coverFile(target)
+}
+
+// coverFile mounts the mount point at target over itself, read-only.
+func coverFile(target string) error {
+	tree, err := unix.OpenTree(unix.AT_FDCWD, target, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
-		return fmt.Errorf("clone mount point %s: %w", r.Target, err)
+		return fmt.Errorf("clone mount point %s: %w", target, err)
 	}
 	defer unix.Close(tree) //nolint:errcheck // the mount lives on
-	return put(tree, r.Target)
+	return put(tree, target)
 }
 
 // CoverDir puts an empty directory that can't be written to in place of the one

@@ -154,6 +154,24 @@ func TestPeersInContainersAreRefused(t *testing.T) {
 	}
 }
 
+func TestAContainersOwnSocketIsItsOwners(t *testing.T) {
+	conn, cmd := connected(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID})
+	var asked int
+	c := peer.Container{Owner: 1001, ID: "abc", Holds: func(pid int) bool { asked = pid; return true }}
+	got, err := c.In(conn)
+	if want := (peer.Peer{UID: 1001, GID: -1, PID: cmd.Process.Pid, Through: "abc"}); err != nil || got != want || asked != want.PID {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	c.Holds = func(int) bool { return false } // another container's, or the host's root
+	got, err = c.In(conn)
+	if !errors.Is(err, problem.ErrDenied) || got != (peer.Peer{}) {
+		t.Errorf("%+v, %v; want it denied", got, err)
+	}
+	if who, ok := peer.Refused(err); !ok || who.PID != cmd.Process.Pid || who.Through != "" {
+		t.Errorf("the record would name %+v", who)
+	}
+}
+
 // Its pid may be anybody's by now, and the connection may have been handed to
 // a process that could not have made it.
 func TestAPeerThatHasEndedIsRefused(t *testing.T) {

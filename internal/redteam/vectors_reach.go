@@ -47,6 +47,11 @@ func mountVectors() []Vector {
 	bind := func(id, says, source string) try {
 		return try{id: id, says: says, fields: `"Binds":["` + source + `:/h"]`, topics: on(42)}
 	}
+	door := func(id, says, source string) try {
+		t := bind(id, says, source)
+		t.status = either()
+		return t
+	}
 	mount := func(id, says, fields string, status []int, topics ...int) try {
 		return try{id: id, says: says, fields: `"Mounts":[{` + fields + `,"Target":"/h"}]`, topics: topics, status: status}
 	}
@@ -69,10 +74,13 @@ func mountVectors() []Vector {
 		bind("dev", "the devices", "/dev"),
 		bind("tmp", "everybody's temporary files", "/tmp"),
 		bind("engine", "the engine's socket", "{engine}"),
-		bind("gateway", "the gateway's socket", "{gateway}"),
+		door("gateway", "the gateway's socket, for which a container gets its own", "{gateway}"),
+		bind("gateway-proc", "the gateway's socket through a process", "/proc/self/root{gateway}"),
+		bind("gateway-folder", "the folder of the gateway's socket", "{gateway}/.."),
+		bind("doors", "the folder of containers' own sockets", "{engine}/../doors"),
 		bind("run", "the folder of sockets", "/run"),
 		bind("containerd", "containerd's socket", "/run/containerd/containerd.sock"),
-		bind("var-run", "a socket through /var/run", "/var/run/docker.sock"),
+		door("var-run", "the gateway's socket as clients name it", "/var/run/docker.sock"),
 		bind("nodes", "the folder of the GPUs' nodes", "{victimnode}"),
 		bind("victim-home", "another's home", "{victimhome}"),
 		bind("victim-file", "another's file", "{victimhome}/secret"),

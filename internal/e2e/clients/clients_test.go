@@ -26,6 +26,9 @@ const limits = "defaults:\n  max_containers_per_user: 12\n"
 // patience is how long one script may take; most take a few seconds.
 const patience = 5 * time.Minute
 
+// reaper is the image in which testcontainers-go, as it is pinned, starts Ryuk.
+const reaper = "testcontainers/ryuk:0.14.0"
+
 // TestClients runs each scenario of the table as two people at once.
 func TestClients(t *testing.T) {
 	l := lab.Start(t, lab.Options{Binary: binary, Users: folks, NetNS: true, Limits: limits})
@@ -63,7 +66,9 @@ func prepare(t *testing.T, l *lab.Lab) world {
 	}
 	w.startSSH(t)
 	w.modules = nodeModules(t)
-	w.program = goProgram(t, "testcontainers", filepath.Join(w.folder, "testcontainers"))
+	w.program = goProgram(t, "testcontainers", ".", filepath.Join(w.folder, "testcontainers"))
+	w.LoadClient("docker:cli")
+	w.LoadProgram(goProgram(t, "testcontainers", "./reaper", t.TempDir()), reaper)
 	w.commands = w.layCommands(t)
 	return w
 }

@@ -26,6 +26,7 @@ func devcontainers() client {
 				says:   "the same by the classic builder: `--buildkit never`, `DOCKER_BUILDKIT=0`",
 				script: "build/run.sh", env: []string{"DOCKER_BUILDKIT=0", "BUILDER=--buildkit never"},
 			},
+			{says: "Docker's socket under `mounts` (docker-outside-of-docker)", script: "outside/run.sh"},
 			{says: "`--cap-add=SYS_PTRACE` under `runArgs`", config: `"runArgs": ["--cap-add=SYS_PTRACE"]`, refused: "added capabilities reach beyond the container", instead: attach},
 			{says: "`capAdd`", config: `"capAdd": ["SYS_PTRACE"]`, refused: "added capabilities reach beyond the container", instead: attach},
 			{
@@ -44,10 +45,6 @@ func devcontainers() client {
 			{
 				says: "`appPort`", config: `"appPort": 8000`, refused: "port 8000 of the host isn't one of yours",
 				instead: "`forwardPorts`, which needs no port of the host's; or `-p` and a port of the container's under `runArgs`.",
-			},
-			{
-				says: "Docker's socket under `mounts` (docker-outside-of-docker)", config: `"mounts": ["source=/var/run/docker.sock,target=/var/run/docker.sock,type=bind"]`,
-				refused: "ds01 knows who asks by their user on this host", instead: "Run what speaks to Docker outside of containers.",
 			},
 			{
 				says: "`--device` under `runArgs`", config: `"runArgs": ["--device=/dev/nvidia0"]`, refused: "devices are granted by --gpus only", instead: "`hostRequirements.gpu`.",

@@ -47,13 +47,13 @@ func nodeModules(t *testing.T) string {
 	return modules
 }
 
-// goProgram builds the program of testdata/NAME, a module of its own, and
-// returns its path.
-func goProgram(t *testing.T, name, folder string) string {
+// goProgram builds a package of testdata/NAME, a module of its own, and returns
+// the program's path. It runs in any image.
+func goProgram(t *testing.T, name, pkg, folder string) string {
 	t.Helper()
 	binary := filepath.Join(folder, name)
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = filepath.Join("testdata", name)
+	build := exec.Command("go", "build", "-o", binary, pkg)
+	build.Dir, build.Env = filepath.Join("testdata", name), append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, said)
 	}

@@ -75,6 +75,7 @@ func docker() client {
 			{says: "from another machine: `DOCKER_HOST=ssh://…`, and a context of that kind", script: "ssh.sh"},
 			{says: "`docker build` by the classic builder: stages, arguments, one's own image under `FROM`, its cache", script: "classic.sh"},
 			{says: "Debian's `DOCKER_BUILDKIT=1 docker build`, in stages, with a secret and a cache", script: "build.sh"},
+			{says: "`-v /var/run/docker.sock:/var/run/docker.sock`: who asks from the container is its owner", script: "door.sh"},
 			{
 				says: "`--privileged`", words: "docker run --rm --privileged busybox true", refused: "a privileged container is root on the host",
 				instead: "Leave it away. GPUs come by `--gpus N`.",
@@ -94,10 +95,6 @@ func docker() client {
 			{
 				says: "`--gpus device=0`", words: "docker run --rm --gpus device=0 busybox true", refused: "devices are chosen by ds01",
 				instead: "`--gpus 1`.",
-			},
-			{
-				says: "`-v /var/run/docker.sock:…`", words: "docker run --rm -v /var/run/docker.sock:/var/run/docker.sock busybox true",
-				refused: "ds01 knows who asks by their user on this host", instead: "Run what speaks to Docker outside of containers.",
 			},
 			{
 				says: "`-v` of a folder that isn't yours", words: "docker run --rm -v /etc:/host busybox true", refused: "it doesn't lie in a folder that you may mount from",
@@ -125,6 +122,7 @@ func compose() client {
 				says: "the same by BuildKit: `COMPOSE_DOCKER_CLI_BUILD=1`, `DOCKER_BUILDKIT=1`", script: "build/run.sh",
 				env: []string{"COMPOSE_DOCKER_CLI_BUILD=1", "DOCKER_BUILDKIT=1"},
 			},
+			{says: "Docker's socket under `volumes`", script: "door/run.sh"},
 			{
 				says: "`device_ids`", service: `deploy: {resources: {reservations: {devices: [{device_ids: ["0"], capabilities: [gpu]}]}}}`,
 				refused: "devices are chosen by ds01", instead: "`count: 1`.",
@@ -138,10 +136,6 @@ func compose() client {
 			{
 				says: "`dns`", service: "dns: 10.1.2.3", refused: "name servers are the host's",
 				instead: "Leave it away; names of hosts go under `extra_hosts`.",
-			},
-			{
-				says: "Docker's socket under `volumes`", service: `volumes: ["/var/run/docker.sock:/var/run/docker.sock"]`, refused: "ds01 knows who asks by their user on this host",
-				instead: "Run what speaks to Docker outside of containers.",
 			},
 		},
 	}
@@ -169,22 +163,20 @@ func dockerode() client {
 
 func testcontainers() client {
 	return client{
-		name: "testcontainers-go", about: pinned("testdata/testcontainers/go.mod", `testcontainers-go (v\S+)`), kind: "testcontainers",
+		name: "testcontainers-go", about: pinned("testdata/testcontainers/go.mod", `testcontainers-go (v\S+)`), kind: "testcontainers", program: []string{"sh", "-eu"},
 		scenarios: []scenario{
 			{
-				says:   "with `TESTCONTAINERS_RYUK_DISABLED=true`: a container with files, ports, aliases and all ways to wait, on a network of its own; exec, copy, stop, start",
-				script: "testcontainers", env: []string{"TESTCONTAINERS_RYUK_DISABLED=true"},
+				says:  "with `TESTCONTAINERS_RYUK_DISABLED=true`: a container with files, ports, aliases and all ways to wait, on a network of its own; exec, copy, stop, start",
+				words: `"$PROGRAM"`, env: []string{"TESTCONTAINERS_RYUK_DISABLED=true"},
 			},
 			{
 				says:  "`FromDockerfile`, with the same: an image built, its container, and both gone afterwards",
 				words: `"$PROGRAM" build`, env: []string{"TESTCONTAINERS_RYUK_DISABLED=true"},
 			},
 			{
-				says: "Ryuk, the container that tidies up after tests",
-				// the image by its name is enough, and no registry is needed
-				words:   "docker tag busybox testcontainers/ryuk:0.14.0; trap 'docker rmi testcontainers/ryuk:0.14.0 >/dev/null' EXIT; \"$PROGRAM\"",
-				refused: "ds01 knows who asks by their user on this host",
-				instead: "Set `TESTCONTAINERS_RYUK_DISABLED=true`, and end containers in the tests (`testcontainers.CleanupContainer`). What a test that died has left: `docker rm -fv $(docker ps -aqf label=org.testcontainers)`.",
+				says: "a test that is killed: its reaper removes containers, networks and volumes, and no other person's with the same labels. In the place of " +
+					"Ryuk, which no registry is there to give, runs a program of our own that speaks its protocol and asks for the same",
+				script: "reaped.sh", env: []string{"RYUK_RECONNECTION_TIMEOUT=1s"},
 			},
 		},
 	}

@@ -43,6 +43,7 @@ type Options struct {
 	Disk    string   // size of a disk of its own for the engine's data, "300m"; "": the machine's
 	NetNS   bool     // an engine with networks, in a network namespace of its own
 	Config  string   // more of ds01.yaml
+	Keeper  bool     // a service manager that keeps the daemon's descriptors over a restart
 	Slow    int      // how many times longer things may take, for an emulated machine; 0 is once
 }
 
@@ -54,7 +55,8 @@ type Lab struct {
 	Engine *scratch.Engine
 	Proxy  *Proxy // nil unless Options.Proxy
 	people map[string]*person
-	groups string // prefix of the groups made for the lab
+	keeper *keeper // nil unless Options.Keeper
+	groups string  // prefix of the groups made for the lab
 
 	mu     sync.Mutex
 	daemon *exec.Cmd
@@ -122,6 +124,9 @@ func Start(t testing.TB, o Options) *Lab {
 	l.Write("etc/ds01/ds01.yaml", l.config())
 	if o.Limits != "" {
 		l.Write("etc/ds01/resource-limits.yaml", o.Limits)
+	}
+	if o.Keeper {
+		l.startKeeper()
 	}
 	t.Cleanup(l.tearDown)
 	if !o.NoStart {
@@ -276,7 +281,11 @@ func (l *Lab) Spawn() {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	l.must(cmd.Start())
+	begin := cmd.Start
+	if l.keeper != nil {
+		begin = func() error { return l.keeper.start(cmd) }
+	}
+	l.must(begin())
 	exited := make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // how it ended shows in its state

@@ -19,11 +19,11 @@ import (
 )
 
 func main() {
-	test := run
+	do := run
 	if len(os.Args) > 1 {
-		test = build
+		do = map[string]func(context.Context, string) error{"build": build, "leave": leave}[os.Args[1]]
 	}
-	if err := test(context.Background(), os.Getenv("WHO")); err != nil {
+	if err := do(context.Background(), os.Getenv("WHO")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

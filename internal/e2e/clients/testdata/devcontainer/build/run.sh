@@ -12,5 +12,5 @@ diff want got
 same "$(id -u):$(id -g)" stat -c %u:%g mine
 meet end
 docker rm -f $(docker ps -aq)
-docker rmi $(docker images --format "{{.Repository}}:{{.Tag}}" | grep -v "^busybox:\|<none>") >/dev/null
+docker rmi $(docker images --format "{{.Repository}}:{{.Tag}}" | grep -v -e ^busybox: -e ^docker:cli -e ^testcontainers/ -e "<none>") >/dev/null
 docker image prune -f >/dev/null
