@@ -1,4 +1,4 @@
-package traffic_test
+package files_test
 
 import (
 	"context"
