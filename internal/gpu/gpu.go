@@ -17,9 +17,23 @@ type Card struct {
 	Model       string // "NVIDIA A100-SXM4-80GB"
 	MemoryBytes int64
 	MIG         bool       // MIG mode is on: the card itself can't be granted
+	MIGWaits    bool       // a change of the MIG mode waits for a reset of the card
+	MIGResets   bool       // the MIG mode changes with a reset of the card only, which the driver may not manage by itself
+	Profiles    []Profile  // MIG profiles it offers; empty without MIG, on some drivers also when MIG is off
 	Instances   []Instance // MIG instances; empty when MIG is off
+	NUMANode    int        // of the processors next to it, -1 = unknown
+	Peers       []string   // UUIDs of the cards that NVLink connects it with, directly or by switches
 	Nodes       []Node     // device nodes that open the whole card
 	Problem     string     // why the card can't be granted ("" = healthy)
+	Drained     string     // why an admin keeps it from being granted ("" = not drained)
+}
+
+// unfit says why neither the card nor an instance on it can be granted, or "".
+func (c *Card) unfit() string {
+	if c.Problem == "" && c.Drained != "" {
+		return "drained: " + c.Drained
+	}
+	return c.Problem
 }
 
 // An Instance is one MIG compute instance that fills its GPU instance.
@@ -66,7 +80,7 @@ func Devices(cards []Card) []Device {
 		if !c.MIG {
 			all = append(all, Device{
 				UUID: c.UUID, Slot: strconv.Itoa(c.Index), Card: c.Index, Instance: -1, Model: c.Model,
-				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: c.Problem,
+				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: c.unfit(),
 			})
 			continue
 		}
@@ -74,7 +88,7 @@ func Devices(cards []Card) []Device {
 			all = append(all, Device{
 				UUID: i.UUID, Slot: strconv.Itoa(c.Index) + "." + strconv.Itoa(i.Index), Card: c.Index, Instance: i.Index,
 				Model: c.Model, Profile: i.Profile, Share: quantity.ShareOf(i.Slices, i.SlicesOfCard),
-				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes, Problem: cmp.Or(c.Problem, i.Problem),
+				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes, Problem: cmp.Or(c.unfit(), i.Problem),
 			})
 		}
 	}

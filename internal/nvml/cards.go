@@ -3,6 +3,7 @@ package nvml
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	driver "github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -37,7 +38,31 @@ func (d *Driver) Cards(ctx context.Context) ([]gpu.Card, error) {
 		}
 		cards[i] = c
 	}
+	d.connect(cards)
 	return cards, nil
+}
+
+// connect tells each healthy card its peers. A driver that doesn't tell leaves
+// them without.
+func (d *Driver) connect(cards []gpu.Card) {
+	handles := make([]driver.Device, len(cards))
+	for i := range cards {
+		cards[i].Peers = nil
+		if dev, ret := d.lib.DeviceGetHandleByIndex(i); ret == driver.SUCCESS && cards[i].Problem == "" {
+			handles[i] = dev
+		}
+	}
+	for i, dev := range handles {
+		for j, other := range handles[:i] {
+			if dev == nil || other == nil {
+				continue
+			}
+			if status, ret := dev.GetP2PStatus(other, driver.P2P_CAPS_INDEX_NVLINK); ret == driver.SUCCESS && status == driver.P2P_STATUS_OK {
+				cards[i].Peers = append(cards[i].Peers, cards[j].UUID)
+				cards[j].Peers = append(cards[j].Peers, cards[i].UUID)
+			}
+		}
+	}
 }
 
 // lastSeen returns the card as it last answered. The caller holds the lock.
@@ -70,16 +95,43 @@ func (d *Driver) card(index int, nums majors) (gpu.Card, error) {
 		return c, failed("read device number", ret)
 	}
 	c.Nodes, c.Problem = nums.card(minor)
-	mode, _, ret := dev.GetMigMode()
-	if ret != driver.SUCCESS && ret != driver.ERROR_NOT_SUPPORTED {
+	c.NUMANode = numaNode(dev)
+	mode, pending, ret := dev.GetMigMode()
+	switch ret {
+	case driver.SUCCESS:
+	case driver.ERROR_NOT_SUPPORTED:
+		return c, nil
+	default:
 		return c, failed("read MIG mode", ret)
 	}
-	if c.MIG = ret == driver.SUCCESS && mode == driver.DEVICE_MIG_ENABLE; !c.MIG {
-		return c, nil
-	}
+	c.MIG, c.MIGWaits, c.MIGResets = mode == driver.DEVICE_MIG_ENABLE, pending != mode, modeResets(dev)
 	var err error
-	c.Instances, err = d.instances(dev, minor, c.Nodes, nums)
-	return c, err
+	if c.Profiles, err = d.profileList(dev); err != nil && c.MIG {
+		return c, err
+	}
+	if c.MIG {
+		c.Instances, err = d.instances(dev, minor, c.Nodes, nums)
+		return c, err
+	}
+	return c, nil // with MIG off, a driver needn't tell the profiles
+}
+
+// numaNode returns the node of the processors next to a card, -1 when the
+// driver doesn't tell.
+func numaNode(dev driver.Device) int {
+	const nodes = 64
+	if set, ret := dev.GetMemoryAffinity(nodes, driver.AFFINITY_SCOPE_NODE); ret == driver.SUCCESS && len(set) > 0 && set[0] != 0 {
+		return bits.TrailingZeros(set[0])
+	}
+	return -1
+}
+
+// modeResets reports whether a change of the MIG mode waits for a reset: until
+// Hopper it does (NVIDIA's MIG user guide). A card that doesn't tell what it is
+// counts as one of those.
+func modeResets(dev driver.Device) bool {
+	generation, ret := dev.GetArchitecture()
+	return ret != driver.SUCCESS || generation < driver.DEVICE_ARCH_HOPPER
 }
 
 // instances returns the MIG devices of a card, by index. cardNodes are needed

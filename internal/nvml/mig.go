@@ -21,6 +21,11 @@ func (d *Driver) Profiles(_ context.Context, cardUUID string) ([]gpu.Profile, er
 	if err != nil {
 		return nil, err
 	}
+	return d.profileList(dev)
+}
+
+// profileList returns the profiles of a card, smallest first.
+func (d *Driver) profileList(dev driver.Device) ([]gpu.Profile, error) {
 	byID, err := d.profiles(dev)
 	if err != nil {
 		return nil, err

@@ -172,6 +172,37 @@ func TestALostCardKeepsItsNameAndHasAProblem(t *testing.T) {
 	}
 }
 
+// What a driver tells of a card besides its instances decides where devices
+// are placed; one that tells nothing must not stop the card from being granted.
+func TestWhatADriverTellsOfACard(t *testing.T) {
+	s := dgx()
+	all := cards(t, start(t, s, proc()))
+	if c := all[5]; c.NUMANode != 1 || len(c.Peers) != 7 || !c.MIGResets || c.MIGWaits || len(c.Profiles) != 7 {
+		t.Errorf("got %+v", c)
+	}
+	hopper := mockCard(s, 1)
+	hopper.GetArchitectureFunc = func() (driver.DeviceArchitecture, driver.Return) { return driver.DEVICE_ARCH_HOPPER, driver.SUCCESS }
+	waits := mockCard(s, 2)
+	waits.GetMigModeFunc = func() (int, int, driver.Return) {
+		return driver.DEVICE_MIG_DISABLE, driver.DEVICE_MIG_ENABLE, driver.SUCCESS
+	}
+	old := mockCard(s, 3)
+	old.GetArchitectureFunc = func() (driver.DeviceArchitecture, driver.Return) { return 0, driver.ERROR_NOT_SUPPORTED }
+	old.GetMemoryAffinityFunc = func(int, driver.AffinityScope) ([]uint, driver.Return) { return []uint{0}, driver.ERROR_NOT_SUPPORTED }
+	old.GetGpuInstanceProfileInfoFunc = func(int) (driver.GpuInstanceProfileInfo, driver.Return) {
+		return driver.GpuInstanceProfileInfo{}, driver.ERROR_UNKNOWN
+	}
+	for i := range s.Devices {
+		mockCard(s, i).GetP2PStatusFunc = func(driver.Device, driver.GpuP2PCapsIndex) (driver.GpuP2PStatus, driver.Return) {
+			return 0, driver.ERROR_NOT_SUPPORTED
+		}
+	}
+	all = cards(t, start(t, s, proc()))
+	if all[1].MIGResets || !all[2].MIGWaits || !all[3].MIGResets || all[3].NUMANode != -1 || len(all[3].Profiles) != 0 || all[3].Problem != "" || len(all[3].Peers) != 0 {
+		t.Errorf("got %+v, %+v, %+v", all[1], all[2], all[3])
+	}
+}
+
 func TestReadings(t *testing.T) {
 	s := dgx()
 	d := start(t, s, proc())

@@ -23,6 +23,15 @@ func dgx() *server.Server {
 		d := dev.(*server.Device)
 		readable(&d.Device)
 		d.GetUtilizationRatesFunc = func() (driver.Utilization, driver.Return) { return driver.Utilization{Gpu: 12}, driver.SUCCESS }
+		d.GetMemoryAffinityFunc = func(int, driver.AffinityScope) ([]uint, driver.Return) {
+			return []uint{1 << (d.Index / 4)}, driver.SUCCESS
+		}
+		d.GetP2PStatusFunc = func(other driver.Device, _ driver.GpuP2PCapsIndex) (driver.GpuP2PStatus, driver.Return) {
+			if other == dev { // a card is no peer of its own
+				return driver.P2P_STATUS_NOT_SUPPORTED, driver.SUCCESS
+			}
+			return driver.P2P_STATUS_OK, driver.SUCCESS
+		}
 		d.GetMaxMigDeviceCountFunc = func() (int, driver.Return) { return 8, driver.SUCCESS }
 		d.GetMigDeviceHandleByIndexFunc = func(i int) (driver.Device, driver.Return) { return migDevice(d, i) }
 		d.GetGpuInstanceByIdFunc = func(id int) (driver.GpuInstance, driver.Return) { return instanceByID(d, id) }

@@ -61,11 +61,14 @@ func setMode(t *testing.T, d Driver, c gpu.Card, on bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if resetNeeded && !c.MIGResets {
+		t.Error("the mode waits for a reset that the card didn't foretell")
+	}
 	if !resetNeeded {
 		return
 	}
-	if find(t, d, c.UUID).MIG == on {
-		t.Errorf("the mode changed before the reset")
+	if now := find(t, d, c.UUID); now.MIG == on || !now.MIGWaits {
+		t.Errorf("the mode changed before the reset, or doesn't wait for it: %+v", now)
 	}
 	r, ok := d.(resetter)
 	if !ok {

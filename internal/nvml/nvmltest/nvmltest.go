@@ -5,6 +5,8 @@ package nvmltest
 import (
 	"context"
 	"errors"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +96,7 @@ func complete(t *testing.T, d Driver) {
 			t.Errorf("card %d has instances and MIG is off", c.Index)
 		}
 		checkInstances(t, c)
+		checkPlace(t, c, cards(t, d))
 	}
 	for _, dev := range gpu.Devices(cards(t, d)) {
 		if dev.Problem != "" {
@@ -109,6 +112,20 @@ func complete(t *testing.T, d Driver) {
 				t.Errorf("device %s: node %+v", dev.Slot, n)
 			}
 			numbers[key] = true
+		}
+	}
+}
+
+// checkPlace checks where a card says it is among the others.
+func checkPlace(t *testing.T, c gpu.Card, all []gpu.Card) {
+	t.Helper()
+	if c.NUMANode < -1 {
+		t.Errorf("card %d is on NUMA node %d", c.Index, c.NUMANode)
+	}
+	for _, peer := range c.Peers {
+		i := slices.IndexFunc(all, func(o gpu.Card) bool { return o.UUID == peer })
+		if i < 0 || peer == c.UUID || (all[i].Problem == "" && c.Problem == "" && !slices.Contains(all[i].Peers, c.UUID)) {
+			t.Errorf("card %d has the peer %s, which isn't one", c.Index, peer)
 		}
 	}
 }
@@ -184,6 +201,9 @@ func profiles(t *testing.T, d Driver) {
 		if c.Problem != "" {
 			refused(t, "profiles of a card with a problem", err, problem.ErrUnavailable)
 			continue
+		}
+		if err != nil || !reflect.DeepEqual(all, c.Profiles) {
+			t.Errorf("card %d is listed with profiles %v, and has %v, %v", c.Index, c.Profiles, all, err)
 		}
 		names := map[string]bool{}
 		for _, p := range all {

@@ -19,11 +19,7 @@ func (d *Driver) Profiles(_ context.Context, cardUUID string) ([]gpu.Profile, er
 	if err != nil {
 		return nil, err
 	}
-	profiles := slices.Clone(c.model.profiles)
-	for i := range profiles {
-		profiles[i].Placements = slices.Clone(profiles[i].Placements)
-	}
-	return profiles, nil
+	return c.model.table(), nil
 }
 
 // SetMIGMode turns MIG on or off. On Ampere the change waits for a reset of

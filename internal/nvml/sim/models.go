@@ -18,19 +18,20 @@ type model struct {
 	memoryBytes int64
 	profiles    []gpu.Profile // by slices, then memory, then name
 	resets      bool          // a change of the MIG mode waits for a reset
+	nvlink      bool          // cards of it are connected by NVLink
 }
 
 // models returns the models by the name they have in the configuration.
 func models() map[string]model {
 	return map[string]model{
-		"a30":            newModel(gpus.A30_PCIE_24GB),
-		"a100-40gb":      newModel(gpus.A100_SXM4_40GB),
-		"a100-80gb":      newModel(gpus.A100_SXM4_80GB),
-		"a100-pcie-40gb": newModel(gpus.A100_PCIE_40GB),
-		"a100-pcie-80gb": newModel(gpus.A100_PCIE_80GB),
-		"h100-80gb":      newModel(gpus.H100_SXM5_80GB),
-		"h200":           newModel(gpus.H200_SXM5_141GB),
-		"b200":           newModel(gpus.B200_SXM5_180GB),
+		"a30":            newModel(gpus.A30_PCIE_24GB, false),
+		"a100-40gb":      newModel(gpus.A100_SXM4_40GB, true),
+		"a100-80gb":      newModel(gpus.A100_SXM4_80GB, true),
+		"a100-pcie-40gb": newModel(gpus.A100_PCIE_40GB, false),
+		"a100-pcie-80gb": newModel(gpus.A100_PCIE_80GB, false),
+		"h100-80gb":      newModel(gpus.H100_SXM5_80GB, true),
+		"h200":           newModel(gpus.H200_SXM5_141GB, true),
+		"b200":           newModel(gpus.B200_SXM5_180GB, true),
 	}
 }
 
@@ -43,11 +44,12 @@ func modelNames(known map[string]model) string {
 
 const mib = 1 << 20
 
-func newModel(table gpus.Config) model {
+func newModel(table gpus.Config, nvlink bool) model {
 	m := model{
 		name:        strings.TrimPrefix(table.Name, "Mock "),
 		memoryBytes: int64(table.MemoryMB) * mib, //nolint:gosec // the tables hold thousands
 		resets:      table.Architecture == nvml.DEVICE_ARCH_AMPERE,
+		nvlink:      nvlink,
 	}
 	for id, info := range table.MIGProfiles.GpuInstanceProfiles {
 		memory := int64(info.MemorySizeMB) * mib //nolint:gosec // the tables hold thousands
@@ -70,6 +72,15 @@ func newModel(table gpus.Config) model {
 // engines.
 func media(profile int) bool {
 	return profile == nvml.GPU_INSTANCE_PROFILE_1_SLICE_REV1 || profile == nvml.GPU_INSTANCE_PROFILE_2_SLICE_REV1
+}
+
+// table returns a copy of the profiles.
+func (m model) table() []gpu.Profile {
+	profiles := slices.Clone(m.profiles)
+	for i := range profiles {
+		profiles[i].Placements = slices.Clone(profiles[i].Placements)
+	}
+	return profiles
 }
 
 func (m model) profileNames() string {

@@ -117,7 +117,9 @@ func (d *Driver) Cards(ctx context.Context) ([]gpu.Card, error) {
 	cards := make([]gpu.Card, len(d.cards))
 	for i, c := range d.cards {
 		cards[i] = gpu.Card{
-			UUID: c.uuid, Index: c.index, Model: c.model.name, MemoryBytes: c.model.memoryBytes, MIG: c.mig,
+			UUID: c.uuid, Index: c.index, Model: c.model.name, MemoryBytes: c.model.memoryBytes,
+			MIG: c.mig, MIGWaits: c.mig != c.migPending, MIGResets: c.model.resets, Profiles: c.model.table(),
+			NUMANode: numaNode(c.index, len(d.cards)), Peers: d.peers(c),
 			Nodes: []gpu.Node{node(fmt.Sprintf("nvidia%d", c.index), c.index*minorsPerCard)},
 		}
 		if c.lost {
@@ -130,6 +132,25 @@ func (d *Driver) Cards(ctx context.Context) ([]gpu.Card, error) {
 		}
 	}
 	return cards, nil
+}
+
+// numaNode puts the first half of the cards next to the first processor and
+// the others next to the second, as in a machine with two.
+func numaNode(index, cards int) int { return 2 * index / cards }
+
+// peers returns the cards of the same model that a switch connects c with. The
+// caller holds the lock.
+func (d *Driver) peers(c *card) []string {
+	if !c.model.nvlink {
+		return nil
+	}
+	var peers []string
+	for _, other := range d.cards {
+		if other != c && other.model.name == c.model.name {
+			peers = append(peers, other.uuid)
+		}
+	}
+	return peers
 }
 
 // DriverVersion returns "simulated".
