@@ -171,9 +171,11 @@ func TestRepartition(t *testing.T) {
 		"a whole card or the largest instance": {[]string{"on reset"}, nil, "full|7g.80gb", "create 0:7g.80gb@0; get 0:7g.80gb@0*", ""},
 		"a whole card and an instance":         {[]string{"on", "on 1g.10gb@6!"}, nil, "full 1g.10gb", "disable MIG 0; create 1:1g.10gb@5; get 0:full*; get 1:1g.10gb@5*", ""},
 
-		"cards that are to stay whole do":         {[]string{"on", "on 1g.10gb@0!"}, func(_ *gpu.Host, p *gpu.Policy) { p.KeepFull = 1 }, "3g.40gb", "create 1:3g.40gb@4; get 1:3g.40gb@4*", ""},
-		"a corner that is spoilt is filled first": {[]string{"on", "on 1g.10gb@2! 1g.10gb@6!"}, nil, "1g.10gb", "create 1:1g.10gb@3; get 1:1g.10gb@3*", ""},
-		"as long as there is another way":         {[]string{"on", "on 1g.10gb@0!"}, func(_ *gpu.Host, p *gpu.Policy) { p.KeepFull = 1 }, "4g.40gb", "create 0:4g.40gb@0; get 0:4g.40gb@0*", ""},
+		"what is asked for may be worth a new card": {[]string{"on", "on 2g.20gb@4! 1g.10gb@6!"}, precious4g(0), "1g.10gb", "create 0:1g.10gb@6; get 0:1g.10gb@6*", ""},
+		"not one that is to stay whole":             {[]string{"on", "on 2g.20gb@4! 1g.10gb@6!"}, precious4g(1), "1g.10gb", "create 1:1g.10gb@3; get 1:1g.10gb@3*", ""},
+		"one in use as a whole stays whole, too":    {[]string{"on", "on 2g.20gb@4! 1g.10gb@6!", "off!"}, precious4g(1), "1g.10gb", "create 0:1g.10gb@6; get 0:1g.10gb@6*", ""},
+		"a corner that is spoilt is filled first":   {[]string{"on", "on 1g.10gb@2! 1g.10gb@6!"}, nil, "1g.10gb", "create 1:1g.10gb@3; get 1:1g.10gb@3*", ""},
+		"as long as there is another way":           {[]string{"on", "on 1g.10gb@0!"}, func(_ *gpu.Host, p *gpu.Policy) { p.KeepFull = 1 }, "4g.40gb", "create 0:4g.40gb@0; get 0:4g.40gb@0*", ""},
 
 		"static: the best of what is there":         {[]string{"on 1g.10gb@0 1g.10gb@6"}, static(), "1g.10gb", "get 0:1g.10gb@6", ""},
 		"static: nothing is made":                   {[]string{"on 1g.10gb@0"}, static(), "2g.20gb", "", "no card of this host offers 2g.20gb"},
@@ -211,6 +213,14 @@ func mode(m gpu.MIGMode) func(*gpu.Host, *gpu.Policy) {
 
 func static() func(*gpu.Host, *gpu.Policy) { return mode(gpu.MIGStatic) }
 
+// precious4g is a site where only a 4g is ever expected.
+func precious4g(keepFull int) func(*gpu.Host, *gpu.Policy) {
+	return func(h *gpu.Host, p *gpu.Policy) {
+		p.KeepFull = keepFull
+		p.Tables, _ = gpu.NewTables(h.Cards, gpu.Mix{"4g": 1}) // no error: deck has made them before
+	}
+}
+
 func TestAPickSaysWhatItIs(t *testing.T) {
 	h, p := deck(t, "on 1g.10gb@6", "off")
 	plan, err := gpu.Repartition(h, wants("1g.10gb 2g.20gb full"), p, noon)
@@ -227,6 +237,26 @@ func TestAPickSaysWhatItIs(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, plan.Picks); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestOffersAreWhatCanBeHad(t *testing.T) {
+	h, p := deck(t, "on 3g.40gb@4!", "off")
+	tests := map[gpu.MIGMode]string{
+		gpu.MIGDynamic: "1g.10gb 1g.10gb+me 1g.20gb 2g.20gb 3g.40gb 4g.40gb 7g.80gb", gpu.MIGStatic: "3g.40gb", gpu.MIGOff: "",
+	}
+	for mode, want := range tests {
+		p.Mode = mode
+		var got []string
+		for _, o := range gpu.Offers(h.Cards, p) {
+			got = append(got, o.Profile)
+			if o.Slices != int(o.Profile[0]-'0') || o.MemoryBytes < 9<<30 {
+				t.Errorf("%+v", o)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v", mode, got)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -135,8 +134,12 @@ func (pl *planner) understand(w Want) error {
 		return refusal(problem.ErrInvalid, "", "you asked for "+strings.Join(w, " or ")+", and gpu.mig.mode is off on this host",
 			"Ask for a whole card, or for a number of GPUs.")
 	}
+	var names []string
+	for _, o := range Offers(pl.host.Cards, pl.policy) {
+		names = append(names, o.Profile)
+	}
 	return refusal(problem.ErrInvalid, "", "no card of this host offers "+strings.Join(w, " or "),
-		"This host has "+strings.Join(append(pl.offers(), Full), ", ")+".")
+		"This host has "+strings.Join(append(names, Full), ", ")+".")
 }
 
 // offered reports whether a profile is ever to be had: it can be made, in
@@ -147,22 +150,6 @@ func (pl *planner) offered(profile string) bool {
 		return (pl.policy.Mode == MIGDynamic && t != nil && t.names[profile].most > 0) ||
 			slices.ContainsFunc(c.Instances, func(in Instance) bool { return in.Profile == profile })
 	})
-}
-
-// offers returns the names of the profiles that are offered, sorted.
-func (pl *planner) offers() []string {
-	var names []string
-	for i := range pl.host.Cards {
-		c := &pl.host.Cards[i]
-		for _, in := range c.Instances {
-			names = append(names, in.Profile)
-		}
-		if t := pl.policy.Tables.byCard[c.UUID]; t != nil {
-			names = slices.AppendSeq(names, maps.Keys(t.names))
-		}
-	}
-	slices.Sort(names)
-	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return !pl.offered(name) })
 }
 
 // refuse says why there is no place for all wants together.

@@ -1,0 +1,43 @@
+package gpu
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// An Offer is a kind of MIG instance that can be asked for on a host.
+type Offer struct {
+	Profile     string
+	Slices      int   // compute slices
+	MemoryBytes int64 // at least; cards may differ a little
+}
+
+// Offers returns what instances are to be had on these cards, now or when
+// others give theirs back: what can be made, in dynamic mode, and what stands.
+// The smallest come first, by compute slices, then memory: the first that is
+// large enough for a wish is the best Want for it, and the others after it.
+func Offers(cards []Card, p Policy) []Offer {
+	all := make(map[string]Offer)
+	add := func(o Offer) {
+		if old, ok := all[o.Profile]; !ok || o.MemoryBytes < old.MemoryBytes {
+			all[o.Profile] = o
+		}
+	}
+	for i := range cards {
+		c := &cards[i]
+		if t := p.Tables.byCard[c.UUID]; t != nil && p.Mode == MIGDynamic {
+			for name, n := range t.names {
+				add(Offer{name, t.kinds[n.kind].Slices, t.kinds[n.kind].MemoryBytes})
+			}
+		}
+		for _, in := range c.Instances {
+			if p.Mode != MIGOff {
+				add(Offer{in.Profile, in.Slices, in.MemoryBytes})
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b Offer) int {
+		return cmp.Or(cmp.Compare(a.Slices, b.Slices), cmp.Compare(a.MemoryBytes, b.MemoryBytes), cmp.Compare(a.Profile, b.Profile))
+	})
+}
