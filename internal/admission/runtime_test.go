@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
@@ -50,7 +52,7 @@ func TestTheNvidiaRuntimeAsksForGPUs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := asked(t, c.body)
-			if err != nil || (got.GPU == nil) != (c.want == nil) || got.GPU != nil && *got.GPU != *c.want {
+			if err != nil || (got.GPU == nil) != (c.want == nil) || !cmp.Equal(got.GPU, c.want) {
 				t.Fatalf("got %+v, %v", got.GPU, err)
 			}
 			if asksInVain := c.want == nil && strings.Contains(c.body, `"Runtime":"nvidia"`); asksInVain != (len(got.Notes) > 0) {

@@ -14,12 +14,9 @@ type Pool struct {
 	Devices []Device
 	Claims  []Claim           // every claim, of everybody; released ones hold nothing
 	Taken   map[string]string // UUID of a device that no claim explains but somebody may use → why
-}
-
-// A Request says how many devices one container wants.
-type Request struct {
-	Count int  // at least 1, ignored when All
-	All   bool // as many as the quota allows
+	// Reserved reports whether a device is set aside for that person, who may
+	// then ask for it by name. Nil: no device is set aside.
+	Reserved func(uid int, uuid string) bool
 }
 
 // A Quota is what one person may hold. Counts and shares are two limits of
@@ -29,37 +26,43 @@ type Quota struct {
 	MaxPerContainer quantity.Limit[int]               // max_gpus_per_container
 	MaxShare        quantity.Limit[quantity.GPUShare] // over all containers: max_gpu_share
 	AllowFull       bool                              // whole cards may be granted: allow_full_gpu
+	NameAny         bool                              // any device may be asked for by name: administrators
 	// Source says where a limit comes from, "groups.student,
 	// resource-limits.yaml:12", by its key in the limits file. It may be nil.
 	Source map[string]string
 }
 
-// Allocate chooses the devices for one container of uid: the smallest free MIG
-// instances first, then whole cards where the quota allows them; among equals
-// the lowest card, then the lowest instance, as numbers. All means as many as
-// one container may have and the quota leaves; it isn't shrunk because others
-// hold devices.
+// Allocate chooses the devices for one container of uid: of those that are
+// what is asked for, the smallest free MIG instances first, then whole cards
+// where the quota allows them; among equals the lowest card, then the lowest
+// instance, as numbers. Several parts of a request never take from each other
+// what one of them can't do without. All means as many as one container may
+// have and the quota leaves; it isn't shrunk because others hold devices.
 //
-// The devices come in the order they were chosen. A refusal is a
-// *problem.Error: ErrLimit (USER_AT_LIMIT, EXCEEDS_CONTAINER_LIMIT,
-// EXCEEDS_TOTAL_LIMIT, AGGREGATE_GPU_QUOTA_EXCEEDED), ErrDenied
-// (FULL_GPU_NOT_ALLOWED), ErrExhausted (NO_GPU_AVAILABLE) or ErrInvalid. When
-// a limit and a lack of free devices both stand in the way, the limit is said.
+// The devices come in the order of the request, and within a part the smaller
+// first. A refusal is a *problem.Error: ErrLimit (USER_AT_LIMIT,
+// EXCEEDS_CONTAINER_LIMIT, EXCEEDS_TOTAL_LIMIT, AGGREGATE_GPU_QUOTA_EXCEEDED),
+// ErrDenied (FULL_GPU_NOT_ALLOWED, DEVICE_NOT_RESERVED), ErrExhausted
+// (NO_GPU_AVAILABLE) or ErrInvalid (NO_SUCH_DEVICE). When a limit and a lack
+// of free devices both stand in the way, the limit is said.
 func Allocate(pool Pool, uid int, req Request, q Quota) ([]Device, error) {
 	v := survey(pool, uid, q)
 	if req.All {
 		return v.allocateAll()
 	}
-	if req.Count < 1 {
-		return nil, refusal(problem.ErrInvalid, "", "a request for "+devices(req.Count)+" means nothing",
+	if req.Devices() < 1 {
+		return nil, refusal(problem.ErrInvalid, "", "a request for "+devices(req.Devices())+" means nothing",
 			"Ask for at least one GPU, or for none at all.")
 	}
-	if err := v.overCount(req.Count); err != nil {
+	if err := v.mayName(pool, uid, req.Parts); err != nil {
 		return nil, err
 	}
-	picks := smallest(v.free, req.Count)
-	if len(picks) < req.Count || v.fitting(picks) < req.Count {
-		return nil, v.refuse(req.Count, picks)
+	if err := v.overCount(req.Devices()); err != nil {
+		return nil, err
+	}
+	picks := choose(v.free, req.parts())
+	if len(picks) < req.Devices() || v.fitting(picks) < len(picks) {
+		return nil, v.refuse(req, picks)
 	}
 	return values(picks), nil
 }
@@ -100,16 +103,17 @@ type view struct {
 	heldShare quantity.GPUShare // and their share
 	holds     map[string]bool   // UUIDs that claims hold; true: the person's own
 	taken     map[string]string // UUIDs held without a claim
+	all       []Device          // the host's
 	usable    []*Device         // what the quota's kinds and health leave, save one's own
 	free      []*Device         // of the usable ones, those that nobody holds
-	whole     int               // healthy whole cards that the quota leaves out
-	wholeFree int               // of those, the ones that nobody holds
+	whole     []*Device         // healthy whole cards that the quota leaves out
+	wholeFree []*Device         // of those, the ones that nobody holds
 }
 
 func survey(pool Pool, uid int, q Quota) view {
 	v := view{
 		quota: q,
-		holds: make(map[string]bool, len(pool.Claims)), taken: pool.Taken,
+		holds: make(map[string]bool, len(pool.Claims)), taken: pool.Taken, all: pool.Devices,
 		usable: make([]*Device, 0, len(pool.Devices)), free: make([]*Device, 0, len(pool.Devices)),
 	}
 	for i := range pool.Claims {
@@ -144,9 +148,9 @@ func (v *view) add(d *Device) {
 	}
 	switch {
 	case d.Profile == Full && !v.quota.AllowFull:
-		v.whole++
+		v.whole = append(v.whole, d)
 		if !held {
-			v.wholeFree++
+			v.wholeFree = append(v.wholeFree, d)
 		}
 	case held:
 		v.usable = append(v.usable, d)
@@ -163,7 +167,7 @@ func (v *view) allocateAll() ([]Device, error) {
 		if err := v.overCount(1); err != nil {
 			return nil, err
 		}
-		return nil, v.refuse(1, smallest(v.free, 1))
+		return nil, v.refuse(Request{Count: 1}, smallest(v.free, 1))
 	}
 	picks := smallest(v.free, want)
 	if fits := v.fitting(picks); fits < want {

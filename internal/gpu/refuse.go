@@ -2,7 +2,9 @@ package gpu
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
@@ -41,17 +43,24 @@ func (v *view) overCount(n int) error {
 	return nil
 }
 
-// refuse explains why n devices can't be granted although the counts allow
-// them. picks are the smallest free ones, at most n.
-func (v *view) refuse(n int, picks []*Device) error {
-	best := smallest(v.usable, n)
+// refuse explains why the request can't be granted although the counts allow
+// it. picks are the free devices that could serve it.
+func (v *view) refuse(req Request, picks []*Device) error {
+	parts, n := req.parts(), req.Devices()
+	best := choose(v.usable, parts)
 	switch {
 	case v.fitting(best) < len(best):
 		return v.overShare(share(best), "the smallest devices of this host")
-	case len(best) < n && len(best)+v.whole >= n:
-		return v.fullNotAllowed()
+	case len(best) < n && len(choose(slices.Concat(v.usable, v.whole), parts)) == n:
+		return v.fullNotAllowed(v.nearly(req))
 	}
-	why := fmt.Sprintf("you asked for %s, free now: %d", devices(n), len(picks))
+	if err := v.missing(req); err != nil {
+		return err
+	}
+	if err := v.named(req.Parts); err != nil {
+		return err
+	}
+	why := fmt.Sprintf("you asked for %s, free now: %d", asked(req), len(picks))
 	switch {
 	case len(picks) == n:
 		why = fmt.Sprintf("the smallest free devices come to %s GPU on top of the %s you hold; %s; smaller ones are in use",
@@ -61,10 +70,127 @@ func (v *view) refuse(n int, picks []*Device) error {
 	default:
 		why += "; the others are in use"
 	}
-	if v.wholeFree > 0 {
+	if len(choose(slices.Concat(v.free, v.wholeFree), parts)) > len(picks) {
 		why += "; whole cards are free, but " + v.limit(keyFull, false)
 	}
-	return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", why, nextWait)
+	return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", why, nextWait+v.nearly(req))
+}
+
+// mayName refuses parts that name a device which the person may not choose.
+func (v *view) mayName(pool Pool, uid int, parts []Part) error {
+	var chosen []*Device
+	for _, p := range parts {
+		if p.Device == "" {
+			continue
+		}
+		d := v.find(p)
+		switch {
+		case d == nil:
+			return refusal(problem.ErrInvalid, "NO_SUCH_DEVICE", "this host has no device "+p.Device, "'ds01 gpu list' shows its devices.")
+		case !v.quota.NameAny && (pool.Reserved == nil || !pool.Reserved(uid, d.UUID)):
+			return refusal(problem.ErrDenied, "DEVICE_NOT_RESERVED", name(d)+" isn't reserved for you: devices are chosen by ds01",
+				"Ask for a number or a kind: --gpus 1, --gpus "+d.Profile+".")
+		case slices.Contains(chosen, d):
+			return refusal(problem.ErrInvalid, "", name(d)+" is named twice", "Name it once.")
+		}
+		chosen = append(chosen, d)
+	}
+	return nil
+}
+
+func (v *view) find(p Part) *Device {
+	i := slices.IndexFunc(v.all, func(d Device) bool { return p.takes(&d) })
+	if i < 0 {
+		return nil
+	}
+	return &v.all[i]
+}
+
+// named refuses when a device that is asked for by name isn't to be had.
+func (v *view) named(parts []Part) error {
+	for _, p := range parts {
+		if p.Device == "" {
+			continue
+		}
+		if err := v.busy(v.find(p), "ask for its kind instead of it."); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing refuses when the host doesn't have what one part asks for, whoever
+// holds it now.
+func (v *view) missing(req Request) error {
+	for _, p := range req.Parts {
+		have := 0
+		for i := range v.all {
+			if p.takes(&v.all[i]) {
+				have++
+			}
+		}
+		if have < p.Count {
+			return refusal(problem.ErrInvalid, "NO_SUCH_DEVICE",
+				fmt.Sprintf("you asked for %s, and this host has %s of that kind", p, devices(have)),
+				"It has "+kinds(v.all)+"."+v.nearly(req))
+		}
+	}
+	return nil
+}
+
+// nearly tells who asks for memory of the device that misses it by a little:
+// profiles are called by rounded sizes.
+func (v *view) nearly(req Request) string {
+	for _, p := range req.Parts {
+		var most *Device
+		for i := range v.all {
+			d := &v.all[i]
+			near := d.MemoryBytes < int64(p.MinMemory) && d.MemoryBytes >= int64(p.MinMemory)/20*19
+			if near && (d.Profile != Full || v.quota.AllowFull) && (most == nil || d.MemoryBytes > most.MemoryBytes) {
+				most = d
+			}
+		}
+		if most != nil {
+			return fmt.Sprintf(" %s has %s, a little less than %s: ask for --gpus %s if that is enough.",
+				most.Profile, quantity.ByteSize(most.MemoryBytes).Rounded(), p.MinMemory, most.Profile)
+		}
+	}
+	return ""
+}
+
+// kinds counts the devices by profile, "12 of 1g.10gb, 1 of full", the least
+// first.
+func kinds(all []Device) string {
+	if len(all) == 0 {
+		return "no devices"
+	}
+	count := map[string]int{}
+	var names []string
+	for _, d := range smallest(pointers(all), len(all)) {
+		if count[d.Profile]++; count[d.Profile] == 1 {
+			names = append(names, d.Profile)
+		}
+	}
+	for i, n := range names {
+		names[i] = fmt.Sprintf("%d of %s", count[n], n)
+	}
+	return strings.Join(names, ", ")
+}
+
+func pointers(all []Device) []*Device {
+	out := make([]*Device, len(all))
+	for i := range all {
+		out[i] = &all[i]
+	}
+	return out
+}
+
+// asked is what the request is for, in words.
+func asked(req Request) string {
+	if len(req.Parts) == 0 {
+		return devices(req.Count)
+	}
+	return req.String()
 }
 
 func tooFewForAll(want, fits int) error {
@@ -80,23 +206,30 @@ func tooFewForAll(want, fits int) error {
 func (v *view) unfit(picks []*Device) error {
 	for _, d := range picks {
 		if d.Profile == Full && !v.quota.AllowFull {
-			return v.fullNotAllowed()
+			return v.fullNotAllowed("")
 		}
 	}
 	if v.fitting(picks) < len(picks) {
 		return v.overShare(share(picks), "the container's devices")
 	}
 	for _, d := range picks {
-		_, held := v.holds[d.UUID]
-		_, taken := v.taken[d.UUID]
-		switch {
-		case d.Problem != "":
-			return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", name(d)+" can't be used now: "+d.Problem,
-				"Re-create the container to get another device, or ask an admin.")
-		case held || taken:
-			return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", name(d)+" is in use",
-				"Try again when it is free ('ds01 gpu list'), or re-create the container to get another device.")
+		if err := v.busy(d, "re-create the container to get another device."); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// busy refuses when exactly this device can't be granted now; other is what to
+// do instead of waiting for it.
+func (v *view) busy(d *Device, other string) error {
+	_, held := v.holds[d.UUID]
+	_, taken := v.taken[d.UUID]
+	switch {
+	case d.Problem != "":
+		return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", name(d)+" can't be used now: "+d.Problem, "Ask an admin, or "+other)
+	case held || taken:
+		return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", name(d)+" is in use", "Try again when it is free ('ds01 gpu list'), or "+other)
 	}
 	return nil
 }
@@ -107,10 +240,10 @@ func (v *view) overShare(more quantity.GPUShare, what string) error {
 			v.heldShare, more, v.quota.MaxShare.Value, v.limit(keyShare, v.quota.MaxShare.Value)), nextStop)
 }
 
-func (v *view) fullNotAllowed() error {
+func (v *view) fullNotAllowed(nearly string) error {
 	return refusal(problem.ErrDenied, "FULL_GPU_NOT_ALLOWED",
 		"this needs a whole card, and "+v.limit(keyFull, false),
-		"Ask for fewer devices if the host has MIG instances ('ds01 gpu list'), or ask an admin for whole cards.")
+		"Ask for fewer devices if the host has MIG instances ('ds01 gpu list'), or ask an admin for whole cards."+nearly)
 }
 
 func gone(uuid string) error {
