@@ -109,37 +109,6 @@ func (a Ask) checkTargets() error {
 	return nil
 }
 
-// gpuRequest reads HostConfig.DeviceRequests, or what stands for them.
-func (c *Create) gpuRequest() (*gpu.Request, error) {
-	byRuntime, err := c.gpusByRuntime()
-	requests := c.HostConfig.DeviceRequests
-	if err != nil || len(requests) == 0 {
-		return byRuntime, err
-	}
-	if byRuntime != nil {
-		return nil, refuse(problem.ErrInvalid, notCreated, "GPUs are asked for twice: by --gpus and by --runtime=nvidia with "+visibleDevices,
-			"Keep --gpus N, and leave the others away.")
-	}
-	if len(requests) > 1 {
-		return nil, denied(notCreated, "more than one device request", "Ask once: --gpus N.")
-	}
-	r := requests[0]
-	isGPU := slices.ContainsFunc(r.Capabilities, func(set []string) bool { return slices.Contains(set, "gpu") })
-	switch {
-	case r.Driver != "" && r.Driver != "nvidia", !isGPU:
-		return nil, denied(notCreated, fmt.Sprintf("device driver %q is not served", r.Driver), "Ask for GPUs with --gpus N.")
-	case len(r.Options) > 0:
-		return nil, denied(notCreated, "options of a device request are not served", "Ask for GPUs with --gpus N.")
-	case len(r.DeviceIDs) > 0:
-		return nil, denied(notCreated, "devices are chosen by ds01, not by number or UUID", "Ask for a number of GPUs: --gpus N.")
-	case r.Count == -1:
-		return &gpu.Request{All: true}, nil
-	case r.Count < 1:
-		return nil, refuse(problem.ErrInvalid, notCreated, fmt.Sprintf("%d GPUs can't be granted", r.Count), "Ask for --gpus 1 or more, or leave it away.")
-	}
-	return &gpu.Request{Count: r.Count}, nil
-}
-
 // addBind reads one "source:target[:options]", where the source is a path or
 // the name of a volume.
 func (a *Ask) addBind(bind string) error {

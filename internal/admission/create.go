@@ -66,6 +66,7 @@ type HostConfig struct {
 	CpusetCpus        string                   `json:"CpusetCpus,omitzero"`
 	PidsLimit         *int64                   `json:"PidsLimit,omitzero"`
 	DeviceRequests    []DeviceRequest          `json:"DeviceRequests,omitzero"`
+	Devices           []DeviceMapping          `json:"Devices,omitzero"` // a way to ask for GPUs, never sent
 	PublishAllPorts   bool                     `json:"PublishAllPorts,omitzero"`
 	VolumesFrom       []string                 `json:"VolumesFrom,omitzero"`
 	PortBindings      map[string][]PortBinding `json:"PortBindings,omitzero"`
@@ -97,7 +98,6 @@ type HostConfig struct {
 	CPURealtimePeriod    Unset `json:"CpuRealtimePeriod,omitzero"`
 	CPURealtimeRuntime   Unset `json:"CpuRealtimeRuntime,omitzero"`
 	CpusetMems           Unset `json:"CpusetMems,omitzero"`
-	Devices              Unset `json:"Devices,omitzero"`
 	DNS                  Unset `json:"Dns,omitzero"`
 	DNSOptions           Unset `json:"DnsOptions,omitzero"`
 	DNSSearch            Unset `json:"DnsSearch,omitzero"`
@@ -157,7 +157,6 @@ func (c *Create) refused() []refusal {
 		{"HostConfig.CpuRealtimePeriod", h.CPURealtimePeriod, "real-time scheduling can starve the host"},
 		{"HostConfig.CpuRealtimeRuntime", h.CPURealtimeRuntime, "real-time scheduling can starve the host"},
 		{"HostConfig.CpusetMems", h.CpusetMems, "memory nodes are the host's to choose"},
-		{"HostConfig.Devices", h.Devices, "devices are granted by --gpus only"},
 		{"HostConfig.Dns", h.DNS, "name servers are the host's"},
 		{"HostConfig.DnsOptions", h.DNSOptions, "name servers are the host's"},
 		{"HostConfig.DnsSearch", h.DNSSearch, "name servers are the host's"},

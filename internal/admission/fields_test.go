@@ -35,7 +35,8 @@ func taken() map[string]string {
 		"HostConfig.ShmSize": within, "HostConfig.Ulimits": "core, memlock, nproc, stack go on; nofile is " + within,
 		"HostConfig.Memory": within, "HostConfig.MemorySwap": within, "HostConfig.MemoryReservation": "goes on; not above Memory",
 		"HostConfig.NanoCpus": within, "HostConfig.CpuShares": "goes on; 1024 at most", "HostConfig.CpusetCpus": asIs, "HostConfig.PidsLimit": within,
-		"HostConfig.DeviceRequests": "a number of GPUs, replaced by the devices granted",
+		"HostConfig.DeviceRequests": "what is wanted of GPUs: a number, or IDs that are profiles, sizes, slots or UUIDs (`docs/users/gpus.md`); replaced by the devices granted",
+		"HostConfig.Devices":        "names `ds01.io/gpu=…` only, read as a wish for GPUs as IDs are; not sent",
 		"HostConfig.CgroupParent":   "refused; ours is written", "HostConfig.UsernsMode": "refused; `host` is written where a mount's file system can't map ids", "HostConfig.DeviceCgroupRules": "refused; ours are written",
 		"NetworkingConfig": "one's own networks, with aliases and links to one's own containers; replaced by our own. Where `NetworkMode` says nothing, those are all",
 	}

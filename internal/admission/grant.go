@@ -67,7 +67,7 @@ func bind(source, target string, readOnly bool) MountPoint {
 // through the engine's own GPU support where libraries must come with them.
 func grantDevices(c *Create, _ Subject, g Grant) error {
 	h := &c.HostConfig
-	h.DeviceRequests = nil
+	h.DeviceRequests, h.Devices = nil, nil
 	if len(g.Devices) == 0 {
 		return nil
 	}

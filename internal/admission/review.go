@@ -54,6 +54,9 @@ func reviewRefused(c *Create, _ Subject, _ Grant) error {
 		}
 	}
 	h := &c.HostConfig
+	if _, err := readNames(h.Devices); err != nil {
+		return err
+	}
 	if h.CgroupParent != "" || len(h.DeviceCgroupRules) > 0 {
 		return denied(notCreated, "HostConfig.CgroupParent and DeviceCgroupRules can't be set: they carry your limits and your devices", "Leave the option away.")
 	}

@@ -97,6 +97,9 @@ func checkReach(st Stored, _ Subject, g Grant) error {
 	if h.UsernsMode != "" && !g.plain() {
 		return exceeds("UsernsMode", "the user namespace keeps its owner apart from the host's root")
 	}
+	if len(h.Devices) > 0 {
+		return exceeds("Devices", "devices are granted by ds01, and by rules")
+	}
 	if err := checkPaths(h); err != nil {
 		return err
 	}

@@ -32,6 +32,11 @@ type Store interface {
 
 // Allocator holds every record. It is safe for concurrent use.
 type Allocator struct {
+	// Reserved reports whether a device is set aside for that person now, who
+	// may then ask for it by its slot or UUID. Nil: none is. It is set before
+	// the first claim and called under the allocator's lock.
+	Reserved func(uid int, uuid string) bool
+
 	store   Store
 	devices func() []gpu.Device
 	now     func() time.Time
@@ -93,6 +98,7 @@ type Order struct {
 	Image     string
 	Interface string
 	GPU       *gpu.Request // nil: none
+	Admin     bool         // may name any device; the limits bind all the same
 	Waits     bool
 	Restart   container.RestartPolicy
 	Mounts    func(claim string) []container.Mount // the mounts of the claim with this id; nil: none
@@ -136,7 +142,7 @@ func (a *Allocator) decide(o Order) (container.Record, []gpu.Device, error) {
 		if err != nil {
 			return container.Record{}, nil, err
 		}
-		if devices, err = gpu.Allocate(a.pool(), o.Account.UID, *o.GPU, QuotaOf(o.Limits)); err != nil {
+		if devices, err = gpu.Allocate(a.pool(), o.Account.UID, *o.GPU, o.quota()); err != nil {
 			return container.Record{}, nil, err
 		}
 	}
@@ -203,6 +209,12 @@ func QuotaOf(l limits.Limits) gpu.Quota {
 	}
 }
 
+func (o Order) quota() gpu.Quota {
+	q := QuotaOf(o.Limits)
+	q.NameAny = o.Admin
+	return q
+}
+
 // HoldOf returns how long a stopped container keeps its devices; negative
 // means without end.
 func HoldOf(l limits.Limits) time.Duration {
@@ -217,7 +229,7 @@ func (a *Allocator) pool() gpu.Pool {
 	for _, r := range a.records {
 		claims = append(claims, r.Claim)
 	}
-	return gpu.Pool{Devices: a.devices(), Claims: claims, Taken: a.taken}
+	return gpu.Pool{Devices: a.devices(), Claims: claims, Taken: a.taken, Reserved: a.Reserved}
 }
 
 func grants(devices []gpu.Device) []gpu.Grant {

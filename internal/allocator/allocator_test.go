@@ -111,6 +111,25 @@ func TestRefusalsSayWhy(t *testing.T) {
 	}
 }
 
+func TestADeviceByNameIsForWhomItIsReservedAndForAdministrators(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	b.Reserved = func(uid int, uuid string) bool { return uid == 1001 && uuid == b.devices[2].UUID }
+	third := order(1001, "third", 0)
+	third.GPU = &gpu.Request{Parts: []gpu.Part{{Count: 1, Device: b.devices[2].Slot}}}
+	if r, _, err := b.Claim(t.Context(), third); err != nil || len(r.Devices) != 1 || r.Devices[0].UUID != b.devices[2].UUID {
+		t.Errorf("reserved: %+v, %v", r.Devices, err)
+	}
+	last := order(1002, "last", 0)
+	last.GPU = &gpu.Request{Parts: []gpu.Part{{Count: 1, Device: b.devices[1].UUID}}}
+	if _, _, err := b.Suppose(last); !errors.Is(err, problem.ErrDenied) {
+		t.Errorf("not reserved: %v", err)
+	}
+	last.Admin = true
+	if r, _, err := b.Suppose(last); err != nil || r.Devices[0].UUID != b.devices[1].UUID {
+		t.Errorf("an administrator: %+v, %v", r.Devices, err)
+	}
+}
+
 func TestAnothersNameIsFree(t *testing.T) {
 	b := setup(t)
 	b.claim(t, 1, "web", 0)

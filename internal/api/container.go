@@ -208,6 +208,12 @@ func checkCreate(want apitype.CreateContainer) error {
 	if want.GPUs < 0 || want.GPUs > 1024 {
 		return refuse(fmt.Sprintf("%d GPUs can't be granted", want.GPUs), "Ask for --gpus 1, or --cpu-only.")
 	}
+	if want.GPUs > 0 && want.Wanted != "" {
+		return refuse("gpus and gpu_request both ask for GPUs", "Leave one of them out.")
+	}
+	if _, err := gpusOf(want); err != nil {
+		return err
+	}
 	for _, dir := range []string{want.Workspace, want.Data, want.Models} {
 		if dir != "" && !filepath.IsAbs(dir) {
 			return refuse(fmt.Sprintf("%q is not an absolute path", dir), "Write the whole path of the directory.")
@@ -241,10 +247,22 @@ func waitingShell(want apitype.CreateContainer, owner account.Account) admission
 			body.HostConfig.Mounts = append(body.HostConfig.Mounts, admission.MountPoint{Type: "bind", Source: m.source, Target: m.target})
 		}
 	}
-	if want.GPUs > 0 {
-		body.HostConfig.DeviceRequests = []admission.DeviceRequest{{Count: want.GPUs, Capabilities: [][]string{{"gpu"}}}}
+	if gpus, err := gpusOf(want); err == nil { // checked by now
+		body.HostConfig.DeviceRequests = admission.GPURequest(gpus)
 	}
 	return body
+}
+
+// gpusOf returns what is wanted of GPUs, nil for none.
+func gpusOf(want apitype.CreateContainer) (*gpu.Request, error) {
+	switch {
+	case want.Wanted != "":
+		r, err := gpu.ParseRequest(want.Wanted)
+		return &r, err
+	case want.GPUs > 0:
+		return &gpu.Request{Count: want.GPUs}, nil
+	}
+	return nil, nil //nolint:nilnil // no request is a good answer
 }
 
 // hostname returns the container's name as a host may be called.

@@ -40,6 +40,27 @@ func TestAContainersLife(t *testing.T) {
 	}
 }
 
+func TestWhatIsWantedOfGPUs(t *testing.T) {
+	for body, want := range map[string]error{
+		`{"name":"web","gpu_request":"full"}`:             nil,
+		`{"name":"web","gpu_request":"1"}`:                nil,
+		`{"name":"web","gpu_request":"device=0"}`:         problem.ErrDenied,
+		`{"name":"web","gpu_request":"2g.20gb"}`:          problem.ErrInvalid,
+		`{"name":"web","gpu_request":"nonsense"}`:         problem.ErrInvalid,
+		`{"name":"web","gpus":1,"gpu_request":"full"}`:    problem.ErrInvalid,
+		`{"name":"web","gpus":1025}`:                      problem.ErrInvalid,
+		`{"name":"web","gpu_request":"1000,full,2xfull"}`: problem.ErrLimit,
+	} {
+		var c apitype.Container
+		switch err := newLab(t).ask(t, alice, "POST", "/v1/containers", body, &c); {
+		case want != nil:
+			wantKind(t, err, want)
+		case err != nil || len(c.GPUs) != 1:
+			t.Errorf("%s: %+v, %v", body, c.GPUs, err)
+		}
+	}
+}
+
 func TestContainersOfOthersAreNotThere(t *testing.T) {
 	l := newLab(t)
 	l.must(t, alice, "POST", "/v1/containers", web, nil)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"strconv"
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/container"
@@ -86,8 +85,8 @@ func (c *call) note(r container.Record) {
 func (c *call) noteCreate(want apitype.CreateContainer) {
 	c.entry.Note(func(e *event.Event) {
 		e.Object, e.Image = want.Name, event.Reference(want.Image)
-		if want.GPUs > 0 {
-			e.GPUs = strconv.Itoa(want.GPUs)
+		if gpus, err := gpusOf(want); err == nil && gpus != nil {
+			e.GPUs = gpus.String()
 		}
 		for _, dir := range []string{want.Workspace, want.Data, want.Models} {
 			if dir != "" {

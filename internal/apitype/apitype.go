@@ -117,13 +117,14 @@ type GPUGrant struct {
 // caller's uid, home, workspace, and a shell that waits.
 type CreateContainer struct {
 	Name      string `json:"name"`
-	Image     string `json:"image,omitempty"`     // "": the configured default
-	GPUs      int    `json:"gpus"`                // 0: none
-	Workspace string `json:"workspace,omitempty"` // host directory for /workspace, must exist; "": none
-	Data      string `json:"data,omitempty"`      // host directory for /data
-	Models    string `json:"models,omitempty"`    // host directory for /models
-	Interface string `json:"interface,omitempty"` // "orchestration" or "atomic" (default)
-	Restart   string `json:"restart,omitempty"`   // restart policy; "": no
+	Image     string `json:"image,omitempty"`       // "": the configured default
+	GPUs      int    `json:"gpus"`                  // so many of any kind; 0: none
+	Wanted    string `json:"gpu_request,omitempty"` // what else of GPUs, instead of a number: "2x1g.10gb,full", "40GiB", "all"
+	Workspace string `json:"workspace,omitempty"`   // host directory for /workspace, must exist; "": none
+	Data      string `json:"data,omitempty"`        // host directory for /data
+	Models    string `json:"models,omitempty"`      // host directory for /models
+	Interface string `json:"interface,omitempty"`   // "orchestration" or "atomic" (default)
+	Restart   string `json:"restart,omitempty"`     // restart policy; "": no
 }
 
 // UpdateContainer changes a container within its owner's limits. What is zero

@@ -17,7 +17,7 @@ func (a *app) containerCreate() *cobra.Command {
 		f      requestFlags
 		asJSON bool
 	)
-	return a.command(spec{
+	return a.completeGPUFlags(a.command(spec{
 		use:   "create [NAME] [IMAGE]",
 		short: "Make a container without starting it",
 		long: "Makes a container of an image, with your uid, your home and a workspace, and reserves its GPUs.\n" +
@@ -26,6 +26,8 @@ func (a *app) containerCreate() *cobra.Command {
 		examples: []string{
 			"ds01 container create web",
 			"ds01 container create web --image pytorch/pytorch --gpus 2 --data /data/shared",
+			"ds01 container create jobs --gpus 2 --profile 1g.10gb",
+			"ds01 container create big --gpu-memory 40GiB",
 			"ds01 container create notes --cpu-only",
 		},
 		guide: "This makes a container: a room of its own for your programs, made from an image. " +
@@ -46,7 +48,7 @@ func (a *app) containerCreate() *cobra.Command {
 			fmt.Fprintf(a.Out, "%s is created and holds %s.\nStart it and open a shell: ds01 container run %s\n", made.Name, held(made), made.Name)
 			return nil
 		},
-	})
+	}))
 }
 
 // create makes a container and leaves nothing half-made: a failure takes the

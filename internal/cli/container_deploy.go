@@ -24,7 +24,7 @@ type deployOptions struct {
 
 func (a *app) containerDeploy() *cobra.Command {
 	var o deployOptions
-	return a.command(spec{
+	return a.completeGPUFlags(a.command(spec{
 		use:   "deploy [NAME] [IMAGE]",
 		short: "Make a container, start it and open a shell",
 		long: "Makes a container and starts it, in one go; if one of the two fails, nothing is left behind.\n" +
@@ -34,6 +34,8 @@ func (a *app) containerDeploy() *cobra.Command {
 		examples: []string{
 			"ds01 container deploy web",
 			"ds01 container deploy train --image pytorch/pytorch --gpus 1 --background",
+			"ds01 container deploy mix --gpus 1g.10gb,2g.20gb",
+			"ds01 container deploy whole --full",
 			"ds01 container deploy notes --cpu-only --open",
 			"ds01 container deploy train --background --json",
 		},
@@ -46,7 +48,7 @@ func (a *app) containerDeploy() *cobra.Command {
 			f.BoolVar(&o.open, "open", false, "open a shell")
 		},
 		run: func(ctx context.Context, args []string) error { return a.deploy(ctx, &o, args) },
-	})
+	}))
 }
 
 func (a *app) deploy(ctx context.Context, o *deployOptions, args []string) error {

@@ -20,10 +20,8 @@ import (
 
 // requestFlags are the flags that say what container is wanted.
 type requestFlags struct {
-	set       *pflag.FlagSet
 	image     string
-	gpus      int
-	cpuOnly   bool
+	gpus      gpuFlags
 	workspace string
 	data      string
 	models    string
@@ -31,31 +29,16 @@ type requestFlags struct {
 }
 
 func (f *requestFlags) register(set *pflag.FlagSet) {
-	f.set = set
 	set.StringVarP(&f.image, "image", "i", "", "`IMAGE` to start from (default: the host's)")
-	set.IntVarP(&f.gpus, "gpus", "g", 1, "how many GPU devices to hold")
-	set.BoolVar(&f.cpuOnly, "cpu-only", false, "hold no GPU")
+	f.gpus.register(set)
 	set.StringVarP(&f.workspace, "workspace", "w", "", "`DIR` that is /workspace (default ~/workspace/NAME, made if missing)")
 	set.StringVarP(&f.data, "data", "d", "", "`DIR` that is /data")
 	set.StringVar(&f.models, "models", "", "`DIR` that is /models")
 	set.StringVar(&f.restart, "restart", "", restartUsage+" (default no)")
 }
 
-// wanted returns how many GPUs the flags ask for.
-func (f *requestFlags) wanted() int {
-	if f.cpuOnly {
-		return 0
-	}
-	return f.gpus
-}
-
 func (f *requestFlags) check(args []string) error {
-	switch {
-	case f.gpus < 0:
-		return usage(fmt.Sprintf("cannot hold %d GPUs", f.gpus), "the number is negative", "Write --gpus 1, or --cpu-only.")
-	case f.cpuOnly && f.set.Changed("gpus") && f.gpus > 0:
-		return usage("--gpus and --cpu-only contradict each other", "both are given", "Leave one of them out.")
-	case len(args) > 1 && f.image != "":
+	if len(args) > 1 && f.image != "" {
 		return usage("two images are given", args[1]+" and --image "+f.image, "Leave one of them out.")
 	}
 	return checkRestart(f.restart)
@@ -67,7 +50,12 @@ func (a *app) request(ctx context.Context, c *client.Client, f *requestFlags, ar
 	if err := f.check(args); err != nil {
 		return r, "", err
 	}
-	r.Image, r.GPUs, r.Restart = f.image, f.wanted(), f.restart
+	want, err := f.gpus.request()
+	if err != nil {
+		return r, "", err
+	}
+	askGPUs(&r, want)
+	r.Image, r.Restart = f.image, f.restart
 	if len(args) > 1 {
 		r.Image = args[1]
 	}
@@ -104,13 +92,14 @@ func (a *app) askRequest(ctx context.Context, c *client.Client, f *requestFlags,
 		return err
 	}
 	answers, err := wizard.AskDeploy(a.form(ctx), wizard.DeployForm{
-		DefaultImage: version.DefaultImage, Image: f.image, GPUs: f.wanted(),
-		AskGPUs: !f.cpuOnly && !f.set.Changed("gpus"),
+		DefaultImage: version.DefaultImage, Image: f.image, AskGPUs: !f.gpus.given(),
 	})
 	if err != nil {
 		return err
 	}
-	r.Name, r.Image, r.GPUs = answers.Name, answers.Image, answers.GPUs
+	if r.Name, r.Image = answers.Name, answers.Image; !f.gpus.given() {
+		r.GPUs = answers.GPUs
+	}
 	return nil
 }
 

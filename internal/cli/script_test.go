@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -88,7 +89,15 @@ func ago(d time.Duration) *time.Time {
 	return &moment
 }
 
-// world is a host with two GPUs, alice, who asks, and bob.
+// instance is a free one of card 2.
+func instance(index int, profile string, memory int64) apitype.GPU {
+	return apitype.GPU{
+		GPUUsage: apitype.GPUUsage{UUID: fmt.Sprint("MIG-2-", index), Slot: fmt.Sprint("2.", index), UtilizationPercent: -1, MemoryBytes: memory},
+		Card:     2, Model: "A100 80GB", Profile: profile,
+	}
+}
+
+// world is a host with three GPUs, one of them cut, alice, who asks, and bob.
 func world(home string) *clienttest.Fake {
 	grant := apitype.GPUGrant{UUID: "GPU-1", Slot: "1", Profile: "full", Model: "A100 80GB"}
 	alice := apitype.UserLimits{
@@ -122,6 +131,7 @@ func world(home string) *clienttest.Fake {
 				Model:    "A100 80GB", Profile: "full",
 				Holder: &apitype.Holder{User: "alice", UID: 1000, Container: "train", State: "running"},
 			},
+			instance(0, "1g.10gb", 10<<30), instance(1, "1g.10gb", 10<<30), instance(2, "2g.20gb", 20<<30),
 		},
 		Stats: []apitype.Stats{{
 			Name: "train", User: "alice", CPUPercent: 150, MemoryBytes: 1 << 30, MemoryLimitBytes: 32 << 30, Pids: 12,

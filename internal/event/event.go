@@ -60,7 +60,7 @@ type Event struct {
 	Owner     string   `json:"owner,omitzero"`     // whose it is, where it isn't the user's
 	OwnerUID  *int     `json:"owner_uid,omitzero"`
 	Image     string   `json:"image,omitzero"`
-	GPUs      string   `json:"gpus,omitzero"`    // what was asked for: a number or "all"
+	GPUs      string   `json:"gpus,omitzero"`    // what was asked for: "2", "all", "2x1g.10gb,full"
 	Devices   []string `json:"devices,omitzero"` // slots that were granted
 	Mounts    []string `json:"mounts,omitzero"`  // directories of the host
 	Command   string   `json:"command,omitzero"` // its first word

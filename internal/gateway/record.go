@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"ds01.dev/ds01/internal/admission"
@@ -126,12 +125,8 @@ func (c *call) noteCreate(name string, body admission.Create) {
 		for _, m := range ask.Mounts {
 			mounts = append(mounts, m.Source)
 		}
-		switch {
-		case ask.GPU == nil:
-		case ask.GPU.All:
-			gpus = "all"
-		default:
-			gpus = strconv.Itoa(ask.GPU.Count)
+		if ask.GPU != nil {
+			gpus = ask.GPU.String()
 		}
 	}
 	recorder.Hide(c.r.Context(), secrets(body.Env, command))

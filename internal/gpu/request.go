@@ -65,6 +65,9 @@ func ParseRequest(text string) (Request, error) {
 func ParseDevices(ids []string) (Request, error) { return parse(ids, true) }
 
 func parse(words []string, slots bool) (r Request, err error) {
+	if len(words) == 0 {
+		return r, notUnderstood("it names nothing")
+	}
 	if len(words) == 1 && strings.EqualFold(strings.TrimSpace(words[0]), "all") {
 		return Request{All: true}, nil
 	}

@@ -87,6 +87,12 @@ func TestRequestsThatMeanNothing(t *testing.T) {
 	}
 }
 
+func TestAListOfNothingIsNoRequest(t *testing.T) {
+	if r, err := gpu.ParseDevices(nil); !errors.Is(err, problem.ErrInvalid) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // drawParts is a request as ParseRequest could return it.
 func drawParts(t *rapid.T) gpu.Request {
 	r := gpu.Request{Count: rapid.IntRange(0, 2).Draw(t, "any")}

@@ -138,6 +138,15 @@ func TestAClientThatHangsUpLeavesNoHalfCreate(t *testing.T) {
 	}
 }
 
+func TestAnAdministratorChoosesADevice(t *testing.T) {
+	s, r := newScene(t, admission.UserNS), request()
+	r.Body.HostConfig.DeviceRequests[0] = admission.DeviceRequest{Driver: "cdi", DeviceIDs: []string{"ds01.io/gpu=0"}}
+	r.Roles.Admin = true
+	if record, _, err := s.Create(t.Context(), r); err != nil || len(record.Devices) != 1 || record.Devices[0].Slot != "0" {
+		t.Errorf("got %+v, %v", record.Devices, err)
+	}
+}
+
 func TestWhatIsRefusedBeforeTheEngineIsAskedLeavesNothing(t *testing.T) {
 	refused := problem.Because(problem.ErrDenied, "not yours")
 	noLibraries := problem.Because(problem.ErrUnavailable, "no CDI")
@@ -146,12 +155,15 @@ func TestWhatIsRefusedBeforeTheEngineIsAskedLeavesNothing(t *testing.T) {
 		kind    error
 		says    string
 	}{
-		"a mount that isn't theirs":  {func(s *scene, _ *launcher.Request) { s.mounter.refuse["Prepare"] = refused }, problem.ErrDenied, "not yours"},
-		"no group for their totals":  {func(s *scene, _ *launcher.Request) { s.cgroups.err = errors.New("read-only") }, nil, "read-only"},
-		"a field that is refused":    {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.IpcMode = "host" }, problem.ErrDenied, "IpcMode"},
-		"over a limit":               {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.Memory = 2 << 30 }, problem.ErrLimit, "--memory 2GiB"},
-		"not allowed GPUs":           {func(_ *scene, r *launcher.Request) { r.Roles.GPU = false }, problem.ErrDenied, "may not hold GPUs"},
-		"more GPUs than allowed":     {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.DeviceRequests[0].Count = 2 }, problem.ErrLimit, "2>1"},
+		"a mount that isn't theirs": {func(s *scene, _ *launcher.Request) { s.mounter.refuse["Prepare"] = refused }, problem.ErrDenied, "not yours"},
+		"no group for their totals": {func(s *scene, _ *launcher.Request) { s.cgroups.err = errors.New("read-only") }, nil, "read-only"},
+		"a field that is refused":   {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.IpcMode = "host" }, problem.ErrDenied, "IpcMode"},
+		"over a limit":              {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.Memory = 2 << 30 }, problem.ErrLimit, "--memory 2GiB"},
+		"not allowed GPUs":          {func(_ *scene, r *launcher.Request) { r.Roles.GPU = false }, problem.ErrDenied, "may not hold GPUs"},
+		"more GPUs than allowed":    {func(_ *scene, r *launcher.Request) { r.Body.HostConfig.DeviceRequests[0].Count = 2 }, problem.ErrLimit, "2>1"},
+		"a GPU by its slot": {func(_ *scene, r *launcher.Request) {
+			r.Body.HostConfig.DeviceRequests[0] = admission.DeviceRequest{DeviceIDs: []string{"0"}, Capabilities: [][]string{{"gpu"}}}
+		}, problem.ErrDenied, "isn't reserved for you"},
 		"an image that isn't there":  {func(_ *scene, r *launcher.Request) { r.Body.Image = "none" }, problem.ErrNotFound, "none"},
 		"an image of somebody else":  {func(s *scene, r *launcher.Request) { own(s, 1002); r.Body.Image = "ds01-1002/x:latest" }, problem.ErrNotFound, "No such image"},
 		"no way for libraries to it": {func(s *scene, _ *launcher.Request) { s.librariesErr = noLibraries }, problem.ErrUnavailable, "no CDI"},

@@ -295,7 +295,7 @@ func (l *Launcher) order(p plan) allocator.Order {
 	r := p.request
 	return allocator.Order{
 		Account: r.Account, Limits: p.subject.Limits, Name: r.Name, Image: p.wanted, Interface: r.Interface,
-		GPU: p.ask.GPU, Waits: r.Person, Mounts: p.mounts.lay(l.MountFolder, p.user), Restart: p.ask.Restart,
+		GPU: p.ask.GPU, Admin: r.Roles.Admin, Waits: r.Person, Mounts: p.mounts.lay(l.MountFolder, p.user), Restart: p.ask.Restart,
 		Ports: p.ask.Ports, Policy: p.ports,
 	}
 }

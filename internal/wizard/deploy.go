@@ -18,13 +18,12 @@ type Deploy struct {
 type DeployForm struct {
 	DefaultImage string // offered; "": none is configured
 	Image        string // set already: not asked
-	GPUs         int    // meant where AskGPUs is false
 	AskGPUs      bool   // ask for a GPU or none
 }
 
 // AskDeploy asks for a name, an image and a GPU, as far as they are open.
 func AskDeploy(f *Form, start DeployForm) (Deploy, error) {
-	answers := Deploy{Image: start.Image, GPUs: start.GPUs}
+	answers := Deploy{Image: start.Image}
 	var err error
 	answers.Name, err = f.Ask(Question{Label: "Name of the new container", Flag: "ds01 container deploy NAME", Check: checkName})
 	if err != nil {

@@ -27,7 +27,7 @@ func TestDeployFormAsksForWhatIsOpen(t *testing.T) {
 			wizard.DeployForm{AskGPUs: true}, "web\n\nalpine\n\n", wizard.Deploy{Name: "web", Image: "alpine", GPUs: 1}, "Image: ",
 		},
 		"what is set is not asked": {
-			wizard.DeployForm{Image: "alpine", GPUs: 3}, "web\n", wizard.Deploy{Name: "web", Image: "alpine", GPUs: 3}, "Name",
+			wizard.DeployForm{Image: "alpine"}, "web\n", wizard.Deploy{Name: "web", Image: "alpine"}, "Name",
 		},
 		"a last line without an end counts": {wizard.DeployForm{Image: "alpine"}, "web", wizard.Deploy{Name: "web", Image: "alpine"}, "Name"},
 	} {

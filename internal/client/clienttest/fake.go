@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // Fake is what the daemon in memory knows. Set its fields before Start; read
@@ -209,11 +211,40 @@ func (f *Fake) create(w http.ResponseWriter, r *http.Request) {
 	if c.Image == "" {
 		c.Image = f.Version.DefaultImage
 	}
-	for _, g := range f.GPUs[:min(ask.GPUs, len(f.GPUs))] {
-		c.GPUs = append(c.GPUs, apitype.GPUGrant{UUID: g.UUID, Slot: g.Slot, Profile: g.Profile, Model: g.Model})
+	granted, err := f.grant(ask)
+	if err != nil {
+		apiError(w, err)
+		return
 	}
+	c.GPUs = append(c.GPUs, granted...)
 	f.containers = append(f.containers, c)
 	reply(w, c)
+}
+
+// grant chooses among all devices, as if nobody held one.
+func (f *Fake) grant(ask apitype.CreateContainer) (out []apitype.GPUGrant, err error) {
+	for _, g := range f.GPUs[:min(ask.GPUs, len(f.GPUs))] {
+		out = append(out, apitype.GPUGrant{UUID: g.UUID, Slot: g.Slot, Profile: g.Profile, Model: g.Model})
+	}
+	if ask.Wanted == "" {
+		return out, nil
+	}
+	want, err := gpu.ParseRequest(ask.Wanted)
+	if err != nil {
+		return nil, err
+	}
+	var devices []gpu.Device
+	for _, g := range f.GPUs {
+		devices = append(devices, gpu.Device{UUID: g.UUID, Slot: g.Slot, Profile: g.Profile, Model: g.Model, MemoryBytes: g.MemoryBytes})
+	}
+	quota := gpu.Quota{
+		MaxDevices: quantity.None[int](), MaxPerContainer: quantity.None[int](), MaxShare: quantity.None[quantity.GPUShare](), AllowFull: true,
+	}
+	chosen, err := gpu.Allocate(gpu.Pool{Devices: devices}, f.Me.UID, want, quota)
+	for _, d := range chosen {
+		out = append(out, apitype.GPUGrant{UUID: d.UUID, Slot: d.Slot, Profile: d.Profile, Model: d.Model})
+	}
+	return out, err
 }
 
 // change answers a route about one container after doing something to it.

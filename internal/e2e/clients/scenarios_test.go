@@ -70,6 +70,7 @@ func docker() client {
 		scenarios: []scenario{
 			{says: "run, exec, logs, cp, commit, stop, start, rename, labels, links, networks, volumes", script: "day.sh"},
 			{says: "a GPU: `--gpus 1`", script: "gpu.sh"},
+			{says: "a GPU by its kind: `--gpus device=full`, as [GPUs](gpus.md) says", script: "kind.sh"},
 			{says: "a published port: `-p 80`", script: "port.sh"},
 			{says: "`docker context`", script: "context.sh"},
 			{says: "from another machine: `DOCKER_HOST=ssh://…`, and a context of that kind", script: "ssh.sh"},
@@ -94,7 +95,7 @@ func docker() client {
 			},
 			{
 				says: "`--gpus device=0`", words: "docker run --rm --gpus device=0 busybox true", refused: "devices are chosen by ds01",
-				instead: "`--gpus 1`.",
+				instead: "`--gpus 1`, or a kind: `--gpus device=2g.20gb`. A slot or UUID is for whom it is reserved.",
 			},
 			{
 				says: "`-v` of a folder that isn't yours", words: "docker run --rm -v /etc:/host busybox true", refused: "it doesn't lie in a folder that you may mount from",
@@ -116,6 +117,7 @@ func compose() client {
 			{says: "`logs -f`, `events`, `top`, `port`, `run --rm`, `up --exit-code-from`, `pause`, `restart`, `stop`, `start`, `--scale`, `kill`, `rm`", script: "verbs/run.sh"},
 			{says: "`container_name`, external networks and volumes", script: "external/run.sh"},
 			{says: "GPUs: `deploy.resources.reservations.devices` with a `count`", script: "gpu/run.sh"},
+			{says: "GPUs by their kind: `device_ids: [full]`", script: "kind/run.sh"},
 			{says: "services made anew, with and without their volumes", script: "recreate/run.sh"},
 			{says: "`up --build`, `build`, `down --rmi all`", script: "build/run.sh"},
 			{
@@ -124,8 +126,8 @@ func compose() client {
 			},
 			{says: "Docker's socket under `volumes`", script: "door/run.sh"},
 			{
-				says: "`device_ids`", service: `deploy: {resources: {reservations: {devices: [{device_ids: ["0"], capabilities: [gpu]}]}}}`,
-				refused: "devices are chosen by ds01", instead: "`count: 1`.",
+				says: "`device_ids: [\"0\"]`", service: `deploy: {resources: {reservations: {devices: [{device_ids: ["0"], capabilities: [gpu]}]}}}`,
+				refused: "devices are chosen by ds01", instead: "`count: 1`, or a kind: `device_ids: [2g.20gb]`. A slot or UUID is for whom it is reserved.",
 			},
 			{
 				says: "`ports: [\"8080:80\"]`", service: `ports: ["8080:80"]`, refused: "port 8080 of the host isn't one of yours",
