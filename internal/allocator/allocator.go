@@ -131,6 +131,17 @@ func (a *Allocator) Suppose(o Order) (container.Record, []gpu.Device, error) {
 	return a.decide(o)
 }
 
+// Advise returns what somebody should hear whose order was granted these
+// devices, claimed or only supposed.
+func (a *Allocator) Advise(o Order, devices []gpu.Device) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if note := gpu.Advise(a.pool(), o.Account.UID, devices, o.quota()); note != "" {
+		return []string{note}
+	}
+	return nil
+}
+
 // decide chooses what an order is granted. The caller holds mu.
 func (a *Allocator) decide(o Order) (container.Record, []gpu.Device, error) {
 	if err := a.checkOwner(o); err != nil {

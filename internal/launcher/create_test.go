@@ -3,6 +3,7 @@ package launcher_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 func TestCreateBindsTheClaim(t *testing.T) {
@@ -135,6 +137,22 @@ func TestAClientThatHangsUpLeavesNoHalfCreate(t *testing.T) {
 	}
 	if records := s.Ledger.Records(); len(records) != 1 || records[0].State != gpu.Bound {
 		t.Errorf("records are %+v", records)
+	}
+}
+
+func TestWhoGetsSeveralInstancesIsToldWhatAProgramSees(t *testing.T) {
+	s, r := newScene(t, admission.UserNS), request()
+	for i := range 2 {
+		s.devices = append(s.devices, gpu.Device{UUID: fmt.Sprint("MIG-", i), Slot: fmt.Sprint("1.", i), Card: 1, Instance: i, Profile: "1g.10gb", Share: quantity.ShareOf(1, 7)})
+	}
+	s.bound.MaxDevices, s.bound.MaxGPUsPerContainer = quantity.To(2), quantity.To(2)
+	r.Body.HostConfig.DeviceRequests[0].Count = 2
+	told := s.Try(t.Context(), r).Told
+	_, warnings, err := s.Create(t.Context(), r)
+	for _, notes := range [][]string{told, warnings} {
+		if err != nil || len(notes) != 1 || !strings.Contains(notes[0], "A CUDA program sees one of them") {
+			t.Errorf("told %q, %v", notes, err)
+		}
 	}
 }
 

@@ -42,7 +42,8 @@ type scene struct {
 	who     accounts
 	bound   limits.Limits
 
-	librariesErr error // why libraries don't come
+	devices      []gpu.Device // nil: one whole card
+	librariesErr error        // why libraries don't come
 
 	registrar *registrar.Registrar
 	config    config.Config
@@ -200,6 +201,9 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	}
 	t.Cleanup(func() { records.Close() })
 	devices := func() []gpu.Device {
+		if s.devices != nil {
+			return s.devices
+		}
 		return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU, Nodes: []gpu.Node{{Name: "nvidia0", Major: 120}}}}
 	}
 	s.disk = &disk{Store: records}

@@ -206,6 +206,7 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	var disk errgroup.Group // beside the engine's work: nobody hears of the container before both are done
 	disk.Go(l.Ledger.Flush)
 	p.claimed(record, devices)
+	p.ask.Notes = append(p.ask.Notes, l.Ledger.Advise(l.order(p), devices)...)
 	record, warnings, err := l.create(ctx, p, record)
 	unwritten := disk.Wait()
 	if err != nil {

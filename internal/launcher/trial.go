@@ -34,6 +34,7 @@ func (l *Launcher) Try(ctx context.Context, r Request) (t Trial) {
 	}
 	t.Slots = record.Slots()
 	p.claimed(record, devices)
+	p.ask.Notes = append(p.ask.Notes, l.Ledger.Advise(l.order(p), devices)...)
 	p.grant.Volumes = l.copyNothing(p.grant.Volumes)
 	body, reviewed, refused := l.review(ctx, p)
 	sent := reviewed.Body

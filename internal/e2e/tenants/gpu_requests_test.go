@@ -58,7 +58,8 @@ func TestGPUsByKindAndByName(t *testing.T) {
 // mixIsKeptApart tries in the kernel who may open what.
 func mixIsKeptApart(t *testing.T, l *lab.Lab, docker string) {
 	defer clearAll(l)
-	l.OK("alice", docker, "run", "-d", "--name", "mix", "--gpus", `"device=2x1g.10gb,full"`, "busybox", "sleep", "1000")
+	told := l.Run("alice", docker, "run", "-d", "--name", "mix", "--gpus", `"device=2x1g.10gb,full"`, "busybox", "sleep", "1000")
+	contains(t, told.Err, "WARNING: ds01: the container has 2 MIG instances", "A CUDA program sees one", "--gpus 3g.40gb.")
 	l.OK("bob", docker, "run", "-d", "--name", "one", "--gpus", `"device=1g.10gb"`, "busybox", "sleep", "1000")
 	if got := heldBy(l, "alice") + ", " + heldBy(l, "bob"); got != "0 1.1 1.2, 1.3" {
 		t.Fatalf("alice and bob hold %s", got)
