@@ -131,6 +131,17 @@ func (a *Allocator) Suppose(o Order) (container.Record, []gpu.Device, error) {
 	return a.decide(o)
 }
 
+// Kinds returns what the host has of devices, and what of it the person of the
+// order could have now. Until Sighted it is an error.
+func (a *Allocator) Kinds(o Order) ([]gpu.Kind, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.sighted(); err != nil {
+		return nil, err
+	}
+	return gpu.Kinds(a.pool(), o.Account.UID, o.quota()), nil
+}
+
 // Advise returns what somebody should hear whose order was granted these
 // devices, claimed or only supposed.
 func (a *Allocator) Advise(o Order, devices []gpu.Device) []string {
@@ -310,18 +321,32 @@ func (a *Allocator) Acquire(ctx context.Context, claim string, l limits.Limits) 
 	if r.State == gpu.Running {
 		return nil
 	}
-	if r.State == gpu.Released && len(r.Devices) > 0 {
-		uuids := make([]string, len(r.Devices))
-		for i, d := range r.Devices {
-			uuids[i] = d.UUID
-		}
-		if _, err := gpu.Reclaim(a.pool(), r.UID, uuids, QuotaOf(l)); err != nil {
-			return err
-		}
+	if err := a.reclaimable(r, l); err != nil {
+		return err
 	}
 	r.State, r.HeldUntil = gpu.Running, time.Time{}
 	r.Quota.HoldAfterStop = HoldOf(l)
 	return a.save(ctx, r)
+}
+
+// SupposeAcquire returns what Acquire would say to the devices of a record now,
+// and changes nothing.
+func (a *Allocator) SupposeAcquire(r container.Record, l limits.Limits) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reclaimable(r, l)
+}
+
+func (a *Allocator) reclaimable(r container.Record, l limits.Limits) error {
+	if r.State != gpu.Released || len(r.Devices) == 0 {
+		return nil
+	}
+	uuids := make([]string, len(r.Devices))
+	for i, d := range r.Devices {
+		uuids[i] = d.UUID
+	}
+	_, err := gpu.Reclaim(a.pool(), r.UID, uuids, QuotaOf(l))
+	return err
 }
 
 // Forget drops a record: its container is gone. Forgetting an unknown claim

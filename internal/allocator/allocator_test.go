@@ -156,11 +156,21 @@ func TestAcquire(t *testing.T) {
 	if err := b.Acquire(t.Context(), r.ID, bounds()); !errors.Is(err, problem.ErrExhausted) {
 		t.Errorf("its device went to another: %v", err)
 	}
+	released, _ := b.Record(r.ID)
+	if err := b.SupposeAcquire(released, bounds()); !errors.Is(err, problem.ErrExhausted) {
+		t.Errorf("supposed, its device went to another: %v", err)
+	}
 	if got, _ := b.Record(r.ID); got.State != gpu.Released {
 		t.Errorf("refused, and yet %s", got.State)
 	}
 	if err := b.Forget(t.Context(), other.ID); err != nil {
 		t.Fatal(err)
+	}
+	if err := b.SupposeAcquire(released, bounds()); err != nil {
+		t.Error(err)
+	}
+	if got, _ := b.Record(r.ID); got.State != gpu.Released {
+		t.Errorf("supposed, and yet %s", got.State)
 	}
 	if err := b.Acquire(t.Context(), r.ID, bounds()); err != nil {
 		t.Error(err)

@@ -142,6 +142,7 @@ func Routes() []Route {
 		{"GET", "/v1/me", Anybody, (*call).me},
 		{"GET", "/v1/doctor", Anybody, (*call).doctor},
 		{"GET", "/v1/gpus", Users, (*call).gpus},
+		{"GET", "/v1/gpus/why", Users, (*call).gpusWhy},
 		{"POST", "/v1/gpus/{uuid}/sim", Admins, (*call).simulate},
 		{"GET", "/v1/containers", Users, (*call).containers},
 		{"POST", "/v1/containers", Users, (*call).create},

@@ -113,8 +113,9 @@ func moment(t time.Time) *time.Time {
 }
 
 // find returns the container that {name} means.
-func (c *call) find() (container.Record, error) {
-	name := c.r.PathValue("name")
+func (c *call) find() (container.Record, error) { return c.findNamed(c.r.PathValue("name")) }
+
+func (c *call) findNamed(name string) (container.Record, error) {
 	record, err := c.Ledger.Find(c.owner.UID, name)
 	if err == nil {
 		c.note(record)

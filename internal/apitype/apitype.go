@@ -196,6 +196,34 @@ type Holder struct {
 	Until     *time.Time `json:"until,omitempty"`
 }
 
+// GPUWhy is what somebody could have of GPUs now, or what one container has of
+// them, and why.
+type GPUWhy struct {
+	User    string            `json:"user"`
+	Asked   string            `json:"asked"`             // "2x1g.10gb"; "" about a container
+	Granted bool              `json:"granted"`           // what was asked for would be, or the container would start
+	Devices []GPUGrant        `json:"devices"`           // that would be granted, or that the container was made with
+	Reason  string            `json:"reason,omitempty"`  // of a container: why it holds them, or doesn't
+	Until   *time.Time        `json:"until,omitempty"`   // of a container: when it gives them back
+	Refusal *problem.Document `json:"refusal,omitempty"` // why not
+	Notes   []string          `json:"notes"`
+	Kinds   []GPUKind         `json:"kinds"`  // of this host, the least first
+	Limits  []Limit           `json:"limits"` // on GPUs
+	Usage   []Usage           `json:"usage"`  // of GPUs
+}
+
+// GPUKind is what a host has of one profile.
+type GPUKind struct {
+	Profile     string            `json:"profile"` // "full" or the MIG profile
+	MemoryBytes int64             `json:"memory_bytes"`
+	Share       float64           `json:"share"`      // of a whole card
+	ShareText   string            `json:"share_text"` // "1/7"
+	Total       int               `json:"total"`
+	Free        int               `json:"free"`
+	Most        int               `json:"most"`              // that one more container could have now
+	Refusal     *problem.Document `json:"refusal,omitempty"` // why Most is 0
+}
+
 // SimReading sets what a simulated device reports; nil leaves a value alone.
 type SimReading struct {
 	UtilizationPercent *int     `json:"utilization_percent,omitempty"`

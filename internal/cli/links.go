@@ -43,6 +43,7 @@ func links() []link {
 		{"dashboard", "dashboard"},
 		{"gpu", "gpu"},
 		{"gpu-list", "gpu list"},
+		{"gpu-why", "gpu why"},
 		{"image", "image"},
 		{"image-delete", "image delete"},
 		{"image-list", "image list"},

@@ -97,6 +97,29 @@ func instance(index int, profile string, memory int64) apitype.GPU {
 	}
 }
 
+// whys are answers about GPUs: to one that is free, to one over a limit, and
+// about a container.
+func whys(held apitype.GPUGrant) map[string]apitype.GPUWhy {
+	limit := apitype.Limit{Key: "max_mig_instances", Value: "2", Source: "groups.student, resource-limits.yaml:12"}
+	over := problem.Describe(&problem.Error{
+		What: "GPU not granted", Why: problem.Because(problem.ErrLimit, "you hold 1 and asked for 2 more (1+2>2); max_mig_instances is 2 (groups.student, resource-limits.yaml:12)"),
+		Next: "Ask for fewer.", Code: "EXCEEDS_TOTAL_LIMIT",
+	})
+	full := problem.Describe(&problem.Error{What: "x", Why: problem.Because(problem.ErrDenied, "allow_full_gpu is false"), Code: "FULL_GPU_NOT_ALLOWED"})
+	base := apitype.GPUWhy{
+		User: "alice", Asked: "1", Granted: true, Devices: []apitype.GPUGrant{{UUID: "MIG-2-0", Slot: "2.0", Profile: "1g.10gb", Model: "A100 80GB"}},
+		Notes: []string{}, Limits: []apitype.Limit{limit}, Usage: []apitype.Usage{{Key: "max_mig_instances", Text: "1 of 2"}},
+		Kinds: []apitype.GPUKind{
+			{Profile: "1g.10gb", MemoryBytes: 10 << 30, ShareText: "1/7", Total: 2, Free: 2, Most: 1},
+			{Profile: "full", MemoryBytes: 80 << 30, ShareText: "1", Total: 2, Free: 1, Refusal: &full},
+		},
+	}
+	two, train := base, base
+	two.Asked, two.Granted, two.Devices, two.Refusal = "2x1g.10gb", false, []apitype.GPUGrant{}, &over
+	train.Asked, train.Devices, train.Reason = "", []apitype.GPUGrant{held}, "it runs, and holds them until it is stopped"
+	return map[string]apitype.GPUWhy{"": base, "2x1g.10gb": two, "train": train}
+}
+
 // world is a host with three GPUs, one of them cut, alice, who asks, and bob.
 func world(home string) *clienttest.Fake {
 	grant := apitype.GPUGrant{UUID: "GPU-1", Slot: "1", Profile: "full", Model: "A100 80GB"}
@@ -154,6 +177,7 @@ func world(home string) *clienttest.Fake {
 				Names: []apitype.ImageName{{Name: "pytorch:2", FullName: "pytorch:2", Shared: true}, {Name: "ds01-1001/b:1", FullName: "ds01-1001/b:1", User: "bob", Shared: true}},
 			},
 		},
+		Why:     whys(grant),
 		Archive: "the archive",
 		Logs:    map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
 		Run:     program,

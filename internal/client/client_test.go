@@ -196,6 +196,14 @@ func TestRoutesAreWhatTheAPISays(t *testing.T) {
 			_, err := c.GPUs(ctx)
 			return err
 		},
+		"GET /v1/gpus/why?gpus=2g.20gb": func(ctx context.Context, c *client.Client) error {
+			_, err := c.WhyGPUs(ctx, "2g.20gb")
+			return err
+		},
+		"GET /v1/gpus/why?name=web": func(ctx context.Context, c *client.Client) error {
+			_, err := c.WhyHeld(ctx, "web")
+			return err
+		},
 		"GET /v1/version": func(ctx context.Context, c *client.Client) error {
 			_, err := c.Version(ctx)
 			return err

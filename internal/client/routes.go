@@ -31,6 +31,21 @@ func (c *Client) GPUs(ctx context.Context) ([]apitype.GPU, error) {
 	return get[[]apitype.GPU](ctx, c, "/v1/gpus", nil)
 }
 
+// WhyGPUs returns what a request for GPUs would come to now, in the words of
+// gpu.ParseRequest; "" means one.
+func (c *Client) WhyGPUs(ctx context.Context, request string) (apitype.GPUWhy, error) {
+	query := url.Values{}
+	if request != "" {
+		query.Set("gpus", request)
+	}
+	return get[apitype.GPUWhy](ctx, c, "/v1/gpus/why", query)
+}
+
+// WhyHeld returns why a container has what it has of GPUs.
+func (c *Client) WhyHeld(ctx context.Context, name string) (apitype.GPUWhy, error) {
+	return get[apitype.GPUWhy](ctx, c, "/v1/gpus/why", url.Values{"name": {name}})
+}
+
 // SetSim sets what a simulated device reports. Admins only; on a host with
 // real GPUs it fails.
 func (c *Client) SetSim(ctx context.Context, uuid string, r apitype.SimReading) error {

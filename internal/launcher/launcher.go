@@ -249,11 +249,9 @@ func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
 	if p.ask, err = r.Body.Ask(); err != nil {
 		return p, err
 	}
-	if p.ask.GPU != nil && !r.Roles.GPU {
-		return p, &problem.Error{
-			What: "Container " + r.Name + " not created",
-			Why:  problem.Because(problem.ErrDenied, r.Account.Name+" may not hold GPUs: not in the group for GPU users"),
-			Next: "Ask your administrators for membership, or leave --gpus away.",
+	if p.ask.GPU != nil {
+		if err := MayHold("Container "+r.Name+" not created", r.Account, r.Roles); err != nil {
+			return p, err
 		}
 	}
 	libraries, err := l.Libraries()
@@ -282,6 +280,18 @@ func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
 	p.ports, err = l.reach(ctx, r, &p.ask, image, &p.grant)
 	p.request, p.facts = r, facts(r, p.ask, p.wanted, image)
 	return p, err
+}
+
+// MayHold refuses GPUs to whoever isn't in the group for them.
+func MayHold(what string, who account.Account, roles account.Roles) error {
+	if roles.GPU {
+		return nil
+	}
+	return &problem.Error{
+		What: what,
+		Why:  problem.Because(problem.ErrDenied, who.Name+" may not hold GPUs: not in the group for GPU users"),
+		Next: "Ask your administrators for membership, or leave --gpus away.",
+	}
 }
 
 // MayGrantGPUs reports whether somebody with these roles can have a GPU here, when

@@ -29,6 +29,7 @@ type Fake struct {
 	Version   apitype.Version
 	Doctor    apitype.Doctor
 	GPUs      []apitype.GPU
+	Why       map[string]apitype.GPUWhy // by container or request, "" for no request
 	Stats     []apitype.Stats
 	Limits    []apitype.UserLimits
 	Changes   []apitype.LimitChange
@@ -144,6 +145,7 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	value("GET /v1/version", func() any { return f.Version })
 	value("GET /v1/doctor", func() any { return f.Doctor })
 	value("GET /v1/gpus", func() any { return f.GPUs })
+	mux.HandleFunc("GET /v1/gpus/why", f.why)
 	value("GET /v1/stats", func() any { return f.Stats })
 	value("GET /v1/limits", func() any { return f.Limits })
 	value("POST /v1/limits/diff", func() any { return f.Changes })
@@ -219,6 +221,18 @@ func (f *Fake) create(w http.ResponseWriter, r *http.Request) {
 	c.GPUs = append(c.GPUs, granted...)
 	f.containers = append(f.containers, c)
 	reply(w, c)
+}
+
+// why answers with what is set, by the container or the request asked about.
+func (f *Fake) why(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Query().Get("name")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if name != "" && f.index(name) < 0 {
+		apiError(w, missing(name))
+		return
+	}
+	reply(w, f.Why[cmp.Or(name, r.URL.Query().Get("gpus"))])
 }
 
 // grant chooses among all devices, as if nobody held one.
