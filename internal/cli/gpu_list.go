@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/gpu"
 )
 
 func (a *app) gpuList() *cobra.Command {
@@ -18,7 +22,8 @@ func (a *app) gpuList() *cobra.Command {
 		aliases: []string{"ls"},
 		short:   "List the GPUs and who holds them",
 		long: "Lists every device that can be held, a whole GPU or a MIG instance, one line each. Which container\n" +
-			"holds a device, and until when, is shown for your own.",
+			"holds a device, and until when, is shown for your own. Where a card is cut, a map shows each card with its\n" +
+			"devices as wide as their share of it; on a terminal what is free is green, what is held yellow.",
 		examples: []string{"ds01 gpu list", "ds01 gpu list --json"},
 		guide:    "This lists the GPUs of this host. A big GPU may be divided into instances; each is a line. It changes nothing.",
 		exits:    exitsReading(), json: &asJSON,
@@ -38,13 +43,14 @@ func (a *app) gpuList() *cobra.Command {
 				fmt.Fprintln(a.Out, "No GPUs. 'ds01 doctor' says what is missing.")
 				return nil
 			}
-			writeGPUs(a.Out, gpus, a.now())
+			a.writeMap(a.Out, gpus)
+			a.writeGPUs(a.Out, gpus, a.now())
 			return nil
 		},
 	})
 }
 
-func writeGPUs(w io.Writer, gpus []apitype.GPU, now time.Time) {
+func (a *app) writeGPUs(w io.Writer, gpus []apitype.GPU, now time.Time) {
 	var t table
 	t.add("SLOT", "MODEL", "PROFILE", "MEMORY", "USE", "HOLDER", "UNTIL")
 	for _, g := range gpus {
@@ -52,9 +58,61 @@ func writeGPUs(w io.Writer, gpus []apitype.GPU, now time.Time) {
 		if g.Holder != nil {
 			until = ahead(g.Holder.Until, now)
 		}
-		t.add(g.Slot, g.Model, g.Profile, memoryOf(g), percent(g.UtilizationPercent), holder(g), until)
+		t.add(g.Slot, g.Model, g.Profile, memoryOf(g), percent(g.UtilizationPercent), a.paint(w, shade(g), holder(g)), until)
 	}
 	t.write(w)
+}
+
+// mapCells is how wide a whole card is drawn.
+const mapCells = 56
+
+// writeMap draws each card with its devices, where one of them is cut.
+func (a *app) writeMap(w io.Writer, gpus []apitype.GPU) {
+	if !slices.ContainsFunc(gpus, func(g apitype.GPU) bool { return g.Profile != gpu.Full }) {
+		return
+	}
+	var t table
+	for rest := gpus; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Card == rest[0].Card {
+			n++
+		}
+		t.add(fmt.Sprint("GPU ", rest[0].Card), rest[0].Model, a.drawCard(w, rest[:n]))
+		rest = rest[n:]
+	}
+	t.write(w)
+	fmt.Fprint(w, "# held   . free   ! unusable\n\n")
+}
+
+// drawCard draws the devices of one card side by side: "|1.0 ####|1.1 ....|".
+func (a *app) drawCard(w io.Writer, devices []apitype.GPU) string {
+	var text strings.Builder
+	drawn := 0
+	for _, g := range devices {
+		fill := "#"
+		switch {
+		case g.Problem != "":
+			fill = "!"
+		case g.Holder == nil:
+			fill = "."
+		}
+		name := g.Slot + " "
+		width := max(int(math.Round(g.Share*mapCells))-1, len(name)+1)
+		drawn += width + 1
+		text.WriteString("|" + a.paint(w, shade(g), name+strings.Repeat(fill, width-len(name))))
+	}
+	return text.String() + "|" + strings.Repeat(" ", max(mapCells-drawn, 0))
+}
+
+// shade is the colour of a device by whether it can be had.
+func shade(g apitype.GPU) string {
+	switch {
+	case g.Problem != "":
+		return red
+	case g.Holder == nil:
+		return green
+	}
+	return yellow
 }
 
 func memoryOf(g apitype.GPU) string { return size(g.MemoryUsedBytes) + " of " + size(g.MemoryBytes) }

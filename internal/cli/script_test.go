@@ -93,7 +93,7 @@ func ago(d time.Duration) *time.Time {
 func instance(index int, profile string, memory int64) apitype.GPU {
 	return apitype.GPU{
 		GPUUsage: apitype.GPUUsage{UUID: fmt.Sprint("MIG-2-", index), Slot: fmt.Sprint("2.", index), UtilizationPercent: -1, MemoryBytes: memory},
-		Card:     2, Model: "A100 80GB", Profile: profile,
+		Card:     2, Model: "A100 80GB", Profile: profile, Share: float64(profile[0]-'0') / 7,
 	}
 }
 
@@ -147,11 +147,11 @@ func world(home string) *clienttest.Fake {
 		GPUs: []apitype.GPU{
 			{
 				GPUUsage: apitype.GPUUsage{UUID: "GPU-0", Slot: "0", UtilizationPercent: -1, MemoryBytes: 80 << 30},
-				Model:    "A100 80GB", Profile: "full",
+				Model:    "A100 80GB", Profile: "full", Share: 1,
 			},
 			{
 				GPUUsage: apitype.GPUUsage{UUID: "GPU-1", Slot: "1", UtilizationPercent: 50, MemoryUsedBytes: 30 << 30, MemoryBytes: 80 << 30},
-				Model:    "A100 80GB", Profile: "full",
+				Card:     1, Model: "A100 80GB", Profile: "full", Share: 1,
 				Holder: &apitype.Holder{User: "alice", UID: 1000, Container: "train", State: "running"},
 			},
 			instance(0, "1g.10gb", 10<<30), instance(1, "1g.10gb", 10<<30), instance(2, "2g.20gb", 20<<30),

@@ -170,6 +170,18 @@ func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 	}
 }
 
+func TestTheMapOfTheGPUsIsColoured(t *testing.T) {
+	s := newScreen(t)
+	ended := s.begin(t.Context(), t, world(t.TempDir()), nil, "ds01", "gpu", "list")
+	shown := s.shows(t, "SLOT")
+	for _, want := range []string{"|\x1b[32m2.0 ...\x1b[0m|", "|\x1b[33m1 ###"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("%q lacks %q", shown, want)
+		}
+	}
+	ended()
+}
+
 func TestAnAdminActsForSomebodyElse(t *testing.T) {
 	f := world(t.TempDir())
 	code, _, errs := run(t.Context(), t, f, "ds01", "container", "--user", "bob", "deploy", "web", "--background")

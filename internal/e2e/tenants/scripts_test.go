@@ -124,7 +124,7 @@ func TestEveryCommandHasAStory(t *testing.T) {
 	for _, command := range []string{
 		"container deploy", "container create", "container open", "container run", "container exec", "container start", "container stop", "container update", "container logs",
 		"container list", "container stats", "container cp", "container rename", "container pause", "container unpause", "container prune",
-		"container remove", "container retire", "container adopt", "image list", "image delete", "image share", "image unshare", "image save", "image load", "gpu list", "gpu sim set", "user limits",
+		"container remove", "container retire", "container adopt", "image list", "image delete", "image share", "image unshare", "image save", "image load", "gpu list", "gpu why", "gpu sim set", "user limits",
 		"limits check", "limits diff", "limits show", "audit show", "audit verify", "dashboard", "doctor", "version",
 	} {
 		lab.Contains(t, all.String(), "ds01 "+command)
