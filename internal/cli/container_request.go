@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -14,6 +15,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/client"
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/wizard"
 )
@@ -91,16 +93,59 @@ func (a *app) askRequest(ctx context.Context, c *client.Client, f *requestFlags,
 	if err != nil {
 		return err
 	}
-	answers, err := wizard.AskDeploy(a.form(ctx), wizard.DeployForm{
-		DefaultImage: version.DefaultImage, Image: f.image, AskGPUs: !f.gpus.given(),
-	})
+	form := wizard.DeployForm{DefaultImage: version.DefaultImage, Image: f.image, AskGPUs: !f.gpus.given()}
+	if form.AskGPUs {
+		why, err := c.WhyGPUs(ctx, "")
+		if err != nil {
+			return err
+		}
+		form.GPUs, form.Explain = gpuPage(why), func() error { return a.explain(ctx, gpuGuide) }
+	}
+	answers, err := wizard.AskDeploy(a.form(ctx), form)
 	if err != nil {
 		return err
 	}
-	if r.Name, r.Image = answers.Name, answers.Image; !f.gpus.given() {
-		r.GPUs = answers.GPUs
+	r.Name, r.Image = answers.Name, answers.Image
+	if !form.AskGPUs {
+		return nil
 	}
-	return nil
+	askGPUs(r, nil)
+	if answers.GPUs == "" {
+		return nil
+	}
+	want, err := gpu.ParseRequest(answers.GPUs)
+	askGPUs(r, &want)
+	return err
+}
+
+const gpuGuide = "A GPU makes training fast; writing code and reading data need none. A big GPU may be divided into instances: " +
+	"the smallest is enough to begin with, and what you hold counts against your limits until you give it back. " +
+	"A program uses one instance, so take a larger one rather than several."
+
+// gpuPage is what the form shows of GPUs.
+func gpuPage(why apitype.GPUWhy) (page wizard.GPUPage) {
+	for _, k := range why.Kinds {
+		kind := wizard.GPUKind{Name: k.Profile, Memory: size(k.MemoryBytes), Share: k.ShareText, Free: k.Free, Total: k.Total, Most: k.Most}
+		if k.Refusal != nil {
+			kind.Blocked = k.Refusal.Detail
+		}
+		page.Kinds, page.Most = append(page.Kinds, kind), page.Most+k.Most
+	}
+	for _, l := range why.Limits {
+		if n, err := strconv.Atoi(l.Value); err == nil && l.Key == "max_gpus_per_container" {
+			page.Most = min(page.Most, n)
+		}
+	}
+	for _, u := range why.Usage {
+		if u.Key != "max_mig_instances" {
+			continue
+		}
+		page.Usage = "you hold " + u.Text
+		if !u.Unlimited {
+			page.Usage, page.Most = page.Usage+" devices", min(page.Most, int(u.Limit-u.Used))
+		}
+	}
+	return page
 }
 
 // existing returns the absolute path of a directory that a flag names, "" for

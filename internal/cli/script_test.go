@@ -108,7 +108,7 @@ func whys(held apitype.GPUGrant) map[string]apitype.GPUWhy {
 	full := problem.Describe(&problem.Error{What: "x", Why: problem.Because(problem.ErrDenied, "allow_full_gpu is false"), Code: "FULL_GPU_NOT_ALLOWED"})
 	base := apitype.GPUWhy{
 		User: "alice", Asked: "1", Granted: true, Devices: []apitype.GPUGrant{{UUID: "MIG-2-0", Slot: "2.0", Profile: "1g.10gb", Model: "A100 80GB"}},
-		Notes: []string{}, Limits: []apitype.Limit{limit}, Usage: []apitype.Usage{{Key: "max_mig_instances", Text: "1 of 2"}},
+		Notes: []string{}, Limits: []apitype.Limit{limit}, Usage: []apitype.Usage{{Key: "max_mig_instances", Text: "1 of 2", Used: 1, Limit: 2}},
 		Kinds: []apitype.GPUKind{
 			{Profile: "1g.10gb", MemoryBytes: 10 << 30, ShareText: "1/7", Total: 2, Free: 2, Most: 1},
 			{Profile: "full", MemoryBytes: 80 << 30, ShareText: "1", Total: 2, Free: 1, Refusal: &full},

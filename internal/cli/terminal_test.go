@@ -75,6 +75,29 @@ func TestDeployAsksWhatIsOpenThenOpensAShellThenAsksWhatBecomesOfIt(t *testing.T
 	}
 }
 
+func TestThePageOfGPUsShowsWhatIsFreeAndAsksForWhatIsChosen(t *testing.T) {
+	s, f := newScreen(t), world(t.TempDir())
+	ended := s.begin(t.Context(), t, f, nil, "ds01", "container", "create", "--guided")
+	s.typing(t, "Press Enter to go on.", "\r")
+	s.typing(t, "Name of the new container: ", "web\r")
+	s.typing(t, "Image [alpine:3]: ", "\r")
+	if shown := s.shows(t, "Press Enter to go on."); !strings.Contains(shown, "A GPU makes training fast") {
+		t.Errorf("explained: %q", shown)
+	}
+	s.typing(t, "", "\r")
+	s.shows(t, "GPU (you hold 1 of 2 devices)")
+	s.typing(t, "Choose [1]: ", "3\r")
+	s.shows(t, "2) 1g.10gb: 10GiB each, 1/7 of your share; 2 of 2 free, up to 1 for you now")
+	s.typing(t, "Choose [1]: ", "3\r")
+	s.shows(t, "You can't have one now: allow_full_gpu is false")
+	s.typing(t, "Choose [1]: ", "2\r")
+	s.typing(t, "How many (1g.10gb) [1]: ", "\r")
+	s.shows(t, "web is created and holds GPU 2.0 (1g.10gb")
+	if code := ended(); code != 0 {
+		t.Errorf("ended with %d", code)
+	}
+}
+
 func TestADeletionIsAskedAbout(t *testing.T) {
 	for answer, want := range map[string]int{"yes\r": 0, "\r": 1} {
 		s, f := newScreen(t), world(t.TempDir())

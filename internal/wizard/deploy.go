@@ -11,14 +11,16 @@ import (
 type Deploy struct {
 	Name  string
 	Image string
-	GPUs  int // 0: CPU only
+	GPUs  string // as gpu.ParseRequest reads it, "" for none
 }
 
 // DeployForm says what the questions start from.
 type DeployForm struct {
-	DefaultImage string // offered; "": none is configured
-	Image        string // set already: not asked
-	AskGPUs      bool   // ask for a GPU or none
+	DefaultImage string       // offered; "": none is configured
+	Image        string       // set already: not asked
+	AskGPUs      bool         // ask for GPUs or none
+	Explain      func() error // says what the question about GPUs is about; nil: nothing
+	GPUs         GPUPage      // what that question shows
 }
 
 // AskDeploy asks for a name, an image and a GPU, as far as they are open.
@@ -36,11 +38,14 @@ func AskDeploy(f *Form, start DeployForm) (Deploy, error) {
 		}
 	}
 	if start.AskGPUs {
-		chosen, err := f.Choose("GPU", "--gpus 1 or --cpu-only", []string{"one GPU", "none, CPU only"}, 0)
-		if err != nil {
+		if start.Explain != nil {
+			if err := start.Explain(); err != nil {
+				return Deploy{}, err
+			}
+		}
+		if answers.GPUs, err = askGPUs(f, start.GPUs); err != nil {
 			return Deploy{}, err
 		}
-		answers.GPUs = 1 - chosen
 	}
 	return answers, nil
 }
