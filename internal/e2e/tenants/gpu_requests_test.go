@@ -1,4 +1,4 @@
-package e2e_test
+package tenants_test
 
 import (
 	"path/filepath"
@@ -49,7 +49,7 @@ func TestGPUsByKindAndByName(t *testing.T) {
 		GPU: cutHost, Admins: []string{"root", "dora"},
 		Limits: "defaults: {max_mig_instances: 3, max_gpus_per_container: 3, allow_full_gpu: true}\n",
 	})
-	eachClient(t, l, func(t *testing.T, docker string) {
+	lab.EachClient(t, l, func(t *testing.T, docker string) {
 		mixIsKeptApart(t, l, docker)
 		namesAreAskedFor(t, l, docker)
 	})
@@ -57,9 +57,9 @@ func TestGPUsByKindAndByName(t *testing.T) {
 
 // mixIsKeptApart tries in the kernel who may open what.
 func mixIsKeptApart(t *testing.T, l *lab.Lab, docker string) {
-	defer clearAll(l)
+	defer l.ClearAll()
 	told := l.Run("alice", docker, "run", "-d", "--name", "mix", "--gpus", `"device=2x1g.10gb,full"`, "busybox", "sleep", "1000")
-	contains(t, told.Err, "WARNING: ds01: the container has 2 MIG instances", "A CUDA program sees one", "--gpus 3g.40gb.")
+	lab.Contains(t, told.Err, "WARNING: ds01: the container has 2 MIG instances", "A CUDA program sees one", "--gpus 3g.40gb.")
 	l.OK("bob", docker, "run", "-d", "--name", "one", "--gpus", `"device=1g.10gb"`, "busybox", "sleep", "1000")
 	if got := heldBy(l, "alice") + ", " + heldBy(l, "bob"); got != "0 1.1 1.2, 1.3" {
 		t.Fatalf("alice and bob hold %s", got)
@@ -90,15 +90,15 @@ func mayNot(t *testing.T, l *lab.Lab, docker, who, name string, dev int) {
 // namesAreAskedFor tries what clients send for --device, and that a slot is an
 // administrator's to choose.
 func namesAreAskedFor(t *testing.T, l *lab.Lab, docker string) {
-	defer clearAll(l)
+	defer l.ClearAll()
 	r := l.Run("alice", docker, "run", "-d", "--name", "cdi", "--device", "ds01.io/gpu=3g.40gb", "busybox", "sleep", "1000")
-	if docker == debian {
-		contains(t, r.Err, "is not an absolute path") // this client knows no CDI
+	if docker == lab.Debian {
+		lab.Contains(t, r.Err, "is not an absolute path") // this client knows no CDI
 	} else if r.Code != 0 || heldBy(l, "alice") != "1.0" {
 		t.Errorf("alice holds %q: %s", heldBy(l, "alice"), r.Err)
 	}
 	refused := l.Run("bob", docker, "run", "--rm", "--gpus", "device=1.3", "busybox", "true")
-	contains(t, refused.Err, "device 1.3", "isn't reserved for you", "--gpus 1g.10gb")
+	lab.Contains(t, refused.Err, "device 1.3", "isn't reserved for you", "--gpus 1g.10gb")
 	l.OK("dora", docker, "run", "-d", "--name", "chosen", "--gpus", "device=1:3", "busybox", "sleep", "1000")
 	if got := heldBy(l, "dora"); got != "1.3" {
 		t.Errorf("the administrator holds %s", got)
