@@ -23,8 +23,20 @@ func BenchmarkAllocate8(b *testing.B) {
 // BenchmarkAllocate448 is one decision on 64 cards of seven instances each and
 // 300 claims. Its target is 100 µs.
 func BenchmarkAllocate448(b *testing.B) {
+	pool := manyInstances(64)
+	for i := range 300 {
+		d := pool.Devices[i]
+		pool.Claims = append(pool.Claims, gpu.Claim{
+			UID: 2000 + i%50, State: gpu.Running, Devices: []gpu.Grant{{UUID: d.UUID, Slot: d.Slot, Share: d.Share}},
+		})
+	}
+	allocate(b, pool)
+}
+
+// manyInstances is a pool of so many cards of seven instances each.
+func manyInstances(n int) gpu.Pool {
 	var cards []gpu.Card
-	for i := range 64 {
+	for i := range n {
 		c := gpu.Card{UUID: fmt.Sprintf("GPU-%08d", i), Index: i, MIG: true}
 		for j := range 7 {
 			c.Instances = append(c.Instances, gpu.Instance{
@@ -34,14 +46,59 @@ func BenchmarkAllocate448(b *testing.B) {
 		}
 		cards = append(cards, c)
 	}
-	pool := gpu.Pool{Devices: gpu.Devices(cards)}
-	for i := range 300 {
-		d := pool.Devices[i]
-		pool.Claims = append(pool.Claims, gpu.Claim{
-			UID: 2000 + i%50, State: gpu.Running, Devices: []gpu.Grant{{UUID: d.UUID, Slot: d.Slot, Share: d.Share}},
-		})
+	return gpu.Pool{Devices: gpu.Devices(cards)}
+}
+
+// BenchmarkPass is one look at a queue of 300 people of 500 on 448 devices, of
+// which one card is free that almost nobody waiting may have, with a
+// reservation. Its target is 5 ms.
+func BenchmarkPass(b *testing.B) {
+	q := bigQueue()
+	b.ReportAllocs()
+	for b.Loop() {
+		if places := gpu.Pass(q, noon); places[0].Granted != nil || places[299].Granted == nil {
+			b.Fatal("not the queue it should be")
+		}
 	}
-	allocate(b, pool)
+}
+
+// BenchmarkEstimate says when each of them begins.
+func BenchmarkEstimate(b *testing.B) {
+	q := bigQueue()
+	lasts := map[int]time.Duration{}
+	for uid := range q.People {
+		lasts[uid] = time.Hour
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if times := gpu.Estimate(q, q.Ends, lasts, noon); len(times) != 300 {
+			b.Fatalf("%d times", len(times))
+		}
+	}
+}
+
+func bigQueue() gpu.Queue {
+	pool := manyInstances(64)
+	pool.Devices = append(pool.Devices, gpu.Device{UUID: "GPU-free", Slot: "64", Card: 64, Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU})
+	q := gpu.Queue{Pool: pool, People: map[int]gpu.Standing{}, Ends: map[string]time.Time{}, Reservations: []gpu.Reservation{
+		{UID: 7, Login: "u7", Devices: []string{"3"}, From: noon.Add(30 * time.Hour), Until: noon.Add(40 * time.Hour)},
+	}}
+	for i, d := range pool.Devices[:448] {
+		id := fmt.Sprint("x", i)
+		q.Pool.Claims = append(q.Pool.Claims, gpu.Claim{
+			ID: id, UID: i % 350, State: gpu.Running, Devices: []gpu.Grant{{UUID: d.UUID, Slot: d.Slot, Share: d.Share}},
+		})
+		q.Ends[id] = noon.Add(time.Duration(i) * time.Minute)
+	}
+	for uid := range 500 {
+		q.People[uid] = gpu.Standing{Quota: quota(4, 2, false), Priority: 10 * (uid % 3), Hours: float64(uid % 7), Runtime: 24 * time.Hour}
+	}
+	for i := range 300 {
+		q.Waiting = append(q.Waiting, ticket(fmt.Sprintf("t%03d", i), 150+i, 1+i%2, time.Duration(i)*time.Minute))
+	}
+	last := gpu.Standing{Quota: quota(4, 2, true), Hours: 100}
+	q.People[150], q.Waiting[0].Request.Count = last, 1
+	return q
 }
 
 // BenchmarkRepartition448 is one decision in dynamic mode on 64 cards of seven

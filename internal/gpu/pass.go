@@ -1,0 +1,401 @@
+package gpu
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// Pass goes through the queue once and says who gets what now. Who waits for a
+// device keeps back from those behind every free one that it could use; a
+// later one goes first only with devices that nobody ahead could use, or if it
+// is sure to be done before the one ahead could begin. Who has reached a limit
+// of their own keeps their place and keeps nobody up, and nobody's second ticket
+// goes before their first. Devices reserved for
+// others are given to nobody whose use would reach into the reservation.
+//
+// The places are those of Order. The same queue gives the same answer.
+func Pass(q Queue, now time.Time) []Place {
+	p := newPass(q, now)
+	ranks := order(q, p.keeping, now)
+	places := make([]Place, len(ranks))
+	for i := range ranks {
+		places[i] = Place{Ticket: *ranks[i].ticket, Reason: ranks[i].reason()}
+		p.decide(&ranks[i], &places[i])
+	}
+	return places
+}
+
+// A pass is one look at the queue under way.
+type pass struct {
+	Queue
+	now     time.Time
+	keeping Keeping
+	untaken []Device             // those that somebody may have a claim on
+	free    []*Device            // healthy ones that nobody holds, in the pool's order
+	kept    map[string]time.Time // of the free ones, those that somebody ahead waits for → since when that one has them for sure; zero: who knows
+	own     map[int][]Claim      // by uid: what they hold
+	got     map[string]bool      // given in this pass
+	waits   map[int]bool         // by uid: a ticket of theirs ahead waits
+	reaches map[reach][]Device   // what usable found out
+	wishes  map[wish]error       // and possible
+}
+
+func newPass(q Queue, now time.Time) *pass {
+	p := &pass{
+		Queue: q, now: now, keeping: Keep(q.Pool.Devices, q.Reservations, now),
+		kept: map[string]time.Time{}, own: map[int][]Claim{}, got: map[string]bool{}, waits: map[int]bool{},
+		reaches: map[reach][]Device{}, wishes: map[wish]error{},
+	}
+	held := make(map[string]bool, len(q.Pool.Claims))
+	for i := range q.Pool.Claims {
+		c := &q.Pool.Claims[i]
+		if c.State == Released {
+			continue
+		}
+		for _, g := range c.Devices {
+			held[g.UUID] = true
+		}
+		p.own[c.UID] = append(p.own[c.UID], *c)
+	}
+	p.untaken = q.Pool.Devices
+	if len(q.Pool.Taken) > 0 {
+		p.untaken = slices.DeleteFunc(slices.Clone(q.Pool.Devices), func(d Device) bool { _, taken := q.Pool.Taken[d.UUID]; return taken })
+	}
+	for i := range p.untaken {
+		if d := &p.untaken[i]; d.Problem == "" && !held[d.UUID] {
+			p.free = append(p.free, d)
+		}
+	}
+	return p
+}
+
+// decide grants a ticket what it can have now, or says what it waits for and
+// keeps that back.
+func (p *pass) decide(r *rank, place *Place) {
+	until := r.until(p.now)
+	open, passed := p.open(r, until)
+	if len(open) > 0 && !p.waits[r.ticket.UID] {
+		devices, err := p.choose(r, open, until)
+		if err == nil {
+			p.grant(r, devices)
+			place.Granted = devices
+			return
+		}
+	}
+	if err := p.possible(r, until); err != nil {
+		place.Why, place.Limited = why(err), true
+		return
+	}
+	p.waits[r.ticket.UID] = true // what is behind it may use up its owner's quota
+	place.Why = "its devices are in use"
+	if passed > 0 {
+		place.Why = fmt.Sprintf("%s of those it could use are free and kept for who is ahead, or reserved", devices(passed))
+	}
+	p.keepBack(r, until)
+}
+
+// until returns when what begins now is done; zero where nobody knows.
+func (r *rank) until(now time.Time) time.Time {
+	if r.standing.Runtime <= 0 {
+		return time.Time{}
+	}
+	return now.Add(r.standing.Runtime)
+}
+
+// why is what an error says, without the words every refusal begins with.
+func why(err error) string {
+	if e, ok := errors.AsType[*problem.Error](err); ok && e.Why != nil {
+		return e.Why.Error()
+	}
+	return err.Error()
+}
+
+// open returns the free devices that a ticket may be given, and how many it
+// could use but may not.
+func (p *pass) open(r *rank, until time.Time) (open []Device, passed int) {
+	for _, d := range p.free {
+		if p.got[d.UUID] {
+			continue
+		}
+		sure, kept := p.kept[d.UUID]
+		switch {
+		case p.keeping.From(d.UUID, r.ticket.UID, p.now, until) != nil,
+			kept && !p.doneBefore(until, sure):
+			if r.useful(d) {
+				passed++
+			}
+		default:
+			open = append(open, *d)
+		}
+	}
+	return open, passed
+}
+
+// doneBefore reports whether a use until then is over when another is sure to
+// begin.
+func (*pass) doneBefore(until, sure time.Time) bool {
+	return !until.IsZero() && !sure.IsZero() && !until.After(sure)
+}
+
+// choose picks devices for a ticket out of the open ones: those reserved for
+// its owner first.
+func (p *pass) choose(r *rank, open []Device, until time.Time) ([]Device, error) {
+	if r.reserved != nil {
+		mine := slices.DeleteFunc(slices.Clone(open), func(d Device) bool { return p.keeping.Own(d.UUID, r.ticket.UID, p.now) == nil })
+		if devices, err := p.ask(r, mine); err == nil {
+			return devices, nil
+		}
+	}
+	if r.ticket.Request.All {
+		if err := p.wholeAll(r, open, until); err != nil {
+			return nil, err
+		}
+	}
+	return p.ask(r, open)
+}
+
+// wholeAll refuses where "all" of the open devices would be fewer than all
+// means: it isn't shrunk because others hold some, or wait for some.
+func (p *pass) wholeAll(r *rank, open []Device, until time.Time) error {
+	host, err := p.ask(r, p.usable(r, until))
+	if err != nil {
+		return err
+	}
+	got, err := p.ask(r, open)
+	if err == nil && len(got) < len(host) {
+		err = tooFewForAll(len(host), len(got))
+	}
+	return err
+}
+
+// ask says what the ticket's owner, who holds what they hold, gets of these
+// devices if nobody else holds any.
+func (p *pass) ask(r *rank, of []Device) ([]Device, error) {
+	pool := Pool{Devices: of, Claims: p.own[r.ticket.UID]}
+	if len(r.ticket.Exact) > 0 {
+		return Reclaim(pool, r.ticket.UID, r.ticket.Exact, r.standing.Quota)
+	}
+	return Allocate(pool, r.ticket.UID, r.ticket.Request, r.standing.Quota)
+}
+
+// usable returns the devices that the owner could have if no claim of others
+// held any.
+func (p *pass) usable(r *rank, until time.Time) []Device {
+	if !p.keeping.Any() {
+		return p.untaken
+	}
+	key := reach{until: until}
+	if p.keeping.knows(r.ticket.UID) {
+		key.uid = r.ticket.UID
+	}
+	all, known := p.reaches[key]
+	if !known {
+		all = slices.DeleteFunc(slices.Clone(p.untaken), func(d Device) bool {
+			return p.keeping.From(d.UUID, r.ticket.UID, p.now, until) != nil
+		})
+		p.reaches[key] = all
+	}
+	return all
+}
+
+// A reach is what the devices that somebody could use depend on, beside limits.
+type reach struct {
+	uid   int // 0 for everybody who has nothing reserved; what root has reserved is looked up with it
+	until time.Time
+}
+
+// possible refuses where the ticket would get nothing even if no claim of
+// others held anything: its owner's own limits, the host, or what is reserved
+// or out of reach stands in the way, and waiting behind it would help nobody.
+func (p *pass) possible(r *rank, until time.Time) error {
+	if len(p.own[r.ticket.UID]) > 0 || len(r.ticket.Exact) > 0 || p.keeping.knows(r.ticket.UID) {
+		_, err := p.ask(r, p.usable(r, until))
+		return err
+	}
+	q := &r.standing.Quota
+	key := wish{fmt.Sprint(r.ticket.Request), q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, until}
+	err, known := p.wishes[key]
+	if !known {
+		_, err = p.ask(r, p.usable(r, until))
+		p.wishes[key] = err
+	}
+	return err
+}
+
+// A wish is what the answer to somebody depends on who holds nothing and has
+// nothing reserved.
+type wish struct {
+	request    string
+	total, one quantity.Limit[int]
+	share      quantity.Limit[quantity.GPUShare]
+	full       bool
+	until      time.Time
+}
+
+// grant takes the devices away from those behind.
+func (p *pass) grant(r *rank, devices []Device) {
+	for _, d := range devices {
+		p.got[d.UUID] = true
+		delete(p.kept, d.UUID)
+	}
+	uid := r.ticket.UID
+	p.own[uid] = append(p.own[uid], Claim{ID: r.ticket.ID, UID: uid, State: Pending, Devices: grantsOf(devices)})
+}
+
+func grantsOf(devices []Device) []Grant {
+	grants := make([]Grant, len(devices))
+	for i, d := range devices {
+		grants[i] = Grant{UUID: d.UUID, Slot: d.Slot, Share: d.Share}
+	}
+	return grants
+}
+
+// keepBack keeps the free devices that a waiting ticket could use from those
+// behind it.
+func (p *pass) keepBack(r *rank, until time.Time) {
+	sure, known := time.Time{}, false
+	for _, d := range p.free {
+		_, kept := p.kept[d.UUID]
+		if kept || p.got[d.UUID] || !r.useful(d) || p.keeping.From(d.UUID, r.ticket.UID, p.now, until) != nil {
+			continue
+		}
+		if !known {
+			sure, known = p.sure(r), true
+		}
+		p.kept[d.UUID] = sure
+	}
+}
+
+// useful reports whether a ticket could be given the device when it has its
+// turn. In doubt it could.
+func (r *rank) useful(d *Device) bool {
+	if len(r.ticket.Exact) > 0 {
+		return slices.Contains(r.ticket.Exact, d.UUID)
+	}
+	q := &r.standing.Quota
+	if d.Profile == Full && !q.AllowFull {
+		return false
+	}
+	// What they hold now may be given back before.
+	return q.MaxShare.Unlimited || d.Share <= q.MaxShare.Value
+}
+
+// sure returns when a waiting ticket has as many useful devices as it needs at
+// the latest; zero where nobody knows.
+func (p *pass) sure(r *rank) time.Time {
+	need := max(r.ticket.Request.Count, len(r.ticket.Exact))
+	if r.ticket.Request.All || len(p.Ends) == 0 {
+		return time.Time{}
+	}
+	devices := make(map[string]*Device, len(p.Pool.Devices))
+	for i := range p.Pool.Devices {
+		devices[p.Pool.Devices[i].UUID] = &p.Pool.Devices[i]
+	}
+	for _, d := range p.free {
+		if !p.got[d.UUID] && r.useful(d) {
+			need--
+		}
+	}
+	var ends []time.Time
+	for i := range p.Pool.Claims {
+		c := &p.Pool.Claims[i]
+		end, known := p.Ends[c.ID]
+		if !known || c.State == Released {
+			continue
+		}
+		for _, g := range c.Devices {
+			if d := devices[g.UUID]; d != nil && d.Problem == "" && r.useful(d) {
+				ends = append(ends, end)
+			}
+		}
+	}
+	if need < 1 || need > len(ends) {
+		return time.Time{}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	return ends[need-1]
+}
+
+// Estimate says when each waiting ticket will probably have its turn, by its
+// ID: as if everybody went strictly in turn and what is held were given back
+// at the times of expected, by claim, and what is granted then were held for
+// the time of lasts, by uid. What nobody knows is left out.
+func Estimate(q Queue, expected map[string]time.Time, lasts map[int]time.Duration, now time.Time) map[string]time.Time {
+	e := estimate{Queue: q, times: map[string]time.Time{}}
+	e.Pool.Claims = slices.Clone(q.Pool.Claims)
+	for i := range e.Pool.Claims {
+		if end, ok := expected[e.Pool.Claims[i].ID]; ok && e.Pool.Claims[i].State != Released {
+			e.ends = append(e.ends, ending{end, e.Pool.Claims[i].ID})
+		}
+	}
+	e.run(order(q, Keep(q.Pool.Devices, q.Reservations, now), now), lasts, now)
+	return e.times
+}
+
+type ending struct {
+	at    time.Time
+	claim string
+}
+
+// An estimate is a look ahead under way.
+type estimate struct {
+	Queue
+	ends  []ending // when devices become free
+	times map[string]time.Time
+}
+
+func (e *estimate) run(ranks []rank, lasts map[int]time.Duration, now time.Time) {
+	for i := range ranks {
+		for {
+			place := e.start(&ranks[i], lasts, now)
+			if place.Limited || place.Granted != nil {
+				break // nobody knows when somebody gives something of their own back
+			}
+			if len(e.ends) == 0 {
+				return // and nobody behind it knows either
+			}
+			now = e.next(now)
+		}
+	}
+}
+
+// start gives a ticket its devices if they are free at now.
+func (e *estimate) start(r *rank, lasts map[int]time.Duration, now time.Time) (place Place) {
+	newPass(e.Queue, now).decide(r, &place)
+	if place.Granted == nil {
+		return place
+	}
+	e.times[r.ticket.ID] = now
+	e.Pool.Claims = append(e.Pool.Claims, Claim{ID: r.ticket.ID, UID: r.ticket.UID, State: Pending, Devices: grantsOf(place.Granted)})
+	if lasts[r.ticket.UID] > 0 {
+		e.ends = append(e.ends, ending{now.Add(lasts[r.ticket.UID]), r.ticket.ID})
+	}
+	return place
+}
+
+// next gives back what is given back next, and returns when that is.
+func (e *estimate) next(now time.Time) time.Time {
+	first := 0
+	for i := range e.ends {
+		if c := cmp.Or(e.ends[i].at.Compare(e.ends[first].at), cmp.Compare(e.ends[i].claim, e.ends[first].claim)); c < 0 {
+			first = i
+		}
+	}
+	end := e.ends[first]
+	e.ends = slices.Delete(e.ends, first, first+1)
+	for i := range e.Pool.Claims {
+		if e.Pool.Claims[i].ID == end.claim {
+			e.Pool.Claims[i].State = Released
+		}
+	}
+	if end.at.After(now) {
+		return end.at
+	}
+	return now
+}
