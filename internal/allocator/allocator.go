@@ -28,15 +28,13 @@ type Store interface {
 	Save(ctx context.Context, r container.Record) error
 	Delete(ctx context.Context, claim string) error
 	Flush() error
+	// Redeem is Save, and removes the ticket that the devices were kept for.
+	Redeem(ctx context.Context, r container.Record, ticket string) error
+	QueueStore
 }
 
 // Allocator holds every record. It is safe for concurrent use.
 type Allocator struct {
-	// Reserved reports whether a device is set aside for that person now, who
-	// may then ask for it by its slot or UUID. Nil: none is. It is set before
-	// the first claim and called under the allocator's lock.
-	Reserved func(uid int, uuid string) bool
-
 	store   Store
 	devices func() []gpu.Device
 	now     func() time.Time
@@ -49,6 +47,7 @@ type Allocator struct {
 	sight   chan struct{}               // closed once taken is known; nil: it is
 	locks   map[string]*keyLock
 	changed chan struct{} // a record changed since somebody last read from it
+	queue   queue
 }
 
 type tombstone struct {
@@ -71,6 +70,9 @@ func New(ctx context.Context, store Store, devices func() []gpu.Device, now func
 	for _, r := range all {
 		a.put(r)
 	}
+	if err := a.loadQueue(ctx); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -80,14 +82,19 @@ func (a *Allocator) put(r container.Record) {
 	if r.ContainerID != "" {
 		a.byID[r.ContainerID] = r.ID
 	}
+	a.tell()
+}
+
+// tell tells the reader of Changed.
+func (a *Allocator) tell() {
 	select {
 	case a.changed <- struct{}{}:
 	default:
 	}
 }
 
-// Changed tells one reader that records were made or changed since it last
-// read. That one was forgotten isn't told.
+// Changed tells one reader that records, the queue or reservations changed, or
+// devices became free, since it last read.
 func (a *Allocator) Changed() <-chan struct{} { return a.changed }
 
 // An Order is what a container is to be granted.
@@ -114,21 +121,22 @@ type Order struct {
 func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu.Device, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r, devices, err := a.decide(o)
+	r, g, err := a.decide(o)
 	if err != nil {
 		return container.Record{}, nil, err
 	}
-	if err := a.save(ctx, r); err != nil {
+	if err := a.saveGrant(ctx, r, g.ticket); err != nil {
 		return container.Record{}, nil, err
 	}
-	return r, devices, nil
+	return r, g.devices, nil
 }
 
 // Suppose returns what Claim would grant now, and grants nothing.
 func (a *Allocator) Suppose(o Order) (container.Record, []gpu.Device, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.decide(o)
+	r, g, err := a.decide(o)
+	return r, g.devices, err
 }
 
 // Kinds returns what the host has of devices, and what of it the person of the
@@ -154,36 +162,40 @@ func (a *Allocator) Advise(o Order, devices []gpu.Device) []string {
 }
 
 // decide chooses what an order is granted. The caller holds mu.
-func (a *Allocator) decide(o Order) (container.Record, []gpu.Device, error) {
+func (a *Allocator) decide(o Order) (container.Record, grant, error) {
 	if err := a.checkOwner(o); err != nil {
-		return container.Record{}, nil, err
+		return container.Record{}, grant{}, err
 	}
-	var devices []gpu.Device
+	var g grant
 	if o.GPU != nil {
 		err := a.sighted()
 		if err != nil {
-			return container.Record{}, nil, err
+			return container.Record{}, g, err
 		}
-		if devices, err = gpu.Allocate(a.pool(), o.Account.UID, *o.GPU, o.quota()); err != nil {
-			return container.Record{}, nil, err
+		wish := gpu.Ticket{UID: o.Account.UID, Login: o.Account.Name, Request: *o.GPU}
+		if g, err = a.turn(wish, o.standing()); err != nil {
+			return container.Record{}, g, err
 		}
 	}
 	r := container.Record{
 		Claim: gpu.Claim{
 			ID: newID(), UID: o.Account.UID, Name: o.Name, State: gpu.Pending,
-			Devices: grants(devices), CreatedAt: a.now().UTC(),
+			Devices: grants(g.devices), CreatedAt: a.now().UTC(),
 		},
 		Login: o.Account.Name, Image: o.Image, Interface: o.Interface, Waits: o.Waits,
 		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)}, Restart: container.Restart{Policy: o.Restart},
+	}
+	if len(g.devices) > 0 {
+		r.Since = r.CreatedAt
 	}
 	if o.Mounts != nil {
 		r.Mounts = o.Mounts(r.ID)
 	}
 	var err error
 	if r.Ports, err = a.assignPorts(o); err != nil {
-		return container.Record{}, nil, err
+		return container.Record{}, grant{}, err
 	}
-	return r, devices, nil
+	return r, g, nil
 }
 
 // NameTaken is the code of the error that tells of a name its owner has given
@@ -231,6 +243,12 @@ func QuotaOf(l limits.Limits) gpu.Quota {
 	}
 }
 
+func (o Order) standing() gpu.Standing {
+	s := StandingOf(o.Limits)
+	s.Quota = o.quota()
+	return s
+}
+
 func (o Order) quota() gpu.Quota {
 	q := QuotaOf(o.Limits)
 	q.NameAny = o.Admin
@@ -246,12 +264,23 @@ func HoldOf(l limits.Limits) time.Duration {
 	return l.GPUHoldAfterStop.Value
 }
 
+// pool is the host as one decision sees it: what is kept for a ticket is its
+// owner's.
 func (a *Allocator) pool() gpu.Pool {
-	claims := make([]gpu.Claim, 0, len(a.records))
+	claims := make([]gpu.Claim, 0, len(a.records)+len(a.queue.tickets))
 	for _, r := range a.records {
 		claims = append(claims, r.Claim)
 	}
-	return gpu.Pool{Devices: a.devices(), Claims: claims, Taken: a.taken, Reserved: a.Reserved}
+	for _, t := range a.queue.tickets {
+		if t.Granted() {
+			claims = append(claims, gpu.Claim{ID: t.ID, UID: t.UID, State: gpu.Pending, Devices: t.Devices})
+		}
+	}
+	pool := gpu.Pool{Devices: a.devices(), Claims: claims, Taken: a.taken}
+	if all := a.reservations(); len(all) > 0 {
+		pool.Reserved = gpu.Keep(pool.Devices, all, a.now()).For(a.now())
+	}
+	return pool
 }
 
 func grants(devices []gpu.Device) []gpu.Grant {
@@ -305,7 +334,14 @@ func (a *Allocator) Update(ctx context.Context, claim string, change func(*conta
 	if !ok {
 		return fmt.Errorf("claim %s: %w", claim, problem.ErrNotFound)
 	}
+	was := r
 	change(&r)
+	if r.State == gpu.Released && was.State != gpu.Released {
+		if err := a.ended(ctx, was, a.now()); err != nil {
+			return err
+		}
+		r.Since = time.Time{}
+	}
 	return a.save(ctx, r)
 }
 
@@ -321,12 +357,17 @@ func (a *Allocator) Acquire(ctx context.Context, claim string, l limits.Limits) 
 	if r.State == gpu.Running {
 		return nil
 	}
-	if err := a.reclaimable(r, l); err != nil {
-		return err
+	var g grant
+	if r.State == gpu.Released && len(r.Devices) > 0 {
+		var err error
+		if g, err = a.turn(wishOf(r), StandingOf(l)); err != nil {
+			return err
+		}
+		r.Since = a.now().UTC()
 	}
 	r.State, r.HeldUntil = gpu.Running, time.Time{}
 	r.Quota.HoldAfterStop = HoldOf(l)
-	return a.save(ctx, r)
+	return a.saveGrant(ctx, r, g.ticket)
 }
 
 // SupposeAcquire returns what Acquire would say to the devices of a record now,
@@ -341,12 +382,15 @@ func (a *Allocator) reclaimable(r container.Record, l limits.Limits) error {
 	if r.State != gpu.Released || len(r.Devices) == 0 {
 		return nil
 	}
-	uuids := make([]string, len(r.Devices))
-	for i, d := range r.Devices {
-		uuids[i] = d.UUID
-	}
-	_, err := gpu.Reclaim(a.pool(), r.UID, uuids, QuotaOf(l))
+	_, err := a.turn(wishOf(r), StandingOf(l))
 	return err
+}
+
+// wishOf is what the start of a container that gave its devices back asks for.
+func wishOf(r container.Record) gpu.Ticket {
+	return gpu.Ticket{
+		UID: r.UID, Login: r.Login, Claim: r.ID, Exact: uuidsOf(r.Devices), Request: gpu.Request{Count: len(r.Devices)},
+	}
 }
 
 // Forget drops a record: its container is gone. Forgetting an unknown claim
@@ -358,10 +402,14 @@ func (a *Allocator) Forget(ctx context.Context, claim string) error {
 	if !ok {
 		return nil
 	}
+	if err := a.ended(ctx, r, a.now()); err != nil {
+		return err
+	}
 	if err := a.store.Delete(ctx, claim); err != nil {
 		return err
 	}
 	delete(a.records, claim)
+	a.tell()
 	if r.ContainerID != "" {
 		delete(a.byID, r.ContainerID)
 		a.bury(r)

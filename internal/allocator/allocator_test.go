@@ -113,7 +113,8 @@ func TestRefusalsSayWhy(t *testing.T) {
 
 func TestADeviceByNameIsForWhomItIsReservedAndForAdministrators(t *testing.T) {
 	b := newBench(t, t.TempDir())
-	b.Reserved = func(uid int, uuid string) bool { return uid == 1001 && uuid == b.devices[2].UUID }
+	b.reserved = []gpu.Reservation{{UID: 1001, Login: "u1001", Devices: []string{b.devices[2].UUID}, From: b.now.Add(-1)}}
+	b.Reservations() // has it looked up
 	third := order(1001, "third", 0)
 	third.GPU = &gpu.Request{Parts: []gpu.Part{{Count: 1, Device: b.devices[2].Slot}}}
 	if r, _, err := b.Claim(t.Context(), third); err != nil || len(r.Devices) != 1 || r.Devices[0].UUID != b.devices[2].UUID {

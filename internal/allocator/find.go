@@ -112,7 +112,8 @@ func (a *Allocator) Records() []container.Record {
 	})
 }
 
-// Used returns the devices and the share that uid holds.
+// Used returns the devices and the share that uid holds, with what is kept for
+// them in the queue.
 func (a *Allocator) Used(uid int) (devices int, share quantity.GPUShare, containers int) {
 	for _, r := range a.Records() {
 		if r.UID != uid {
@@ -125,6 +126,16 @@ func (a *Allocator) Used(uid int) (devices int, share quantity.GPUShare, contain
 		for _, d := range r.Devices {
 			devices++
 			share += d.Share
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, t := range a.queue.tickets {
+		for _, d := range t.Devices {
+			if t.UID == uid {
+				devices++
+				share += d.Share
+			}
 		}
 	}
 	return devices, share, containers

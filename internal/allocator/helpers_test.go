@@ -65,6 +65,27 @@ func (f *flaky) Save(ctx context.Context, r container.Record) error {
 	return f.Store.Save(ctx, r)
 }
 
+func (f *flaky) Redeem(ctx context.Context, r container.Record, ticket string) error {
+	if f.broken {
+		return errDisk
+	}
+	return f.Store.Redeem(ctx, r, ticket)
+}
+
+func (f *flaky) SaveTicket(ctx context.Context, t gpu.Ticket) error {
+	if f.broken {
+		return errDisk
+	}
+	return f.Store.SaveTicket(ctx, t)
+}
+
+func (f *flaky) DeleteTicket(ctx context.Context, id string) error {
+	if f.broken {
+		return errDisk
+	}
+	return f.Store.DeleteTicket(ctx, id)
+}
+
 func (f *flaky) Delete(ctx context.Context, claim string) error {
 	if f.broken {
 		return errDisk
@@ -79,6 +100,10 @@ type bench struct {
 	path    string
 	devices []gpu.Device
 	now     time.Time
+
+	reserved []gpu.Reservation // of the limits file
+	foreign  map[string]string // what somebody reaches without a claim
+	priority map[int]int       // by uid
 }
 
 // T is what testing.T and rapid.T share.
@@ -107,6 +132,18 @@ func (b *bench) open(t T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.Govern(allocator.Site{
+		Standing: func(uid int) (gpu.Standing, error) { return allocator.StandingOf(b.bounds(uid)), nil },
+		Reserved: func() []gpu.Reservation { return b.reserved },
+		Hold:     func() time.Duration { return 10 * time.Minute },
+	})
+}
+
+// bounds are one person's limits.
+func (b *bench) bounds(uid int) limits.Limits {
+	l := bounds()
+	l.Priority = b.priority[uid]
+	return l
 }
 
 func (b *bench) close() { _ = b.store.Close() }
@@ -115,9 +152,13 @@ func (b *bench) close() { _ = b.store.Close() }
 // changes anything.
 func (b *bench) reopen(t T) {
 	t.Helper()
-	before := b.Records()
+	before, queue := b.Records(), b.Queue()
 	b.close()
 	b.open(t)
+	b.SetTaken(b.foreign) // the first look at the engine finds it
+	if diff := cmp.Diff(queue, b.Queue(), cmpopts.EquateEmpty(), cmpopts.IgnoreFields(allocator.Standing{}, "Begins")); diff != "" {
+		t.Fatalf("the queue before a restart and after (-before +after):\n%s", diff)
+	}
 	if diff := cmp.Diff(before, b.Records(), cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("memory and store differ (-memory +store):\n%s", diff)
 	}

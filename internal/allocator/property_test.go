@@ -11,14 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 )
 
-// TestWhateverPeopleDo: three people claim, start, stop, release, forget and
-// adopt at random. Never does a device have two owners or a person more than
+// TestWhateverPeopleDo: three people claim, start, stop, release, forget,
+// adopt, wait and leave at random. Never does a device have two owners or a person more than
 // their limits, a refusal leaves nothing behind, and a restart finds what was
 // there.
 func TestWhateverPeopleDo(t *testing.T) {
@@ -34,6 +35,9 @@ func TestWhateverPeopleDo(t *testing.T) {
 			"forget":  b.doForget,
 			"adopt":   b.doAdopt,
 			"taken":   b.doTaken,
+			"join":    b.doJoin,
+			"leave":   b.doLeave,
+			"advance": b.doAdvance,
 			"restart": func(t *rapid.T) { b.reopen(t) },
 		})
 	})
@@ -116,10 +120,59 @@ func (b *bench) doAdopt(t *rapid.T) {
 }
 
 func (b *bench) doTaken(t *rapid.T) {
+	b.foreign = nil
 	if rapid.Bool().Draw(t, "taken") {
-		b.SetTaken(map[string]string{"MIG-2": "somebody reaches it"})
-	} else {
-		b.SetTaken(nil)
+		b.foreign = map[string]string{"MIG-2": "somebody reaches it"}
+	}
+	b.SetTaken(b.foreign)
+}
+
+func (b *bench) doJoin(t *rapid.T) {
+	uid := rapid.IntRange(1, 3).Draw(t, "uid")
+	w := allocator.Wish{Account: person(uid), Limits: bounds(), Request: gpu.Request{Count: rapid.IntRange(1, 3).Draw(t, "gpus")}}
+	if rapid.Bool().Draw(t, "for a container") && len(b.Records()) > 0 {
+		w.Claim = b.some(t).ID
+	}
+	b.unchanged(t, func() error {
+		before := b.Queue()
+		_, err := b.Join(context.Background(), w)
+		if after := b.Queue(); err != nil && !cmp.Equal(before, after) {
+			t.Fatalf("refused with %v, and yet the queue was %v and is %v", err, before, after)
+		}
+		return err
+	})
+}
+
+func (b *bench) doLeave(t *rapid.T) {
+	all := b.Queue()
+	if len(all) == 0 {
+		t.Skip("nobody waits")
+	}
+	place := all[rapid.IntRange(0, len(all)-1).Draw(t, "place")].Ticket
+	if err := b.Leave(context.Background(), place.UID+1, place.ID); !errors.Is(err, problem.ErrNotFound) {
+		t.Fatalf("another leaves it: %v", err)
+	}
+	if err := b.Leave(context.Background(), place.UID, place.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) doAdvance(t *rapid.T) {
+	b.now = b.now.Add(time.Duration(rapid.IntRange(0, 15).Draw(t, "minutes")) * time.Minute)
+	untold, next, err := b.Advance(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range untold {
+		if !w.Granted() || !b.now.Before(w.Until) || w.Until.Before(next) {
+			t.Fatalf("at %s, next at %s: %+v", b.now, next, w)
+		}
+		if err := b.SetTold(context.Background(), w.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again, _, _ := b.Advance(context.Background()); len(again) > 0 {
+		t.Fatalf("told twice: %+v", again)
 	}
 }
 
@@ -147,6 +200,15 @@ func (b *bench) mustHold(t *rapid.T) {
 			granted[r.UID]++
 		}
 	}
+	for _, w := range b.Queue() {
+		for _, d := range w.Ticket.Devices {
+			if owner[d.UUID] != "" {
+				t.Fatalf("%s is %s's and kept for %s", d.UUID, owner[d.UUID], w.Ticket.ID)
+			}
+			owner[d.UUID] = w.Ticket.ID
+			granted[w.Ticket.UID]++
+		}
+	}
 	for uid := 1; uid <= 3; uid++ {
 		devices, share, containers := b.Used(uid)
 		l := bounds()
@@ -172,6 +234,10 @@ func TestAFullDiskGrantsNothing(t *testing.T) {
 		"forget": func() error { return b.Forget(t.Context(), kept.ID) },
 		"adopt": func() error {
 			_, err := b.Adopt(t.Context(), container.Record{Claim: gpu.Claim{UID: 3, Name: "x"}}, nil)
+			return err
+		},
+		"join": func() error {
+			_, err := b.Join(t.Context(), allocator.Wish{Account: person(3), Limits: bounds(), Request: gpu.Request{Count: 1}})
 			return err
 		},
 	} {

@@ -26,6 +26,9 @@ func (a *Allocator) Adopt(ctx context.Context, r container.Record, uuids []strin
 		}
 	}
 	r.ID, r.CreatedAt = newID(), a.now().UTC()
+	if len(r.Devices) > 0 {
+		r.Since = r.CreatedAt
+	}
 	if err := a.save(ctx, r); err != nil {
 		return r, err
 	}
@@ -56,6 +59,7 @@ func (a *Allocator) SetTaken(taken map[string]string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.taken = taken
+	a.tell()
 }
 
 // SetBlind tells that nobody has looked yet, or any more, at what the engine
@@ -69,6 +73,7 @@ func (a *Allocator) SetBlind(blind bool) {
 	case !blind && a.sight != nil:
 		close(a.sight)
 		a.sight = nil
+		a.tell()
 	}
 }
 

@@ -120,6 +120,7 @@ type Claim struct {
 	ContainerID string    // "" while pending
 	HeldUntil   time.Time // zero: no end
 	CreatedAt   time.Time
+	Since       time.Time // when it got the devices that it holds; zero: it holds none, or nobody knows
 }
 
 // A Grant is one device as a claim holds it.

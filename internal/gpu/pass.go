@@ -177,7 +177,7 @@ func (p *pass) wholeAll(r *rank, open []Device, until time.Time) error {
 // ask says what the ticket's owner, who holds what they hold, gets of these
 // devices if nobody else holds any.
 func (p *pass) ask(r *rank, of []Device) ([]Device, error) {
-	pool := Pool{Devices: of, Claims: p.own[r.ticket.UID]}
+	pool := Pool{Devices: of, Claims: p.own[r.ticket.UID], Reserved: p.keeping.For(p.now)}
 	if len(r.ticket.Exact) > 0 {
 		return Reclaim(pool, r.ticket.UID, r.ticket.Exact, r.standing.Quota)
 	}
@@ -219,7 +219,7 @@ func (p *pass) possible(r *rank, until time.Time) error {
 		return err
 	}
 	q := &r.standing.Quota
-	key := wish{fmt.Sprint(r.ticket.Request), q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, until}
+	key := wish{r.ticket.Request.String(), q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, q.NameAny, until}
 	err, known := p.wishes[key]
 	if !known {
 		_, err = p.ask(r, p.usable(r, until))
@@ -234,7 +234,7 @@ type wish struct {
 	request    string
 	total, one quantity.Limit[int]
 	share      quantity.Limit[quantity.GPUShare]
-	full       bool
+	full, any  bool
 	until      time.Time
 }
 
@@ -278,6 +278,9 @@ func (r *rank) useful(d *Device) bool {
 	if len(r.ticket.Exact) > 0 {
 		return slices.Contains(r.ticket.Exact, d.UUID)
 	}
+	if !r.ticket.Request.mayTake(d) {
+		return false
+	}
 	q := &r.standing.Quota
 	if d.Profile == Full && !q.AllowFull {
 		return false
@@ -289,7 +292,7 @@ func (r *rank) useful(d *Device) bool {
 // sure returns when a waiting ticket has as many useful devices as it needs at
 // the latest; zero where nobody knows.
 func (p *pass) sure(r *rank) time.Time {
-	need := max(r.ticket.Request.Count, len(r.ticket.Exact))
+	need := max(r.ticket.Request.Devices(), len(r.ticket.Exact))
 	if r.ticket.Request.All || len(p.Ends) == 0 {
 		return time.Time{}
 	}

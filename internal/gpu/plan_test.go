@@ -205,8 +205,6 @@ func TestRepartition(t *testing.T) {
 	}
 }
 
-var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
-
 func mode(m gpu.MIGMode) func(*gpu.Host, *gpu.Policy) {
 	return func(_ *gpu.Host, p *gpu.Policy) { p.Mode = m }
 }

@@ -252,3 +252,8 @@ func (p Part) takes(d *Device) bool {
 	}
 	return p.Profile == "" || p.Profile == d.Profile
 }
+
+// mayTake reports whether the request could be granted d.
+func (r Request) mayTake(d *Device) bool {
+	return r.All || r.Count > 0 || slices.ContainsFunc(r.Parts, func(p Part) bool { return p.takes(d) })
+}

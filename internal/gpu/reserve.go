@@ -133,6 +133,11 @@ func (k Keeping) Own(uuid string, uid int, now time.Time) *Reservation {
 	return nil
 }
 
+// For returns who may name which device at now: those for whom it is reserved.
+func (k Keeping) For(now time.Time) func(uid int, uuid string) bool {
+	return func(uid int, uuid string) bool { return k.Own(uuid, uid, now) != nil }
+}
+
 // Any reports whether anything is reserved.
 func (k Keeping) Any() bool { return len(k.devices) > 0 }
 

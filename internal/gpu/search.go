@@ -17,12 +17,12 @@ type pick struct {
 	spot    int // -1 on a card without table
 	at      Placement
 	reuse   int // in the bay's free, -1 = it is made
-	rank    rank
+	price   price
 }
 
-// A rank says how much a place costs; the least one is taken. Its parts count
+// A price says how much a place costs; the least one is taken. Its parts count
 // in this order.
-type rank struct {
+type price struct {
 	opens  int // 1 = it takes a card that KeepFull wants whole
 	reset  int // 1 = the card must be reset
 	toggle int // 1 = MIG must be turned on
@@ -33,7 +33,7 @@ type rank struct {
 	start  int // negative: the highest place first
 }
 
-func (r rank) compare(o rank) int {
+func (r price) compare(o price) int {
 	return cmp.Or(cmp.Compare(r.opens, o.opens), cmp.Compare(r.reset, o.reset), cmp.Compare(r.toggle, o.toggle),
 		cmp.Compare(r.loss, o.loss), cmp.Compare(r.room, o.room), cmp.Compare(r.work, o.work),
 		cmp.Compare(r.bay, o.bay), cmp.Compare(r.start, o.start))
@@ -152,12 +152,12 @@ func (pl *planner) best(profile string, failed []pick) (best pick, ok bool) {
 			continue
 		}
 		for p := range b.places(profile) {
-			p.bay, p.rank.bay = i, i
+			p.bay, p.price.bay = i, i
 			if b.isWhole() && wholes <= pl.policy.KeepFull {
-				p.rank.opens = 1
+				p.price.opens = 1
 			}
 			same := func(f pick) bool { return pl.sameOutcome(p, f) }
-			if (!ok || p.rank.compare(best.rank) < 0) && !slices.ContainsFunc(failed, same) {
+			if (!ok || p.price.compare(best.price) < 0) && !slices.ContainsFunc(failed, same) {
 				best, ok = p, true
 			}
 		}
@@ -188,7 +188,7 @@ func (b *bay) reusable(profile string, yield func(pick) bool) bool {
 				continue // something picked stands in its place
 			}
 		}
-		p.rank = b.rank(&p)
+		p.price = b.price(&p)
 		if !yield(p) {
 			return false
 		}
@@ -210,7 +210,7 @@ func (b *bay) makeable(profile string, yield func(pick) bool) {
 			continue
 		}
 		p := pick{profile: profile, spot: spot, at: b.table.spots[spot].at, reuse: -1}
-		p.rank = b.rank(&p)
+		p.price = b.price(&p)
 		if !yield(p) {
 			return
 		}
@@ -227,8 +227,8 @@ func (b *bay) standsFree(profile string, at Placement) bool {
 // unknownLoss is that of a place on a card without table.
 const unknownLoss = 1 << 62
 
-func (b *bay) rank(p *pick) rank {
-	r := rank{loss: unknownLoss, start: -p.at.Start}
+func (b *bay) price(p *pick) price {
+	r := price{loss: unknownLoss, start: -p.at.Start}
 	if !b.mig {
 		r.toggle = 1
 		if b.MIGResets {

@@ -102,7 +102,7 @@ func (b *bay) grant(p pick, next int) Pick {
 		g.Step, g.Share, g.MemoryBytes = next, quantity.ShareOf(k.Slices, b.table.ofCard), k.MemoryBytes
 		g.Reason = "no other place leaves more open"
 	}
-	if p.rank.opens == 1 {
+	if p.price.opens == 1 {
 		g.Reason += "; a card that is to stay whole is used, for no other has room"
 	}
 	return g

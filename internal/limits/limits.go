@@ -106,6 +106,16 @@ func (l Limits) Source(name string) Source {
 	return Source{}
 }
 
+// Enforced reports whether something holds people to the limit of this key.
+func (l Limits) Enforced(name string) bool {
+	for _, v := range l.Values() {
+		if v.Key == name {
+			return v.Inactive == ""
+		}
+	}
+	return false
+}
+
 // Values returns every limit in a fixed order, or nil for Limits that did not
 // come from Resolve.
 func (l Limits) Values() []Value {

@@ -73,6 +73,7 @@ CREATE TABLE networks (
 		// of those that are there already nobody knows
 		`ALTER TABLE volumes ADD COLUMN used INTEGER NOT NULL DEFAULT 1`,
 		cacheTable,
+		queueTables,
 	}
 }
 

@@ -1,5 +1,6 @@
 // Package store keeps ds01's own records in SQLite: containers, their claims
-// and the devices they hold, volumes, networks and ports. It decides nothing;
+// and the devices they hold, places in the queue, reservations, volumes,
+// networks and ports. It decides nothing;
 // the database itself refuses a second owner of a device, volume, subnet or
 // port, and a second container of one name and owner.
 package store
@@ -98,11 +99,12 @@ func (s *Store) openLog(path string) (err error) {
 func (s *Store) compile(ctx context.Context) error {
 	for stmt, text := range map[**sql.Stmt]string{
 		&s.upsert: `INSERT INTO containers
-		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts, restart)
-		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?,?)
+		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts, restart, since)
+		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?,?,?)
 		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
 		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, interface=excluded.interface,
-		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts, restart=excluded.restart`,
+		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts, restart=excluded.restart,
+		since=excluded.since`,
 		&s.release: "DELETE FROM devices WHERE claim = ?",
 		&s.hold:    "INSERT INTO devices (claim, position, uuid, slot, share, held) VALUES (?,?,?,?,?,?)",
 		&s.remove:  "DELETE FROM containers WHERE id = ?",
@@ -148,7 +150,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 		return nil, err
 	}
 	rows, err := s.db.QueryContext(ctx, `SELECT id, uid, login, name, state, coalesce(container_id,''), held_until, created_at,
-		image, interface, waits, hold_after_stop, mounts, restart FROM containers ORDER BY created_at, id`)
+		image, interface, waits, hold_after_stop, mounts, restart, since FROM containers ORDER BY created_at, id`)
 	if err != nil {
 		return nil, fmt.Errorf("read containers: %w", err)
 	}
@@ -156,10 +158,10 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 	var all []container.Record
 	for rows.Next() {
 		var c container.Record
-		var held, created, hold int64
+		var held, created, hold, since int64
 		var mounts, restart []byte
 		if err := rows.Scan(&c.ID, &c.UID, &c.Login, &c.Name, &c.State, &c.ContainerID, &held, &created,
-			&c.Image, &c.Interface, &c.Waits, &hold, &mounts, &restart); err != nil {
+			&c.Image, &c.Interface, &c.Waits, &hold, &mounts, &restart, &since); err != nil {
 			return nil, fmt.Errorf("read containers: %w", err)
 		}
 		if err := json.Unmarshal(mounts, &c.Mounts); err != nil {
@@ -169,7 +171,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 			return nil, fmt.Errorf("read restarts of claim %s: %w", c.ID, err)
 		}
 		c.HeldUntil, c.CreatedAt, c.Quota.HoldAfterStop = fromNanos(held), fromNanos(created), time.Duration(hold)
-		c.Devices, c.Ports = devices[c.ID], ports[c.ID]
+		c.Devices, c.Ports, c.Since = devices[c.ID], ports[c.ID], fromNanos(since)
 		all = append(all, c)
 	}
 	return all, rows.Err()
@@ -200,6 +202,11 @@ func (s *Store) devices(ctx context.Context) (map[string][]gpu.Grant, error) {
 // already, is an error of kind problem.ErrConflict and nothing is written. It
 // outlives this process at once, and the machine after Flush.
 func (s *Store) Save(ctx context.Context, c container.Record) error {
+	return s.save(ctx, c, func(*sql.Tx) error { return nil })
+}
+
+// save writes a record after something else, in one transaction.
+func (s *Store) save(ctx context.Context, c container.Record, first func(tx *sql.Tx) error) error {
 	mounts, err := json.Marshal(c.Mounts)
 	if err != nil {
 		return fmt.Errorf("encode mounts of claim %s: %w", c.ID, err)
@@ -213,9 +220,12 @@ func (s *Store) Save(ctx context.Context, c container.Record) error {
 		return fmt.Errorf("save claim %s: %w", c.ID, err)
 	}
 	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing, after a failure that error is the one to tell
+	if err := first(tx); err != nil {
+		return err
+	}
 	err = exec(ctx, tx, s.upsert,
 		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
-		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts), string(restart))
+		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts), string(restart), nanos(c.Since))
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, conflict(err))
 	}
