@@ -120,8 +120,9 @@ func (a *Allocator) loadQueue(ctx context.Context) error {
 // is called before anybody asks for anything.
 func (a *Allocator) Govern(s Site) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.queue.site = s
+	a.mu.Unlock()
+	a.look()
 }
 
 // count adds a use that has ended to what is known.

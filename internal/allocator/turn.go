@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -25,20 +26,19 @@ func (a *Allocator) turn(t gpu.Ticket, s gpu.Standing) (grant, error) {
 		return g, nil
 	}
 	devices, err := choose(a.pool(), &t, s.Quota)
+	q := a.snapshot()
+	if Waitable(err) && len(q.Waiting) > 0 {
+		err = withPosition(err, gpu.Order(a.joinedBy(q, t, s), a.now()))
+	}
 	if err != nil {
 		return grant{}, err
 	}
-	q := a.snapshot()
 	if len(q.Waiting) == 0 && len(q.Reservations) == 0 {
 		return grant{devices: devices}, nil
 	}
-	s.Hours = a.hours(a.now())[t.UID]
-	q.People[t.UID] = s
-	t.ID, t.JoinedAt = "~", a.now() // behind those of the same moment
-	q.Waiting = append(q.Waiting, t)
-	for i, p := range gpu.Pass(q, a.now()) {
+	for i, p := range gpu.Pass(a.joinedBy(q, t, s), a.now()) {
 		switch {
-		case p.Ticket.ID != t.ID:
+		case p.Ticket.ID != newcomer:
 		case p.Granted != nil:
 			return grant{devices: p.Granted}, nil
 		default:
@@ -46,6 +46,31 @@ func (a *Allocator) turn(t gpu.Ticket, s gpu.Standing) (grant, error) {
 		}
 	}
 	return grant{}, fmt.Errorf("no place in the queue: %w", problem.ErrUnavailable) // there is one for every ticket
+}
+
+// newcomer is the id of who has no ticket: behind those of the same moment.
+const newcomer = "~"
+
+// joinedBy is the queue with somebody more in it.
+func (a *Allocator) joinedBy(q gpu.Queue, t gpu.Ticket, s gpu.Standing) gpu.Queue {
+	s.Hours = a.hours(a.now())[t.UID]
+	q.People[t.UID] = s
+	t.ID, t.JoinedAt = newcomer, a.now()
+	q.Waiting = append(q.Waiting, t)
+	return q
+}
+
+// withPosition says in a refusal for want of devices where in the queue
+// somebody would stand.
+func withPosition(err error, places []gpu.Place) error {
+	p, ok := errors.AsType[*problem.Error](err)
+	at := slices.IndexFunc(places, func(p gpu.Place) bool { return p.Ticket.ID == newcomer })
+	if !ok || at < 0 {
+		return err
+	}
+	return &problem.Error{
+		What: p.What, Why: problem.Because(problem.ErrExhausted, fmt.Sprintf("%s; you would be number %d in the queue", p.Why, at+1)), Next: p.Next, Code: p.Code,
+	}
 }
 
 // redeem grants what is kept for the owner, where that meets what they ask for.

@@ -45,6 +45,7 @@ func (c *call) list(everybody bool) []apitype.Container {
 	for _, v := range views {
 		all = append(all, describe(v, models))
 	}
+	c.warn(all)
 	if everybody {
 		for _, o := range c.Reconciler.Quarantined() {
 			all = append(all, describeQuarantined(o, c.Devices()))
@@ -212,7 +213,7 @@ func checkCreate(want apitype.CreateContainer) error {
 	if want.GPUs > 0 && want.Wanted != "" {
 		return refuse("gpus and gpu_request both ask for GPUs", "Leave one of them out.")
 	}
-	if _, err := gpusOf(want); err != nil {
+	if _, err := gpusOf(want.GPUs, want.Wanted); err != nil {
 		return err
 	}
 	for _, dir := range []string{want.Workspace, want.Data, want.Models} {
@@ -248,20 +249,20 @@ func waitingShell(want apitype.CreateContainer, owner account.Account) admission
 			body.HostConfig.Mounts = append(body.HostConfig.Mounts, admission.MountPoint{Type: "bind", Source: m.source, Target: m.target})
 		}
 	}
-	if gpus, err := gpusOf(want); err == nil { // checked by now
+	if gpus, err := gpusOf(want.GPUs, want.Wanted); err == nil { // checked by now
 		body.HostConfig.DeviceRequests = admission.GPURequest(gpus)
 	}
 	return body
 }
 
 // gpusOf returns what is wanted of GPUs, nil for none.
-func gpusOf(want apitype.CreateContainer) (*gpu.Request, error) {
+func gpusOf(count int, wanted string) (*gpu.Request, error) {
 	switch {
-	case want.Wanted != "":
-		r, err := gpu.ParseRequest(want.Wanted)
+	case wanted != "":
+		r, err := gpu.ParseRequest(wanted)
 		return &r, err
-	case want.GPUs > 0:
-		return &gpu.Request{Count: want.GPUs}, nil
+	case count > 0:
+		return &gpu.Request{Count: count}, nil
 	}
 	return nil, nil //nolint:nilnil // no request is a good answer
 }

@@ -39,7 +39,7 @@ func (c *call) recorded(ctx context.Context, route Route) error {
 func (c *call) event(route Route) event.Event {
 	e := event.Event{
 		Door: event.API, Action: route.Method + " " + route.Path, Route: route.Method + " " + route.Path,
-		Object: cmp.Or(c.r.PathValue("name"), c.r.PathValue("uuid")),
+		Object: cmp.Or(c.r.PathValue("name"), c.r.PathValue("uuid"), c.r.PathValue("id")),
 		UID:    c.peer.UID, GID: c.peer.GID, PID: c.peer.PID, User: c.who.Name,
 	}
 	if action, ok := actions()[e.Route]; ok {
@@ -63,6 +63,10 @@ func actions() map[string]string {
 		"DELETE /v1/containers/{name}":     "container remove",
 		"POST /v1/containers/{name}/adopt": "container adopt",
 		"POST /v1/gpus/{uuid}/sim":         "gpu sim set",
+		"POST /v1/queue":                   "gpu queue join",
+		"DELETE /v1/queue/{id}":            "gpu queue leave",
+		"POST /v1/reservations":            "gpu reserve",
+		"DELETE /v1/reservations/{id}":     "gpu unreserve",
 	}
 }
 
@@ -85,7 +89,7 @@ func (c *call) note(r container.Record) {
 func (c *call) noteCreate(want apitype.CreateContainer) {
 	c.entry.Note(func(e *event.Event) {
 		e.Object, e.Image = want.Name, event.Reference(want.Image)
-		if gpus, err := gpusOf(want); err == nil && gpus != nil {
+		if gpus, err := gpusOf(want.GPUs, want.Wanted); err == nil && gpus != nil {
 			e.GPUs = gpus.String()
 		}
 		for _, dir := range []string{want.Workspace, want.Data, want.Models} {

@@ -36,6 +36,8 @@ func TestAccess(t *testing.T) {
 		"POST /v1/containers/{name}/pause":  users, "POST /v1/containers/{name}/unpause": users, "POST /v1/containers/{name}/rename": users,
 		"GET /v1/stats": users, "GET /v1/limits": users, "GET /v1/dashboard": users, "POST /v1/policy/eval": users,
 		"GET /v1/images": users, "DELETE /v1/images": users, "POST /v1/images/share": users, "POST /v1/images/unshare": users,
+		"GET /v1/queue": users, "POST /v1/queue": users, "GET /v1/queue/{id}": users, "DELETE /v1/queue/{id}": users,
+		"GET /v1/reservations": users, "POST /v1/reservations": admins, "DELETE /v1/reservations/{id}": admins,
 		"POST /v1/gpus/{uuid}/sim": admins, "POST /v1/containers/{name}/adopt": admins, "POST /v1/limits/diff": admins, "GET /v1/audit": admins,
 	}
 	l := newLab(t)
@@ -45,7 +47,7 @@ func TestAccess(t *testing.T) {
 			t.Errorf("%s %s: say here who may use it", r.Method, r.Path)
 			continue
 		}
-		target := strings.NewReplacer("{name}", "none", "{uuid}", "GPU-0").Replace(r.Path)
+		target := strings.NewReplacer("{name}", "none", "{uuid}", "GPU-0", "{id}", "none").Replace(r.Path)
 		for uid, allowed := range map[int]bool{0: row.stranger, outside: row.outsider, alice: row.user, admin: row.admin} {
 			err := l.ask(t, uid, r.Method, target, "{}", nil)
 			if denied := errors.Is(err, problem.ErrDenied); denied == allowed {
@@ -62,7 +64,7 @@ func TestAccess(t *testing.T) {
 func TestOnlyAdministratorsActForOthersAndSeeEverybody(t *testing.T) {
 	l := newLab(t)
 	for _, r := range api.Routes() {
-		target := strings.NewReplacer("{name}", "none", "{uuid}", "GPU-0").Replace(r.Path) + "?user=bob"
+		target := strings.NewReplacer("{name}", "none", "{uuid}", "GPU-0", "{id}", "none").Replace(r.Path) + "?user=bob"
 		wantKind(t, l.ask(t, alice, r.Method, target, "{}", nil), problem.ErrDenied)
 	}
 	for _, target := range []string{"/v1/containers?all_users=true", "/v1/images?all_users=true", "/v1/stats?all_users=true", "/v1/limits?all=true"} {

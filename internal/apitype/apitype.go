@@ -8,6 +8,13 @@
 //	GET    /v1/doctor                        Doctor           anybody; more for admins
 //	GET    /v1/gpus                          []GPU            users
 //	POST   /v1/gpus/{uuid}/sim               SimReading → 204 admins, sim provider only
+//	GET    /v1/queue                         []QueuePlace     users
+//	POST   /v1/queue                         JoinQueue → QueuePlace
+//	GET    /v1/queue/{id}[?wait=SECONDS]     QueuePlace       own
+//	DELETE /v1/queue/{id}                    → 204            own
+//	GET    /v1/reservations                  []Reservation    users
+//	POST   /v1/reservations                  Reserve → Reservation, admins
+//	DELETE /v1/reservations/{id}             → 204 admins
 //	GET    /v1/containers[?all_users=true]   []Container      users; all_users: admins
 //	POST   /v1/containers                    CreateContainer → Container
 //	GET    /v1/containers/{name}             Container
@@ -97,7 +104,10 @@ type Container struct {
 	ClaimState  string     `json:"claim_state"`          // pending, bound, running, held, released, quarantined
 	HeldUntil   *time.Time `json:"held_until,omitempty"` // when a stopped container gives its GPUs back
 	Quarantined bool       `json:"quarantined,omitempty"`
-	Warnings    []string   `json:"warnings,omitempty"` // of its creation; in the answer to that alone
+
+	ReservedFor  string     `json:"reserved_for,omitempty"`  // who has a device of it reserved, soon or by now; in lists only
+	ReservedFrom *time.Time `json:"reserved_from,omitempty"` // and from when
+	Warnings     []string   `json:"warnings,omitempty"`      // of its creation; in the answer to that alone
 
 	RestartPolicy  string     `json:"restart_policy"`            // no, always, unless-stopped, on-failure or on-failure:N
 	RestartCount   int        `json:"restart_count"`             // starts by ds01 since somebody started it

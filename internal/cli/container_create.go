@@ -65,9 +65,11 @@ func (a *app) create(ctx context.Context, c *client.Client, f *requestFlags, arg
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(a.Err, "Interrupted: waiting for the daemon, to undo what it began. Ctrl-C again leaves at once.")
 	})()
-	err = a.progress("Creating "+ask.Name, func() error {
-		made, err = c.Create(context.WithoutCancel(ctx), ask)
-		return err
+	err = a.inTurn(ctx, c, &f.waitFlags, apitype.JoinQueue{GPUs: ask.GPUs, Wanted: ask.Wanted}, func() error {
+		return a.progress("Creating "+ask.Name, func() error {
+			made, err = c.Create(context.WithoutCancel(ctx), ask)
+			return err
+		})
 	})
 	if err == nil && ctx.Err() != nil {
 		err = a.undo(ctx, c, made, ctx.Err())

@@ -26,7 +26,7 @@ type gpuFlags struct {
 
 func (f *gpuFlags) register(set *pflag.FlagSet) {
 	f.set = set
-	set.StringVarP(&f.gpus, "gpus", "g", "1", "`WHAT` to hold: a number, all, full, mig, a profile, a size, or a mix such as 2x1g.10gb,full")
+	set.StringVarP(&f.gpus, "gpus", "g", "1", gpusUsage)
 	set.StringVar(&f.profile, "profile", "", "MIG `PROFILE` of the GPUs, such as 1g.10gb")
 	set.StringVar(&f.memory, "gpu-memory", "", "least memory of each GPU, a `SIZE` such as 40GiB")
 	set.BoolVar(&f.full, "full", false, "whole cards only")
@@ -99,16 +99,20 @@ func (f *gpuFlags) kind() (p gpu.Part, flag string, err error) {
 	return p, flag, nil
 }
 
+const gpusUsage = "`WHAT` to hold: a number, all, full, mig, a profile, a size, or a mix such as 2x1g.10gb,full"
+
 // askGPUs writes into r what is wanted of GPUs.
-func askGPUs(r *apitype.CreateContainer, want *gpu.Request) {
-	r.GPUs, r.Wanted = 0, ""
+func askGPUs(r *apitype.CreateContainer, want *gpu.Request) { r.GPUs, r.Wanted = apiWords(want) }
+
+// apiWords returns how the API is asked for GPUs, by a number or in words.
+func apiWords(want *gpu.Request) (number int, words string) {
 	switch {
 	case want == nil:
+		return 0, ""
 	case want.All || len(want.Parts) > 0:
-		r.Wanted = want.String()
-	default:
-		r.GPUs = want.Count
+		return 0, want.String()
 	}
+	return want.Count, ""
 }
 
 // completeGPUFlags completes what can be held on this host.

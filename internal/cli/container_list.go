@@ -90,6 +90,9 @@ func writeContainers(w io.Writer, containers []apitype.Container, now time.Time,
 	}
 	t.write(w)
 	for _, c := range containers {
+		if c.ReservedFor != "" {
+			fmt.Fprintf(w, "%s holds a GPU that is reserved for %s from %s: be done by then.\n", c.Name, c.ReservedFor, ahead(c.ReservedFrom, now))
+		}
 		if c.RestartProblem != "" {
 			fmt.Fprintf(w, "%s is to be started again, and can't yet: %s. Next try: %s.\n", c.Name, c.RestartProblem, ahead(c.RestartAt, now))
 		}

@@ -23,7 +23,7 @@ func (a *app) containerOpen() *cobra.Command {
 			"Files in /workspace are yours on the host too.",
 		exits: exitsGranting(), passes: true, max: 1, complete: a.completeContainers(1, anyState),
 		run: func(ctx context.Context, args []string) error {
-			c, container, err := a.enter(ctx, args, "open")
+			c, container, err := a.enter(ctx, args, "open", &waitFlags{})
 			if err != nil {
 				return err
 			}
@@ -33,17 +33,19 @@ func (a *app) containerOpen() *cobra.Command {
 }
 
 func (a *app) containerRun() *cobra.Command {
+	var w waitFlags
 	return a.command(spec{
 		use:   "run [NAME]",
 		short: "Start a container if need be, open a shell, and ask at the end",
 		long: "Starts a container that is stopped, opens a shell in it and, on a terminal, asks after the shell\n" +
 			"whether the container goes on. 'open' does the same without asking.",
-		examples: []string{"ds01 container run web"},
+		examples: []string{"ds01 container run web", "ds01 container run web --wait"},
+		flags:    w.register,
 		guide: "This starts your container if it is stopped, and opens a shell in it. " +
 			"When you leave with 'exit' you are asked whether the container goes on.",
 		exits: exitsGranting(), passes: true, max: 1, complete: a.completeContainers(1, anyState),
 		run: func(ctx context.Context, args []string) error {
-			c, container, err := a.enter(ctx, args, "run")
+			c, container, err := a.enter(ctx, args, "run", &w)
 			if err != nil {
 				return err
 			}
@@ -53,7 +55,7 @@ func (a *app) containerRun() *cobra.Command {
 }
 
 // enter finds the container that is meant and sees that it runs.
-func (a *app) enter(ctx context.Context, args []string, verb string) (*client.Client, apitype.Container, error) {
+func (a *app) enter(ctx context.Context, args []string, verb string, w *waitFlags) (*client.Client, apitype.Container, error) {
 	c, err := a.client()
 	if err != nil {
 		return nil, apitype.Container{}, err
@@ -66,9 +68,12 @@ func (a *app) enter(ctx context.Context, args []string, verb string) (*client.Cl
 		return c, container, nil
 	}
 	fmt.Fprintf(a.Err, "%s is %s; starting it.\n", container.Name, container.State)
-	err = a.progress("Starting "+container.Name, func() error {
-		container, err = c.Start(ctx, container.Name)
-		return err
+	name := container.Name
+	err = a.inTurn(ctx, c, w, apitype.JoinQueue{Container: name}, func() error {
+		return a.progress("Starting "+name, func() error {
+			container, err = c.Start(ctx, name)
+			return err
+		})
 	})
 	return c, container, err
 }

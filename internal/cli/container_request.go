@@ -28,9 +28,11 @@ type requestFlags struct {
 	data      string
 	models    string
 	restart   string
+	waitFlags
 }
 
 func (f *requestFlags) register(set *pflag.FlagSet) {
+	f.waitFlags.register(set)
 	set.StringVarP(&f.image, "image", "i", "", "`IMAGE` to start from (default: the host's)")
 	f.gpus.register(set)
 	set.StringVarP(&f.workspace, "workspace", "w", "", "`DIR` that is /workspace (default ~/workspace/NAME, made if missing)")

@@ -7,15 +7,19 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
+
+	"ds01.dev/ds01/internal/apitype"
 )
 
 func (a *app) containerStart() *cobra.Command {
+	var w waitFlags
 	return a.command(spec{
 		use:   "start NAME…",
 		short: "Start containers in the background",
 		long: "Starts containers. One that gave its GPUs back asks for new ones, and is refused while none is free.\n" +
 			"One that runs already is left as it is.",
-		examples: []string{"ds01 container start web", "ds01 container start web train"},
+		examples: []string{"ds01 container start web", "ds01 container start web train", "ds01 container start train --wait --timeout 2h"},
+		flags:    w.register,
 		guide:    "This starts containers that are stopped. They run in the background; 'ds01 container open NAME' gets you in.",
 		exits:    exitsGranting(), min: 1, max: -1, complete: a.completeContainers(-1, stopped),
 		run: func(ctx context.Context, args []string) error {
@@ -25,7 +29,11 @@ func (a *app) containerStart() *cobra.Command {
 			}
 			return a.progress("Starting", func() error {
 				return a.each(args, func(name string) (string, error) {
-					started, err := c.Start(ctx, name)
+					var started apitype.Container
+					err := a.inTurn(ctx, c, &w, apitype.JoinQueue{Container: name}, func() (err error) {
+						started, err = c.Start(ctx, name)
+						return err
+					})
 					return fmt.Sprintf("%s is %s and holds %s.", started.Name, started.State, held(started)), err
 				})
 			})

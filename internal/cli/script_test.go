@@ -177,10 +177,15 @@ func world(home string) *clienttest.Fake {
 				Names: []apitype.ImageName{{Name: "pytorch:2", FullName: "pytorch:2", Shared: true}, {Name: "ds01-1001/b:1", FullName: "ds01-1001/b:1", User: "bob", Shared: true}},
 			},
 		},
-		Why:     whys(grant),
-		Archive: "the archive",
-		Logs:    map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
-		Run:     program,
+		Queue: []apitype.QueuePlace{{
+			User: "bob", UID: 1001, GPUs: 2, Position: 1, Slots: []string{}, JoinedAt: *ago(time.Hour), Reason: "priority 10",
+		}},
+		Reserved: []apitype.Reservation{{
+			User: "bob", Devices: []string{"1"}, From: ago(0), Reason: "exam", Source: "resource-limits.yaml:7", Holders: []string{"alice on 1"},
+		}},
+		Why: whys(grant), Full: "waits", Archive: "the archive",
+		Logs: map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
+		Run:  program,
 	}
 	f.Add(apitype.Container{
 		ID: "id-train", Name: "train", EngineName: "train._.1000", User: "alice", UID: 1000, Image: "pytorch",

@@ -67,6 +67,7 @@ type GPU struct {
 	Provider  string `yaml:"provider"`  // nvml or sim
 	Libraries string `yaml:"libraries"` // auto, cdi, hook or none
 	Sim       SimGPU `yaml:"sim"`
+	Queue     Queue  `yaml:"queue"`
 }
 
 // SimGPU is the simulated host.
@@ -114,7 +115,7 @@ func Default() Config {
 		Version:  1,
 		Engine:   Engine{Host: "unix:///run/ds01/engine.sock"},
 		Gateway:  Gateway{Listen: "unix:///run/docker.sock", Doors: true},
-		GPU:      GPU{Provider: NVML, Libraries: LibrariesAuto},
+		GPU:      GPU{Provider: NVML, Libraries: LibrariesAuto, Queue: Queue{Hold: "10m", DockerWait: "0s"}},
 		Cgroup:   Cgroup{Parent: Auto},
 		Disk:     Disk{KeepFree: Auto},
 		Networks: Networks{Pool: "10.192.0.0/12", Size: 26, PerPerson: 8},
@@ -177,6 +178,9 @@ func (c Config) validate() error {
 	}
 	if c.GPU.Provider == Sim && len(c.GPU.Sim.GPUs) == 0 {
 		return fault("gpu.sim.gpus", "name at least one model, such as a100-80gb")
+	}
+	if err := c.GPU.Queue.validate(); err != nil {
+		return err
 	}
 	if err := c.validateReach(); err != nil {
 		return err

@@ -30,6 +30,7 @@ import (
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/store"
+	"ds01.dev/ds01/internal/terminal"
 )
 
 // Options are what the command line says.
@@ -152,6 +153,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 		return err
 	}
 	d.ledger.SetBlind(true) // until the reconciler has looked
+	d.ledger.Govern(d.host.site())
 	d.registrar, err = registrar.New(ctx, registrar.Parts{
 		Engine: announced{d.engine}, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
 		Routes: routes, Log: d.Log, Now: time.Now,
@@ -183,6 +185,7 @@ func (d *daemon) wire(context.Context) error {
 			_, err := d.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
 			return err
 		},
+		Tell:    func(uid int, text string) (int, error) { return terminal.Tell(terminal.Folder, uid, text) },
 		Limits:  h.limitsOfUID,
 		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
@@ -224,6 +227,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
+		GPUWait:    func() time.Duration { return d.settings.config().GPU.Queue.DockerWaitFor() },
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
 		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, &narrows{count: map[string]int{}}}, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,

@@ -130,9 +130,13 @@ func (h *host) roles(a account.Account) account.Roles {
 // limits resolves a person's limits and lowers them to what the host has.
 func (h *host) limits(a account.Account) limits.Limits {
 	info, _ := h.info()
-	return h.d.settings.document().Resolve(a, time.Now()).ClampTo(limits.Host{
+	l := h.d.settings.document().Resolve(a, time.Now()).ClampTo(limits.Host{
 		CPUs: info.CPUs, Memory: info.Memory, Nofile: h.nofile, CgroupV2: h.tree.Version() == 2,
 	})
+	if h.roles(a).Priority {
+		l.Priority += priorityClass
+	}
+	return l
 }
 
 func (h *host) limitsOfUID(uid int) (limits.Limits, error) {

@@ -55,10 +55,16 @@ func (c *call) createAs(name string, body admission.Create) error {
 		}
 	}
 	c.noteCreate(name, body)
-	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
+	want := launcher.Request{
 		Account: c.who, Roles: c.roles, Name: name, Interface: label.InterfaceOf(body.Labels, label.ClientOf(c.r.UserAgent())),
 		Platform: c.match.Query.Get("platform"), Body: body, Subpaths: minor(c.API()) >= 45,
-	})
+	}
+	record, warnings, err := c.Launcher.Create(c.r.Context(), want)
+	if err != nil && c.GPUWait != nil {
+		if err = c.Launcher.AwaitTurn(c.r.Context(), want, c.GPUWait(), err); err == nil {
+			record, warnings, err = c.Launcher.Create(c.r.Context(), want)
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -82,8 +82,9 @@ type Parts struct {
 	Files      Files
 	Kit        BuildKit
 	Recipes    Dockerfiles
-	Closing    <-chan struct{}    // closed when the daemon stops: streams end
-	Recorder   *recorder.Recorder // nil: nothing is written down
+	Closing    <-chan struct{}      // closed when the daemon stops: streams end
+	GPUWait    func() time.Duration // how long a create waits for a device; nil: not at all
+	Recorder   *recorder.Recorder   // nil: nothing is written down
 	Log        *slog.Logger
 	Now        func() time.Time
 }

@@ -20,7 +20,7 @@ const (
 
 const (
 	nextStop = "Stop or remove a container that holds a GPU ('ds01 container list'), or ask an admin for more."
-	nextWait = "Run 'ds01 gpu list' to see the devices, and try again when some are free."
+	nextWait = "Run 'ds01 gpu list' to see the devices, and wait for one: --wait, or 'ds01 gpu queue join'."
 )
 
 // overCount refuses when n more devices in one container are over a count

@@ -16,6 +16,7 @@ type Document struct {
 	byName    map[string]int   // group name → place in groups
 	memberOf  map[string][]int // login name → places in groups, from the files
 	overrides map[string]override
+	reserved  []Reservation
 	defaults  profile // applies to those in no group
 	fallback  int     // the default group's place in groups, or -1
 }
@@ -97,6 +98,20 @@ func (d *Document) GroupsInOrder() []string {
 	}
 	return names
 }
+
+// A Reservation is what user_overrides keep for one person: devices, from one
+// moment to another.
+type Reservation struct {
+	Login   string
+	Devices []string  // slots, indices of cards or UUIDs, as the file names them
+	From    time.Time // zero: from ever
+	Until   time.Time // zero: without end
+	Reason  string
+	Source  Source
+}
+
+// Reservations returns what the file reserves, in its order.
+func (d *Document) Reservations() []Reservation { return slices.Clone(d.reserved) }
 
 // finish lays groups over defaults and fills in what is built in.
 func (d *Document) finish() {

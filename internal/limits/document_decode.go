@@ -115,32 +115,47 @@ func (d *decoder) override(key, value *yaml.Node) {
 		return
 	}
 	var o override
-	var start, end time.Time
+	r := Reservation{Login: key.Value, Source: Source{Rule: "user_overrides." + key.Value, File: d.file, Line: key.Line}}
+	first := 0
 	o.layer = d.rule(value, "user_overrides."+key.Value, func(k, v *yaml.Node) bool {
 		where := "user_overrides." + key.Value + "." + k.Value
 		switch k.Value {
 		case "reason":
-			d.scalar(v, where)
+			if d.scalar(v, where) {
+				r.Reason = v.Value
+			}
 		case "expires":
 			o.expires = d.date(v, where)
 		case "reservation_start":
-			start = d.date(v, where)
+			r.From, first = d.dayOrMoment(v, where), k.Line
 		case "reservation_end":
-			end = d.date(v, where)
+			r.Until, first = d.date(v, where), k.Line
 		case "reserved_gpus":
-			d.list(v, where, func(*yaml.Node) {})
+			d.list(v, where, func(n *yaml.Node) { r.Devices = append(r.Devices, n.Value) })
+			r.Source.Line = k.Line
 		default:
 			return false
 		}
-		if strings.HasPrefix(k.Value, "reserv") {
-			d.warn(k.Line, "not applied: %s is %s", where, notYet)
-		}
 		return true
 	}, "reason", "reservation_start", "reservation_end", "reserved_gpus", "expires")
-	if !end.IsZero() && !start.Before(end) {
+	if !r.Until.IsZero() && !r.From.Before(r.Until) {
 		d.fail(key.Line, "user_overrides.%s: reservation_end is not after reservation_start", key.Value)
 	}
+	switch {
+	case len(r.Devices) > 0:
+		d.doc.reserved = append(d.doc.reserved, r)
+	case first > 0:
+		d.warn(first, "not applied: user_overrides.%s reserves from or until a time, but no reserved_gpus", key.Value)
+	}
 	d.doc.overrides[key.Value] = o
+}
+
+// dayOrMoment is date, but a day alone means its beginning.
+func (d *decoder) dayOrMoment(n *yaml.Node, where string) time.Time {
+	if t, err := time.Parse(time.DateOnly, n.Value); err == nil {
+		return t
+	}
+	return d.date(n, where)
 }
 
 // date reads a day or a moment, in UTC unless it names a zone. A day alone

@@ -79,7 +79,7 @@ func table() [numKeys]key {
 		maxPerContainer: {name: "max_gpus_per_container", kind: count, builtin: 1},
 		allowFullGPU:    {name: "allow_full_gpu", kind: truth, builtin: 1},
 		maxShare:        {name: "max_gpu_share", kind: share, builtin: one},
-		priority:        {name: "priority", kind: rank, builtin: 10, inactive: notYet},
+		priority:        {name: "priority", kind: rank, builtin: 10},
 
 		maxCPUs:      {name: "max_cpus", kind: cpus, min: minCPU, builtin: 16 * cpu},
 		memory:       {name: "memory", kind: size, min: minMemory, builtin: 32 * gib},

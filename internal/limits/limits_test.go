@@ -121,7 +121,7 @@ func TestValuesSayWhatNothingEnforces(t *testing.T) {
 	d, _ := decode(t, "")
 	enforced := map[string]bool{}
 	for k := range strings.FieldsSeq(`max_mig_instances max_gpus_per_container allow_full_gpu max_gpu_share max_cpus memory memory_swap
-		shm_size pids_limit ulimit_nofile max_containers_per_user gpu_hold_after_stop stop_timeout mounts
+		shm_size pids_limit ulimit_nofile max_containers_per_user priority gpu_hold_after_stop stop_timeout mounts
 		aggregate.cpus aggregate.tasks aggregate.memory aggregate.memory_high`) {
 		enforced[k] = true
 	}

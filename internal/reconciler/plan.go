@@ -49,7 +49,10 @@ func (r *Reconciler) carryOut(ctx context.Context) time.Duration {
 			next = planAfter
 		}
 	}
-	now := r.Now()
+	now, due := r.Now(), r.advance(ctx)
+	if due.After(now) {
+		next = min(next, due.Sub(now))
+	}
 	for _, record := range records {
 		if due := lifecycle.Due(record); due.After(now) {
 			next = min(next, due.Sub(now))

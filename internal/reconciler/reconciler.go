@@ -43,7 +43,8 @@ type Parts struct {
 	Registrar *registrar.Registrar
 	Limits    func(uid int) (limits.Limits, error)
 	Devices   func() []gpu.Device
-	Recorder  *recorder.Recorder // nil: nothing is written down
+	Tell      func(uid int, text string) (int, error) // on a person's terminals; nil: nobody is told
+	Recorder  *recorder.Recorder                      // nil: nothing is written down
 	Log       *slog.Logger
 	Now       func() time.Time
 }

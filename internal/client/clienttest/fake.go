@@ -35,6 +35,9 @@ type Fake struct {
 	Changes   []apitype.LimitChange
 	Dashboard apitype.Dashboard
 	Images    []apitype.Image
+	Queue     []apitype.QueuePlace // who asks for a place waits behind them
+	Reserved  []apitype.Reservation
+	Full      string               // the container that is made only once its maker had their turn in the queue
 	Archive   string               // what every saved archive is
 	Logs      map[string][2]string // stdout and stderr by container name
 	TTY       map[string]bool      // containers with a terminal, by name
@@ -150,6 +153,13 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	value("GET /v1/limits", func() any { return f.Limits })
 	value("POST /v1/limits/diff", func() any { return f.Changes })
 	value("GET /v1/dashboard", func() any { return f.Dashboard })
+	value("GET /v1/queue", func() any { return f.places() })
+	mux.HandleFunc("POST /v1/queue", f.joinQueue)
+	mux.HandleFunc("GET /v1/queue/{id}", f.queuePlace)
+	mux.HandleFunc("DELETE /v1/queue/{id}", f.leaveQueue)
+	value("GET /v1/reservations", func() any { return f.Reserved })
+	mux.HandleFunc("POST /v1/reservations", f.reserve)
+	mux.HandleFunc("DELETE /v1/reservations/{id}", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	value("GET /v1/containers", func() any { return f.Containers() })
 	value("GET /v1/images", func() any { return f.images() })
 	mux.HandleFunc("DELETE /v1/images", f.removeImage)
@@ -196,6 +206,12 @@ func (f *Fake) create(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.Full != "" && f.Full == ask.Name {
+		apiError(w, &problem.Error{
+			What: "GPU not granted", Why: problem.Because(problem.ErrExhausted, "free now: 0"), Next: "Wait.", Code: "NO_GPU_AVAILABLE",
+		})
+		return
+	}
 	if f.index(ask.Name) >= 0 {
 		apiError(w, &problem.Error{
 			What: "container " + ask.Name + " not created",
