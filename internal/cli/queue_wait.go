@@ -70,8 +70,12 @@ func (a *app) inTurn(ctx context.Context, c *client.Client, w *waitFlags, want a
 	return err
 }
 
-// pollFor is how long one look at a place waits for its turn.
-const pollFor = 20 * time.Second
+// pollFor is how long one look at a place waits for its turn, and askAgain how
+// long a daemon that doesn't answer is left alone.
+const (
+	pollFor  = 20 * time.Second
+	askAgain = time.Second
+)
 
 // awaitTurn takes a place in the queue and waits until it has its turn. Who
 // stops waiting leaves the queue, unless the place is to stay.
@@ -95,6 +99,11 @@ func (a *app) awaitTurn(ctx context.Context, c *client.Client, w *waitFlags, lim
 		switch {
 		case err == nil:
 			place = next
+		case errors.Is(err, problem.ErrUnavailable): // places outlive a restart of the daemon
+			select {
+			case <-waiting.Done():
+			case <-time.After(askAgain):
+			}
 		case waiting.Err() == nil:
 			return err
 		}
