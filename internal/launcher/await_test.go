@@ -1,0 +1,65 @@
+package launcher_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
+)
+
+func TestACreateWaitsForItsTurn(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.Ledger.Govern(allocator.Site{
+		Standing: func(int) (gpu.Standing, error) { return allocator.StandingOf(s.bound), nil },
+		Reserved: func() []gpu.Reservation { return nil }, Hold: func() time.Duration { return time.Minute },
+	})
+	first := s.create(t, request())
+	r := request()
+	r.Account.UID, r.Account.Name, r.Name, r.Body.HostConfig.Binds = 1002, "bob", "b", nil
+	s.who[1002] = r.Account
+	_, _, refused := s.Create(t.Context(), r)
+	if !allocator.Waitable(refused) {
+		t.Fatalf("got %v", refused)
+	}
+	other := errors.New("another failure")
+	if err := s.AwaitTurn(t.Context(), r, time.Minute, other); !errors.Is(err, other) {
+		t.Errorf("waiting doesn't help against it: %v", err)
+	}
+	if err := s.AwaitTurn(t.Context(), r, 0, refused); !errors.Is(err, refused) {
+		t.Errorf("without a wait: %v", err)
+	}
+	if err := s.AwaitTurn(t.Context(), r, time.Millisecond, refused); !errors.Is(err, problem.ErrExhausted) || !strings.Contains(err.Error(), "number 1 in the queue") {
+		t.Errorf("after the wait: %v", err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.AwaitTurn(gone, r, time.Minute, refused); err == nil {
+		t.Error("a client that hung up has its turn")
+	}
+	if left := s.Ledger.Queue(); len(left) > 0 {
+		t.Fatalf("left in the queue: %+v", left)
+	}
+	turn := make(chan error)
+	go func() { turn <- s.AwaitTurn(t.Context(), r, time.Minute, refused) }()
+	for len(s.Ledger.Queue()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := s.Ledger.Forget(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Ledger.Advance(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-turn; err != nil {
+		t.Fatal(err)
+	}
+	if got := s.create(t, r); len(got.Devices) != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
