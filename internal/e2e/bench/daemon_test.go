@@ -14,12 +14,13 @@ import (
 func decisions(b *testing.B) {
 	b.Helper()
 	say("allocation decisions")
-	out, err := exec.Command("go", "test", "-vet=off", "-run", "^$", "-bench", "^BenchmarkAllocate", "-count", "5", "ds01.dev/ds01/internal/gpu").Output()
+	out, err := exec.Command("go", "test", "-vet=off", "-run", "^$", "-bench", "^Benchmark(Allocate|Pass)", "-count", "5", "ds01.dev/ds01/internal/gpu").Output()
 	if err != nil {
 		b.Fatalf("benchmarks of internal/gpu: %v\n%s", err, out)
 	}
 	decision(b, string(out), "BenchmarkAllocate8-", "one allocation decision, 8 GPUs", 20*time.Microsecond)
 	decision(b, string(out), "BenchmarkAllocate448-", "one allocation decision, 64 GPUs × 7 MIG, 300 claims", 100*time.Microsecond)
+	decision(b, string(out), "BenchmarkPass-", "one look at a queue of 300, 500 people, 449 devices", 5*time.Millisecond)
 }
 
 func decision(b *testing.B, out, name, what string, target time.Duration) {
