@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/launcher"
@@ -26,7 +27,7 @@ type triedBuild struct {
 // buildEval says what would become of a build. Nothing is fetched or built.
 func (c *call) buildEval(want apitype.TryBuild) error {
 	out := apitype.Explanation{User: c.owner.Name, Build: true, Fields: []apitype.Origin{}, Slots: []string{}, Warnings: []string{}}
-	t := triedBuild{call: c, order: launcher.BuildOrder{Account: c.owner}}
+	t := triedBuild{call: c, order: launcher.BuildOrder{Account: c.owner, Admin: account.RolesOf(c.owner, c.State().Groups).Admin}}
 	err := t.judge(want)
 	out.Name = cmp.Or(strings.Join(t.order.Build.Tags, ", "), "without a name")
 	out.Fields = t.fields()

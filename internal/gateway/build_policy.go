@@ -55,7 +55,7 @@ func (b *building) judgeBases(ctx context.Context, bases []admission.Base) error
 
 func (b *building) order(step admission.Create, bases []string) launcher.BuildOrder {
 	return launcher.BuildOrder{
-		Account: b.who, Bases: bases, Step: step, Networks: b.ask.Network.Names,
+		Account: b.who, Admin: b.roles.Admin, Bases: bases, Step: step, Networks: b.ask.Network.Names,
 		Build: policy.Build{Builder: policy.Classic, Tags: b.ask.Names, Target: b.ask.Target, ArgKeys: slices.Sorted(maps.Keys(b.ask.Args))},
 	}
 }
@@ -84,7 +84,9 @@ func (s *kitSite) judge(ctx context.Context, bases []string) (admission.KitSite,
 		return left, err
 	}
 	step := admission.KitSteps(subject, s.order.Attributes)
-	all, err := s.Launcher.JudgeBuild(ctx, launcher.BuildOrder{Account: s.who, Build: s.facts(), Bases: bases, Step: step, Networks: []string{network.Bridge}})
+	all, err := s.Launcher.JudgeBuild(ctx, launcher.BuildOrder{
+		Account: s.who, Admin: s.roles.Admin, Build: s.facts(), Bases: bases, Step: step, Networks: []string{network.Bridge},
+	})
 	if err != nil {
 		return left, err
 	}

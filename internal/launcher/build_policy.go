@@ -17,6 +17,7 @@ import (
 // A BuildOrder is a build as the site's policy sees it.
 type BuildOrder struct {
 	Account  account.Account
+	Admin    bool             // they administer, and don't ask through a container
 	Build    policy.Build     // without Bases
 	Bases    []string         // images that it names, as far as they are known
 	Step     admission.Create // what its steps have
@@ -34,7 +35,7 @@ func (l *Launcher) JudgeBuild(ctx context.Context, o BuildOrder) ([]admission.Ti
 	if rules == nil {
 		return nil, nil
 	}
-	who, admin := o.Account, l.Roles(o.Account).Admin
+	who := o.Account
 	if o.Step.HostConfig.NetworkMode == network.None {
 		o.Networks = []string{network.None}
 	}
@@ -44,13 +45,13 @@ func (l *Launcher) JudgeBuild(ctx context.Context, o BuildOrder) ([]admission.Ti
 		if slices.Contains(o.Bases[:i], reference) {
 			continue
 		}
-		image, err := l.baseFacts(ctx, curator.Person{UID: who.UID, Admin: admin}, reference)
+		image, err := l.baseFacts(ctx, curator.Person{UID: who.UID, Admin: o.Admin}, reference)
 		if err != nil {
 			return nil, err
 		}
 		r.Build.Bases = append(r.Build.Bases, image)
 	}
-	return l.judge(ctx, rules, "Image not built", policy.New(policy.ImageBuild, who, admin, l.Limits(who), r, l.Now()))
+	return l.judge(ctx, rules, "Image not built", policy.New(policy.ImageBuild, who, o.Admin, l.Limits(who), r, l.Now()))
 }
 
 // baseFacts are what the rules see of an image that a build names.
