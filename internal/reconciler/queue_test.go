@@ -3,6 +3,7 @@ package reconciler_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 func TestWhoseTurnItIsIsToldOnceAndKeptForAWhile(t *testing.T) {
 	var said []string
-	terminals := 0
+	var terminals atomic.Int32
 	prepare := func(t *testing.T, s *scene) {
 		t.Helper()
 		s.ledger.Govern(allocator.Site{
@@ -25,10 +26,10 @@ func TestWhoseTurnItIsIsToldOnceAndKeptForAWhile(t *testing.T) {
 			if uid != 1002 || !strings.Contains(text, "GPU 0 is kept for you until") {
 				t.Errorf("told %d: %s", uid, text)
 			}
-			if terminals > 0 {
+			if terminals.Load() > 0 {
 				said = append(said, text)
 			}
-			return terminals, nil
+			return int(terminals.Load()), nil
 		}
 	}
 	inBubble(t, prepare, func(t *testing.T, s *scene) {
@@ -50,7 +51,7 @@ func TestWhoseTurnItIsIsToldOnceAndKeptForAWhile(t *testing.T) {
 		if got, err := s.ledger.Ticket(1002, w.ID); err != nil || !got.Granted() || got.Told {
 			t.Fatalf("got %+v, %v", got, err)
 		}
-		terminals = 2
+		terminals.Store(2)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got, _ := s.ledger.Ticket(1002, w.ID); len(said) != 1 || !got.Told {

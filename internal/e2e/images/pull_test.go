@@ -3,6 +3,7 @@ package images_test
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,8 +107,16 @@ func (s shelf) stock() {
 func (s shelf) clear() {
 	s.registry.Demand("", "")
 	s.ClearAll()
-	for image := range strings.FieldsSeq(s.AtEngine("images", "-q", "--no-trunc", "--filter", "reference="+s.registry.Image("*/*"))) {
-		s.AtEngine("rmi", "-f", image)
+	s.AtEngine("builder", "prune", "-af") // it keeps layers that a pull would find, as what was built does
+	keep := s.AtEngine("images", "-q", "--no-trunc", "busybox")
+	var left []string
+	for image := range strings.FieldsSeq(s.AtEngine("images", "-q", "--no-trunc")) {
+		if image != keep && !slices.Contains(left, image) {
+			left = append(left, image)
+		}
+	}
+	if len(left) > 0 {
+		s.AtEngine(append([]string{"rmi", "-f"}, left...)...)
 	}
 }
 

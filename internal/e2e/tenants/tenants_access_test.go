@@ -200,7 +200,7 @@ func processesInsideContainersAreRefused(t *testing.T, l *lab.Lab) {
 	}
 }
 
-func theSocketCantGoIntoAContainer(t *testing.T, l *lab.Lab) {
+func socketsCantGoIntoAContainer(t *testing.T, l *lab.Lab) {
 	home, socket := l.Home("alice"), l.GatewaySocket()
 	l.OK("alice", "ln", "-s", socket, "link")
 	own := filepath.Join(home, "own.sock")
@@ -211,7 +211,7 @@ func theSocketCantGoIntoAContainer(t *testing.T, l *lab.Lab) {
 		t.Fatal(err)
 	}
 	for name, source := range map[string]string{
-		"the gateway's socket": socket, "its folder": filepath.Dir(socket), "the engine's socket": filepath.Join(l.Root, "run/ds01/engine.sock"),
+		"the gateway's folder": filepath.Dir(socket), "the engine's socket": filepath.Join(l.Root, "run/ds01/engine.sock"),
 		"a link to it": filepath.Join(home, "link"), "a socket of her own": own,
 	} {
 		r := l.Docker("alice", "run", "--rm", "-v", source+":/s", "busybox", "ls", "-l", "/s")

@@ -49,18 +49,18 @@ func bodyOf(r admission.Route) string {
 func TestTenants(t *testing.T) {
 	l := start(t, lab.Options{Outside: []string{"otto"}, Admins: []string{"ada"}})
 	for name, story := range map[string]func(*testing.T, *lab.Lab){
-		"another person's container is not there":        anotherPersonsContainerIsNotThere,
-		"another person's command is not there":          anotherPersonsCommandIsNotThere,
-		"stock clients show only one's own":              stockClientsShowOnlyOnesOwn,
-		"live events are one's own":                      liveEventsAreOnesOwn,
-		"what the engine tells of itself is one's own":   whatTheEngineTellsIsOnesOwn,
-		"names are per person":                           namesArePerPerson,
-		"a container without a name gets one":            aContainerWithoutANameGetsOne,
-		"people in no group are refused":                 peopleInNoGroupAreRefused,
-		"administrators see and reach everything":        administratorsSeeAndReachEverything,
-		"who is over a limit hears which and whence":     whoIsOverALimitHearsWhichAndWhence,
-		"processes inside containers are refused":        processesInsideContainersAreRefused,
-		"the gateway's socket can't go into a container": theSocketCantGoIntoAContainer,
+		"another person's container is not there":       anotherPersonsContainerIsNotThere,
+		"another person's command is not there":         anotherPersonsCommandIsNotThere,
+		"stock clients show only one's own":             stockClientsShowOnlyOnesOwn,
+		"live events are one's own":                     liveEventsAreOnesOwn,
+		"what the engine tells of itself is one's own":  whatTheEngineTellsIsOnesOwn,
+		"names are per person":                          namesArePerPerson,
+		"a container without a name gets one":           aContainerWithoutANameGetsOne,
+		"people in no group are refused":                peopleInNoGroupAreRefused,
+		"administrators see and reach everything":       administratorsSeeAndReachEverything,
+		"who is over a limit hears which and whence":    whoIsOverALimitHearsWhichAndWhence,
+		"processes inside containers are refused":       processesInsideContainersAreRefused,
+		"sockets of the host can't go into a container": socketsCantGoIntoAContainer,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer l.ClearAll()
