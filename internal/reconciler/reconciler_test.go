@@ -163,6 +163,25 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
+// A start counts at once for who looks, before the engine has told of it.
+func TestWhatWasStartedIsShownToRun(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *scene) {
+		r := s.running(t)
+		s.engine.Exit(r.ContainerID, 0)
+		time.Sleep(time.Second)
+		show := func() string { return s.Views(func(container.Record) bool { return true })[0].Observed.State }
+		if got := show(); got != "exited" {
+			t.Errorf("it ended, and is %s", got)
+		}
+		if err := s.ledger.Acquire(t.Context(), r.ID, bound()); err != nil {
+			t.Fatal(err)
+		}
+		if got := show(); got != "running" {
+			t.Errorf("it was started, and is %s", got)
+		}
+	})
+}
+
 // create makes a container with the one GPU.
 func (s *scene) create(uid int, name string) (container.Record, error) {
 	who, _ := silent{}.Lookup(uid)

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
 )
 
 // A View is one container as ds01 knows it: its record, or only what the
@@ -10,6 +11,15 @@ type View struct {
 	Record      container.Record
 	Observed    container.Observed // zero while pending
 	Quarantined bool
+}
+
+// begun is what is known of a container whose start the engine's events haven't
+// told yet: whoever has started it sees it run.
+func begun(record container.Record, o container.Observed) container.Observed {
+	if record.State == gpu.Running && (o.State == "created" || o.State == "exited") {
+		o.State = "running"
+	}
+	return o
 }
 
 // Views returns every container that keep says yes to: records oldest first,
@@ -21,7 +31,7 @@ func (r *Reconciler) Views(keep func(container.Record) bool) []View {
 	var views []View
 	for _, record := range records {
 		if keep(record) {
-			views = append(views, View{Record: record, Observed: r.observed[record.ContainerID]})
+			views = append(views, View{Record: record, Observed: begun(record, r.observed[record.ContainerID])})
 		}
 	}
 	return views
