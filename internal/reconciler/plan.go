@@ -21,7 +21,7 @@ const (
 // plans does what is due when it is due.
 func (r *Reconciler) plans(ctx context.Context) error {
 	for {
-		due := time.NewTimer(r.carryOut(ctx) - planAfter)
+		due := time.NewTimer(r.carryOut(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
