@@ -105,6 +105,21 @@ func TestWhatNoRuleCanJudgeIsDenied(t *testing.T) {
 	}
 }
 
+// An administrator whose container asks for them doesn't administer.
+func TestRulesSeeWhoBuildsAsTheyAsk(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.Roles = func(account.Account) account.Roles { return account.Roles{Admin: true} }
+	r := s.under(&rules{})
+	for _, admin := range []bool{true, false} {
+		if _, err := s.JudgeBuild(t.Context(), launcher.BuildOrder{Account: alice(), Admin: admin}); err != nil {
+			t.Fatal(err)
+		}
+		if in := r.asked[len(r.asked)-1]; in.Action != policy.ImageBuild || in.User.Admin != admin {
+			t.Errorf("administers %t: the rules see %+v", admin, in.User)
+		}
+	}
+}
+
 func TestRulesSeeTheSameAtCreateAndAtStart(t *testing.T) {
 	s := newScene(t, admission.UserNS)
 	s.Roles = func(account.Account) account.Roles { return account.Roles{Admin: true} }
