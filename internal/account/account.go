@@ -3,7 +3,6 @@
 package account
 
 import (
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -24,14 +23,6 @@ type Account struct {
 type Group struct {
 	GID  int
 	Name string
-}
-
-// Equal reports whether b is the same account with the same groups, in the
-// same order.
-func (a Account) Equal(b Account) bool {
-	groups := slices.Equal(a.Groups, b.Groups)
-	a.Groups, b.Groups = nil, nil
-	return groups && reflect.DeepEqual(a, b)
 }
 
 // InGroup reports whether the account is in the group called name.

@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/audit"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/directory"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/docker/buildkit"
 	"ds01.dev/ds01/internal/docker/dockerfile"
@@ -53,7 +54,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	// What lives long is a few MiB, so that by default each long list would set
 	// off a collection.
 	debug.SetGCPercent(gcPercent)
-	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), closing: make(chan struct{})}
+	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), accounts: accounts{directory.NewRecent(directory.Lookup, time.Now, directory.Files()...)}, closing: make(chan struct{})}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.build(ctx); err != nil {
 		return err
@@ -83,6 +84,7 @@ type daemon struct {
 	reconciler *reconciler.Reconciler
 	servers    []*server
 	doors      *doors
+	accounts   accounts
 
 	closing chan struct{} // closed once nobody new is served
 	closers []func() error
@@ -170,7 +172,7 @@ func (d *daemon) wire(context.Context) error {
 		doors = d.doors
 	}
 	d.launcher = launcher.New(launcher.Parts{
-		Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: accounts{},
+		Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: d.accounts,
 		Doors: doors, Gateway: d.paths.Gateway,
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
@@ -226,7 +228,7 @@ func (d *daemon) connected(ctx context.Context) error {
 func (d *daemon) gateway() *gateway.Gateway {
 	h := d.host
 	return gateway.New(gateway.Parts{
-		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: accounts{},
+		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: d.accounts,
 		GPUWait:    func() time.Duration { return d.settings.config().GPU.Queue.DockerWaitFor() },
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
 		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, &narrows{count: map[string]int{}}}, Closing: d.closing,
@@ -237,7 +239,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: accounts{}, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
+		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),

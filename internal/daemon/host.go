@@ -140,7 +140,7 @@ func (h *host) limits(a account.Account) limits.Limits {
 }
 
 func (h *host) limitsOfUID(uid int) (limits.Limits, error) {
-	a, err := directory.Lookup(uid)
+	a, err := h.d.accounts.Lookup(uid)
 	if err != nil {
 		return limits.Limits{}, err
 	}
@@ -159,8 +159,7 @@ func (h *host) readings(ctx context.Context) (map[string]gpu.Reading, error) {
 }
 
 // accounts looks people up where the host knows them.
-type accounts struct{}
+type accounts struct{ *directory.Recent }
 
-func (accounts) Lookup(uid int) (account.Account, error)            { return directory.Lookup(uid) }
 func (accounts) LookupName(name string) (account.Account, error)    { return directory.LookupName(name) }
 func (accounts) All(ctx context.Context) ([]account.Account, error) { return directory.All(ctx) }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/directory"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -23,7 +24,7 @@ func (h *host) site() allocator.Site {
 // standing is what a person brings to the queue. Who may no longer hold GPUs
 // is granted none.
 func (h *host) standing(uid int) (gpu.Standing, error) {
-	who, err := accounts{}.Lookup(uid)
+	who, err := h.d.accounts.Lookup(uid)
 	if err != nil {
 		return gpu.Standing{}, err
 	}
@@ -42,7 +43,7 @@ func (h *host) reserved() []gpu.Reservation {
 	var all []gpu.Reservation
 	for _, r := range h.d.settings.document().Reservations() {
 		uid := nobody
-		if who, err := (accounts{}).LookupName(r.Login); err == nil {
+		if who, err := directory.LookupName(r.Login); err == nil {
 			uid = who.UID
 		}
 		all = append(all, gpu.Reservation{

@@ -1,6 +1,6 @@
 // Package directory looks people up where the host knows them: NSS, so LDAP
-// and AD through SSSD as well as /etc/passwd. It caches nothing: a membership
-// that is taken away is gone at the next request.
+// and AD through SSSD as well as /etc/passwd. What it keeps it keeps for a
+// moment, so that a membership that is taken away is gone.
 package directory
 
 import (

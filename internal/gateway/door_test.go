@@ -43,10 +43,8 @@ func TestNoContainerAdministers(t *testing.T) {
 	if got := l.ask(t, admin, "GET", "/v1.41/containers/json", ""); !strings.Contains(got.body, hers) {
 		t.Fatalf("an administrator doesn't see it: %+v", got)
 	}
-	for range 2 { // the second answer may be supposed by the first
-		if got := l.ask(t, key, "GET", "/v1.41/containers/json", ""); got.status != http.StatusOK || strings.Contains(got.body, hers) {
-			t.Errorf("%+v", got)
-		}
+	if got := l.ask(t, key, "GET", "/v1.41/containers/json", ""); got.status != http.StatusOK || strings.Contains(got.body, hers) {
+		t.Errorf("%+v", got)
 	}
 	if got := l.ask(t, key, "GET", "/v1.41/containers/"+hers+"/json", ""); got.status != http.StatusNotFound {
 		t.Errorf("%+v", got)
@@ -56,7 +54,6 @@ func TestNoContainerAdministers(t *testing.T) {
 func TestADoorIsForItsOwnContainer(t *testing.T) {
 	l := newLab(t)
 	key := l.door(t, alice, false)
-	l.ask(t, alice, "GET", "/v1.41/containers/json", "") // so that it could be supposed
 	if got := l.ask(t, key, "GET", "/v1.41/containers/json", ""); got.status != http.StatusForbidden || !strings.Contains(got.body, "another container's") {
 		t.Errorf("%+v", got)
 	}

@@ -98,7 +98,6 @@ type Gateway struct {
 	execs *execs
 	kits  sync.Map      // kitID to context.CancelFunc: builds by BuildKit
 	walks chan struct{} // one token: the engine measures its disk for one at a time
-	last  sync.Map      // uid to account.Account, as it was when it asked last
 }
 
 // New returns a gateway of these parts.
@@ -193,9 +192,6 @@ type call struct {
 
 // ServeHTTP answers one request of the Docker API.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if g.suppose(w, r) {
-		return
-	}
 	c, err := g.accept(w, r)
 	if err == nil {
 		err = c.recorded(r.Context(), g.serve[c.match.Op])
@@ -262,17 +258,15 @@ func (g *Gateway) rolesOf(p peer.Peer, who account.Account) account.Roles {
 	return roles
 }
 
-// lookup finds an account, and keeps it for the next request's supposition.
+// lookup finds the account of a peer.
 func (g *Gateway) lookup(uid int) (account.Account, error) {
 	who, err := g.Accounts.Lookup(uid)
 	if err != nil {
-		g.last.Delete(uid)
 		return who, &problem.Error{
 			What: "Who are you?", Why: problem.Because(problem.ErrDenied, "uid "+strconv.Itoa(uid)+" has no account on this host"),
 			Next: "Log in with your own account.",
 		}
 	}
-	g.last.Store(uid, who)
 	return who, nil
 }
 

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// Looks are answered beside the look-up of who asks: what a membership gave
-// must be gone with it all the same, and what a new one gives be there.
+// What a membership gave is gone with it, and what a new one gives is there.
 func TestALookIsForWhoAsksNow(t *testing.T) {
 	for name, c := range map[string]struct {
 		who    int
