@@ -1,6 +1,7 @@
 package tenants_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/directory/scratchuser"
 	"ds01.dev/ds01/internal/e2e/lab"
 )
 
@@ -49,18 +51,19 @@ func bodyOf(r admission.Route) string {
 func TestTenants(t *testing.T) {
 	l := start(t, lab.Options{Outside: []string{"otto"}, Admins: []string{"ada"}})
 	for name, story := range map[string]func(*testing.T, *lab.Lab){
-		"another person's container is not there":       anotherPersonsContainerIsNotThere,
-		"another person's command is not there":         anotherPersonsCommandIsNotThere,
-		"stock clients show only one's own":             stockClientsShowOnlyOnesOwn,
-		"live events are one's own":                     liveEventsAreOnesOwn,
-		"what the engine tells of itself is one's own":  whatTheEngineTellsIsOnesOwn,
-		"names are per person":                          namesArePerPerson,
-		"a container without a name gets one":           aContainerWithoutANameGetsOne,
-		"people in no group are refused":                peopleInNoGroupAreRefused,
-		"administrators see and reach everything":       administratorsSeeAndReachEverything,
-		"who is over a limit hears which and whence":    whoIsOverALimitHearsWhichAndWhence,
-		"processes inside containers are refused":       processesInsideContainersAreRefused,
-		"sockets of the host can't go into a container": socketsCantGoIntoAContainer,
+		"another person's container is not there":        anotherPersonsContainerIsNotThere,
+		"another person's command is not there":          anotherPersonsCommandIsNotThere,
+		"stock clients show only one's own":              stockClientsShowOnlyOnesOwn,
+		"live events are one's own":                      liveEventsAreOnesOwn,
+		"what the engine tells of itself is one's own":   whatTheEngineTellsIsOnesOwn,
+		"names are per person":                           namesArePerPerson,
+		"a container without a name gets one":            aContainerWithoutANameGetsOne,
+		"people in no group are refused":                 peopleInNoGroupAreRefused,
+		"who is put out of the group is refused at once": whoIsPutOutIsRefusedAtOnce,
+		"administrators see and reach everything":        administratorsSeeAndReachEverything,
+		"who is over a limit hears which and whence":     whoIsOverALimitHearsWhichAndWhence,
+		"processes inside containers are refused":        processesInsideContainersAreRefused,
+		"sockets of the host can't go into a container":  socketsCantGoIntoAContainer,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer l.ClearAll()
@@ -213,4 +216,20 @@ func aContainerWithoutANameGetsOne(t *testing.T, l *lab.Lab) {
 		}
 		l.OK("alice", docker, "rm", "-f", name)
 	})
+}
+
+// whoIsPutOutIsRefusedAtOnce asks the moment before and the moment after.
+func whoIsPutOutIsRefusedAtOnce(t *testing.T, l *lab.Lab) {
+	groups := strings.Fields(l.OK("alice", "id", "-Gn"))[1:] // the first is her own
+	for _, c := range []struct {
+		groups []string
+		status int
+	}{{groups, 200}, {nil, 403}, {groups, 200}} {
+		lab.Must(t, scratchuser.SetGroups(context.Background(), l.Login("alice"), c.groups...))
+		for range 2 {
+			if status, answer := l.Ask("alice", "GET", "/containers/json", ""); status != c.status {
+				t.Errorf("in %q: %d %s", c.groups, status, answer)
+			}
+		}
+	}
 }
