@@ -61,7 +61,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/tests"
 go build -trimpath -buildvcs=false -o "$work/tests/ds01" ./cmd/ds01
-for package in cgroup systemd docker/scratch e2e/tenants e2e/files; do
+for package in cgroup systemd docker/scratch e2e/tenants e2e/files e2e/images; do
 	go test -vet=off -c -tags systemd -o "$work/tests/$(basename "$package")" "./internal/$package"
 done
 cat >"$work/tests/run" <<RUN
@@ -73,6 +73,7 @@ cd /tmp
 /mnt/scratch -test.v -test.timeout 5m -test.run UnderSystemd &&
 /mnt/tenants -test.v -test.timeout 40m -test.run '${VM_RUN:-UnderSystemd}' &&
 /mnt/files -test.v -test.timeout 40m -test.run '${VM_RUN:-UnderSystemd}' &&
+/mnt/images -test.v -test.timeout 40m -test.run '${VM_RUN:-UnderSystemd}' &&
 echo vm-test: passed
 RUN
 chmod 755 "$work/tests/run"
@@ -84,5 +85,5 @@ timeout "${VM_TIMEOUT:-2700}" qemu-system-x86_64 -accel "${VM_ACCEL:-tcg}" -smp 
 	-drive "file=$machine/disk,format=raw,if=virtio,snapshot=on" \
 	-drive "file=$work/tests.disk,format=raw,if=virtio,readonly=on" </dev/null | tee "$work/console"
 grep -q '^vm-test: passed' "$work/console"
-none=${VM_RUN:+1} # it may pick none of one package's
+none=${VM_RUN:+2} # it may pick none of two packages
 [ "$(grep -c 'no tests to run' "$work/console")" -le "${none:-0}" ]

@@ -381,7 +381,7 @@ func problemOf(kind, next string) error {
 const sign = "ds01-step"
 
 // KitStepIn returns the arguments of a step that is to run in a control group,
-// whose path begins with a slash. They differ between people, and so do the keys
+// named by an absolute path, or in a slice. They differ between people, and so do the keys
 // under which BuildKit keeps the results. Only what SplitKitStep has split runs.
 func KitStepIn(group string, args []string) []string {
 	return append([]string{"", sign, group}, args...)
@@ -404,7 +404,7 @@ func KitShown(text, group string) string { return strings.ReplaceAll(text, " "+s
 // KitStepIn adds.
 func KitNamesOwner(text string) bool { return strings.Contains(text, sign) }
 
-var kitGroup = regexp.MustCompile(`^(/\S*?/u([0-9]+)(?:/narrow-\S*)?) `)
+var kitGroup = regexp.MustCompile(`^(\S*?[/-]u([0-9]+)(?:[/-]narrow_\S*|\.slice)?) `)
 
 // KitOwner returns of whose build a record of BuildKit's cache is, by its
 // description, and that without what ds01 has put there. It is -1 where that

@@ -5,7 +5,6 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/docker/buildkit"
-	"ds01.dev/ds01/internal/problem"
 )
 
 // kit builds by the engine's BuildKit, on this host.
@@ -15,20 +14,10 @@ type kit struct {
 	narrows *narrows
 }
 
-// Group makes the person's control group and returns its path. Where systemd
-// keeps the groups, BuildKit's steps would come into one that it doesn't know.
+// Group makes the person's control group and returns its path, or its slice
+// where systemd keeps the groups.
 func (k kit) Group(ctx context.Context, who account.Account) (string, error) {
-	if k.host.bySystemd() {
-		return "", &problem.Error{
-			What: "Image not built",
-			Why:  problem.Because(problem.ErrUnavailable, "this engine leaves control groups to systemd, and BuildKit's steps can't be held to your limits there"),
-			Next: "Build with DOCKER_BUILDKIT=0.",
-		}
-	}
-	if _, err := k.host.Ensure(ctx, who.UID, k.host.limits(who)); err != nil {
-		return "", err
-	}
-	return k.host.path(who.UID), nil
+	return k.host.Ensure(ctx, who.UID, k.host.limits(who))
 }
 
 // NoNetwork returns why steps can't have a network, "" where they can. It is the

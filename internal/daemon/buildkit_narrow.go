@@ -10,6 +10,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/cgroup"
 	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/systemd"
 )
 
 // narrows counts the builds in control groups that site policy has made narrow.
@@ -21,16 +22,16 @@ type narrows struct {
 // Narrow makes a control group in the person's with less than they may have.
 // Builds that have the same share it, so that BuildKit uses steps again: where
 // they run is part of what it knows them by.
-func (k kit) Narrow(_ context.Context, who account.Account, h admission.HostConfig) (string, func(), error) {
-	l := cgroup.Limits{Memory: within(quantity.ByteSize(h.Memory)), CPUs: within(quantity.CPUs(h.NanoCPUs)), MemoryHigh: quantity.None[quantity.ByteSize](), Tasks: quantity.None[int64]()}
+func (k kit) Narrow(ctx context.Context, who account.Account, h admission.HostConfig) (string, func(), error) {
+	l := cgroup.Limits{Memory: bound(quantity.ByteSize(h.Memory)), CPUs: bound(quantity.CPUs(h.NanoCPUs)), MemoryHigh: quantity.None[quantity.ByteSize](), Tasks: quantity.None[int64]()}
 	if h.PidsLimit != nil {
-		l.Tasks = within(*h.PidsLimit)
+		l.Tasks = bound(*h.PidsLimit)
 	}
-	parent, name := k.host.path(who.UID), fmt.Sprintf("narrow-%d-%d-%d", l.Memory.Value, l.CPUs.Value, l.Tasks.Value)
-	group := path.Join(parent, name)
+	name := fmt.Sprintf("narrow_%d_%d_%d", l.Memory.Value, l.CPUs.Value, l.Tasks.Value)
 	k.narrows.mu.Lock()
 	defer k.narrows.mu.Unlock()
-	if err := k.host.tree.Ensure(parent, name, l); err != nil {
+	group, err := k.host.within(ctx, who.UID, name, l)
+	if err != nil {
 		return "", nil, fmt.Errorf("make a narrower group: %w", err)
 	}
 	k.narrows.count[group]++
@@ -39,13 +40,29 @@ func (k kit) Narrow(_ context.Context, who account.Account, h admission.HostConf
 		defer k.narrows.mu.Unlock()
 		if k.narrows.count[group]--; k.narrows.count[group] == 0 {
 			delete(k.narrows.count, group)
-			_ = k.host.tree.RemoveGroup(group) // one in which a step still ends stays for the next
+			k.host.leave(group)
 		}
 	}, nil
 }
 
-// within returns a bound of which 0 is none.
-func within[T ~int64](n T) quantity.Limit[T] {
+// within makes a group in a person's.
+func (h *host) within(ctx context.Context, uid int, name string, l cgroup.Limits) (string, error) {
+	if h.bySystemd() {
+		slice := systemd.Within(h.Parent(uid), name)
+		return slice, h.systemd.Ensure(ctx, slice, systemd.Limits(l))
+	}
+	return path.Join(h.path(uid), name), h.tree.Ensure(h.path(uid), name, l)
+}
+
+// leave takes what within made away. A slice stays, as people's do.
+func (h *host) leave(group string) {
+	if !h.bySystemd() {
+		_ = h.tree.RemoveGroup(group) // one in which a step still ends stays for the next
+	}
+}
+
+// bound returns a bound of which 0 is none.
+func bound[T ~int64](n T) quantity.Limit[T] {
 	if n <= 0 {
 		return quantity.None[T]()
 	}

@@ -54,7 +54,8 @@ func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, er
 			Next: "Administrators: set it to auto.",
 		}
 	case h.bySystemd():
-		return h.systemd.Ensure(ctx, parent, uid, systemd.Limits(totals))
+		slice := systemd.Slice(parent, uid)
+		return slice, h.systemd.Ensure(ctx, slice, systemd.Limits(totals))
 	default:
 		return h.path(uid), h.tree.Ensure(parent, group(uid), totals)
 	}

@@ -23,7 +23,7 @@ func (d *daemon) facts(ctx context.Context) safety.Facts {
 		return f
 	}
 	f.Engaged = &safety.Engaged{
-		Systemd: d.host.bySystemd(), Bridge: setup.Bridge, Apart: setup.Apart, OnBridge: setup.OnBridge, LiveRestore: setup.LiveRestore,
+		Bridge: setup.Bridge, Apart: setup.Apart, OnBridge: setup.OnBridge, LiveRestore: setup.LiveRestore,
 	}
 	return f
 }

@@ -59,7 +59,7 @@ func (*kit) Group(_ context.Context, who account.Account) (string, error) {
 }
 
 func (*kit) Narrow(_ context.Context, who account.Account, h admission.HostConfig) (string, func(), error) {
-	return fmt.Sprintf("/ds01/%s/narrow-%d", who.Name, h.Memory), func() {}, nil
+	return fmt.Sprintf("/ds01/%s/narrow_%d", who.Name, h.Memory), func() {}, nil
 }
 
 func (*kit) NoNetwork(context.Context) (string, error) { return "", nil }

@@ -9,7 +9,6 @@ import (
 
 // Engaged is how the engine is set up, as far as ds01 leans on it.
 type Engaged struct {
-	Systemd     bool     // it leaves control groups to systemd
 	Bridge      bool     // it makes networks, and has a bridge of its own
 	Apart       bool     // nobody on that bridge reaches anybody else there
 	OnBridge    []string // containers that run on it, as the engine calls them
@@ -41,9 +40,6 @@ func judgeSteps(f Facts) (apitype.Check, bool) {
 	switch {
 	case f.Engaged == nil:
 		return apitype.Check{}, false
-	case f.Engaged.Systemd:
-		return warn(name, "The engine leaves control groups to systemd, so builds by BuildKit are refused: their steps can't be held to anybody's limits there.",
-			`Set "exec-opts": ["native.cgroupdriver=cgroupfs"] in /etc/docker/daemon.json and restart the engine, with ds01 after it`+meanwhile), true
 	case f.Dockerd == nil:
 		return warn(name, "dockerd isn't found behind the engine's socket, so it isn't known whether ds01 starts the steps of builds by BuildKit. Where it doesn't, they fail.",
 			"Run ds01 on the engine's host, and see that /usr/lib/ds01/steps is first on the engine's PATH (docs/admins/builds.md)."), true

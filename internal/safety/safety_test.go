@@ -91,7 +91,6 @@ func TestJudge(t *testing.T) {
 		"steps by another ds01":              {set(safety.Engaged{}, &safety.Dockerd{Runc: "/r", Starter: safety.OtherDs01}), "steps of builds", warn, "systemctl restart ds01"},
 		"steps by runc":                      {set(safety.Engaged{}, &safety.Dockerd{Runc: "/usr/sbin/runc"}), "steps of builds", warn, "/usr/sbin/runc starts them, and isn't ds01"},
 		"steps by nothing":                   {set(safety.Engaged{}, &safety.Dockerd{}), "steps of builds", fail, "Install runc"},
-		"steps below systemd":                {set(safety.Engaged{Systemd: true}, ours), "steps of builds", warn, "native.cgroupdriver=cgroupfs"},
 		"a dockerd that isn't found":         {set(safety.Engaged{}, nil), "steps of builds", warn, "isn't found"},
 		"an engine without networks":         {set(safety.Engaged{}, ours), "engine's bridge", ok, "none"},
 		"a bridge that keeps apart":          {set(safety.Engaged{Bridge: true, Apart: true}, ours), "engine's bridge", ok, "No container is on it"},

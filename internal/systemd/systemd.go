@@ -70,27 +70,28 @@ func (c *Connection) Close() error {
 // Slice returns the name of a person's slice in parent, which is one level
 // such as "ds01.slice": by its name "ds01-u1001.slice" lies in it.
 func Slice(parent string, uid int) string {
-	return strings.TrimSuffix(parent, ".slice") + "-u" + strconv.Itoa(uid) + ".slice"
+	return Within(parent, "u"+strconv.Itoa(uid))
 }
 
-// Ensure starts a person's slice in parent where it isn't active and gives it
-// the limits; raising and lowering hold at once for what runs in it. It
-// returns the slice's name. Where nothing has changed, systemd is only asked.
-// Without systemd the error is of kind problem.ErrUnavailable.
-func (c *Connection) Ensure(ctx context.Context, parent string, uid int, l Limits) (string, error) {
+// Within returns the name of a slice in another; its own part has no '-'.
+func Within(parent, part string) string {
+	return strings.TrimSuffix(parent, ".slice") + "-" + part + ".slice"
+}
+
+// Ensure starts a slice where it isn't active and gives it the limits; raising
+// and lowering hold at once for what runs in it. Where nothing has changed,
+// systemd is only asked. Without systemd the error is of kind
+// problem.ErrUnavailable.
+func (c *Connection) Ensure(ctx context.Context, name string, l Limits) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name, want := Slice(parent, uid), properties(l)
+	want := properties(l)
 	for again := c.conn != nil; ; again = false {
 		if err := c.connect(ctx); err != nil {
-			return "", err
+			return err
 		}
-		err := c.ensure(ctx, name, want)
-		if err == nil {
-			return name, nil
-		}
-		if !again || c.conn.Connected() {
-			return "", err
+		if err := c.ensure(ctx, name, want); err == nil || !again || c.conn.Connected() {
+			return err
 		}
 	}
 }

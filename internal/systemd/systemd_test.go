@@ -108,11 +108,10 @@ func TestLimitsInSystemdsWords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, conn := fake()
-			slice, err := conn.Ensure(context.Background(), "ds01.slice", 1001, c.limits)
-			if err != nil || slice != "ds01-u1001.slice" {
-				t.Fatal(slice, err)
+			if err := conn.Ensure(context.Background(), "ds01-u1001.slice", c.limits); err != nil {
+				t.Fatal(err)
 			}
-			got := f.units[slice]
+			got := f.units["ds01-u1001.slice"]
 			delete(got, "Description")
 			delete(got, "ActiveState")
 			maps.Copy(c.want, accounting)
@@ -128,7 +127,7 @@ func TestSystemdIsToldOnlyWhatChanges(t *testing.T) {
 	ensure := func(l Limits, want ...string) {
 		t.Helper()
 		f.calls = nil
-		if _, err := conn.Ensure(context.Background(), "ds01.slice", 1001, l); err != nil || !slices.Equal(f.calls, want) {
+		if err := conn.Ensure(context.Background(), "ds01-u1001.slice", l); err != nil || !slices.Equal(f.calls, want) {
 			t.Errorf("calls %q, %v; want %q", f.calls, err, want)
 		}
 	}
@@ -152,7 +151,7 @@ func TestSystemdIsToldOnlyWhatChanges(t *testing.T) {
 func TestAStartThatFailsIsAnError(t *testing.T) {
 	f, conn := fake()
 	f.result = "failed"
-	if _, err := conn.Ensure(context.Background(), "ds01.slice", 1001, some()); err == nil || !strings.Contains(err.Error(), "failed") {
+	if err := conn.Ensure(context.Background(), "ds01-u1001.slice", some()); err == nil || !strings.Contains(err.Error(), "failed") {
 		t.Errorf("%v", err)
 	}
 }
@@ -166,7 +165,7 @@ func TestALostConnectionIsMadeAgain(t *testing.T) {
 	}}
 	ctx := context.Background()
 	for i := range 4 {
-		if _, err := conn.Ensure(ctx, "ds01.slice", 1001, some()); err != nil {
+		if err := conn.Ensure(ctx, "ds01-u1001.slice", some()); err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {
@@ -185,7 +184,16 @@ func TestALostConnectionIsMadeAgain(t *testing.T) {
 
 func TestWithoutSystemdItIsUnavailable(t *testing.T) {
 	conn := &Connection{dial: func(context.Context) (bus, error) { return nil, errGone }}
-	if _, err := conn.Ensure(context.Background(), "ds01.slice", 1001, some()); !errors.Is(err, problem.ErrUnavailable) {
+	if err := conn.Ensure(context.Background(), "ds01-u1001.slice", some()); !errors.Is(err, problem.ErrUnavailable) {
 		t.Errorf("%v, want kind ErrUnavailable", err)
+	}
+}
+
+func TestAPersonsSliceLiesInItsParentByItsName(t *testing.T) {
+	if got := Slice("ds01.slice", 1001); got != "ds01-u1001.slice" {
+		t.Error(got)
+	}
+	if got := Within("ds01-u1001.slice", "narrow_1"); got != "ds01-u1001-narrow_1.slice" {
+		t.Error(got)
 	}
 }

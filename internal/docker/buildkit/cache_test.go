@@ -22,9 +22,9 @@ func kept() []*control.UsageRecord {
 	return []*control.UsageRecord{
 		{ID: "base", Description: "from local ", Size: 100, Shared: true},
 		{ID: "step", Parent: "base", Description: "mount / from exec  ds01-step /ds01/u1001 /bin/sh -c ls", Size: 10},
-		{ID: "narrow", Parent: "base", Description: "mount / from exec  ds01-step /ds01/u1002/narrow-1-2-3 ls", Size: 10},
+		{ID: "narrow", Parent: "base", Description: "mount / from exec  ds01-step ds01-u1002-narrow_1_2_3.slice ls", Size: 10},
 		{ID: "liar", Parent: "base", Description: "mount / from exec  ds01-step /ds01/u1002 x from exec  ds01-step /ds01/u1001 ls", Size: 10},
-		{ID: "mount", Description: "cached mount /c from exec  ds01-step /ds01/u1001 ls", Size: 10, RecordType: "exec.cachemount"},
+		{ID: "mount", Description: "cached mount /c from exec  ds01-step ds01-u1001.slice ls", Size: 10, RecordType: "exec.cachemount"},
 		{ID: "files", Description: "local source for ds01-1001/context", Size: 10, RecordType: "source.local"},
 		{ID: "older", Description: "local source for context", Size: 10},
 		{ID: "onStep", Parent: "step", Description: "fileop target", Size: 10},

@@ -4,7 +4,8 @@
 // BuildKit in the engines that Debian ships runs every step in one group for
 // all, whatever it is asked. What it runs them with is the first runc on the
 // engine's PATH: ds01 under that name. A step that ds01 has asked for says in
-// its arguments, behind one that is no program, in which group it belongs.
+// its arguments, behind one that is no program, in which group it belongs: the
+// path of one, or a slice where the engine leaves groups to systemd.
 // Without this package such a step can't start at all. Other containers, and
 // steps of builds that didn't come through ds01, are runc's as they are.
 //
@@ -23,6 +24,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -50,11 +52,7 @@ func run(ctx context.Context, args []string, path string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	bundle := bundleOf(args)
-	if bundle == "" {
-		return 0, replaceBy(runc, args)
-	}
-	s, ours, err := read(bundle)
+	s, ours, err := read(bundleOf(args))
 	if err != nil {
 		return 0, err
 	}
@@ -67,6 +65,9 @@ func run(ctx context.Context, args []string, path string) (int, error) {
 	absent, err := s.absent()
 	if err != nil {
 		return 0, err
+	}
+	if s.slice {
+		args = slices.Insert(args, 1, "--systemd-cgroup")
 	}
 	code, err := child(ctx, runc, args)
 	return code, errors.Join(err, s.tidy(absent))
@@ -105,7 +106,14 @@ func bundleOf(args []string) string {
 			return dir
 		}
 	}
-	return "."
+	return "" // the folder it is in, as of no step
+}
+
+// isBuildKits tells BuildKit's bundles, DATA-ROOT/buildkit/executor/ID, from
+// those of containers, whose arguments are their owners' own.
+func isBuildKits(bundle string) bool {
+	executor := filepath.Dir(bundle)
+	return filepath.IsAbs(bundle) && filepath.Base(executor) == "executor" && filepath.Base(filepath.Dir(executor)) == "buildkit"
 }
 
 // child runs runc to its end. Unlike what replaces the process it must be told
@@ -157,7 +165,7 @@ type spec struct {
 	linux   map[string]json.RawMessage
 	args    []string
 	group   string // the person's
-	cgroup  string // BuildKit's, of the step alone
+	slice   bool   // the group is a slice: systemd keeps it
 	root    string
 	dests   []string // of mounts
 }
@@ -165,6 +173,9 @@ type spec struct {
 // read returns the configuration in a bundle, and whether it is a step's that
 // ds01 has asked for.
 func read(bundle string) (s spec, ours bool, err error) {
+	if !isBuildKits(bundle) {
+		return s, false, nil
+	}
 	s.file = filepath.Join(bundle, "config.json")
 	data, err := os.ReadFile(s.file)
 	if err != nil {
@@ -175,7 +186,7 @@ func read(bundle string) (s spec, ours bool, err error) {
 	if err := errors.Join(
 		json.Unmarshal(data, &s.all), decode(s.all, "process", &s.process), decode(s.all, "linux", &s.linux),
 		decode(s.all, "root", &root), decode(s.all, "mounts", &mounts),
-		decode(s.process, "args", &s.args), decode(s.linux, "cgroupsPath", &s.cgroup),
+		decode(s.process, "args", &s.args),
 	); err != nil {
 		return s, false, fmt.Errorf("read the step: %w", err)
 	}
@@ -187,12 +198,12 @@ func read(bundle string) (s spec, ours bool, err error) {
 		s.dests = append(s.dests, m.Destination)
 	}
 	s.group, s.args, ours = admission.SplitKitStep(s.args)
-	return s, ours && isBuildKits(s.cgroup), nil
+	s.slice = slice.MatchString(s.group)
+	return s, ours, nil
 }
 
-// isBuildKits tells BuildKit's groups from those of containers, whose arguments
-// are their owners' own. Under systemd they can't be told apart.
-func isBuildKits(cgroup string) bool { return filepath.Base(filepath.Dir(cgroup)) == "buildkit" }
+// slice is what systemd calls a group of groups.
+var slice = regexp.MustCompile(`^[A-Za-z0-9_.-]+\.slice$`)
 
 func decode(from map[string]json.RawMessage, key string, to any) error {
 	if raw, ok := from[key]; ok {
@@ -203,7 +214,11 @@ func decode(from map[string]json.RawMessage, key string, to any) error {
 
 // move puts the step into its group.
 func (s *spec) move() error {
-	if !filepath.IsAbs(s.group) || filepath.Clean(s.group) != s.group || s.group == "/" {
+	within := filepath.Join(s.group, "build-"+s.id())
+	switch {
+	case s.slice:
+		within = s.group + ":ds01-build:" + s.id() // as runc tells systemd of a scope
+	case !filepath.IsAbs(s.group) || filepath.Clean(s.group) != s.group || s.group == "/":
 		return fmt.Errorf("move the step: %q is no control group", s.group)
 	}
 	capabilities, err := s.capabilities()
@@ -217,7 +232,7 @@ func (s *spec) move() error {
 	}{
 		{s.process, "args", s.args},
 		{s.process, "capabilities", capabilities},
-		{s.linux, "cgroupsPath", filepath.Join(s.group, "build-"+filepath.Base(s.cgroup))},
+		{s.linux, "cgroupsPath", within},
 		{s.all, "process", s.process},
 		{s.all, "linux", s.linux},
 	} {
@@ -236,6 +251,9 @@ func (s *spec) move() error {
 	}
 	return nil
 }
+
+// id is BuildKit's of the step.
+func (s *spec) id() string { return filepath.Base(filepath.Dir(s.file)) }
 
 // capabilities returns those of the step, by set: all that BuildKit gives but
 // the one to make devices, which no container has.

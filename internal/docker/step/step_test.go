@@ -3,6 +3,7 @@ package step_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,9 +16,9 @@ import (
 
 // A bundle is what BuildKit starts: its folder, and a runc that stands in for
 // the real one and does as a script says in the step's root.
-func bundle(t *testing.T, cgroup string, args, mounts []string, script string) (dir, path string) {
+func bundle(t *testing.T, args, mounts []string, script string) (dir, path string) {
 	t.Helper()
-	dir, path = t.TempDir(), t.TempDir()
+	dir, path = filepath.Join(t.TempDir(), "buildkit/executor/abc"), t.TempDir()
 	var places []map[string]string
 	for _, m := range mounts {
 		places = append(places, map[string]string{"destination": m})
@@ -25,16 +26,16 @@ func bundle(t *testing.T, cgroup string, args, mounts []string, script string) (
 	config := map[string]any{
 		"ociVersion": "1.0.2", "root": map[string]any{"path": "rootfs"}, "mounts": places, "hooks": map[string]any{"prestart": []any{}},
 		"process": map[string]any{"args": args, "cwd": "/", "capabilities": map[string][]string{"bounding": {"CAP_CHOWN", "CAP_MKNOD"}}},
-		"linux":   map[string]any{"cgroupsPath": cgroup, "seccomp": map[string]any{"x": 1.5}},
+		"linux":   map[string]any{"cgroupsPath": "system.slice:docker:abc", "seccomp": map[string]any{"x": 1.5}},
 	}
 	data, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "config.json"), string(data), 0o600)
 	if err := os.MkdirAll(filepath.Join(dir, "rootfs/etc"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	write(t, filepath.Join(dir, "config.json"), string(data), 0o600)
 	write(t, filepath.Join(dir, "rootfs/etc/hosts"), "", 0o644)
 	write(t, filepath.Join(dir, "rootfs/etc/resolv.conf"), "", 0o644)
 	write(t, filepath.Join(path, step.Program), "#!/bin/sh\necho \"$@\" > "+dir+"/called\ncd "+dir+"/rootfs\n"+script+"\n", 0o755)
@@ -81,7 +82,7 @@ func read(t *testing.T, dir string) (c config) {
 }
 
 func TestAStepRunsInItsPersonsGroup(t *testing.T) {
-	dir, path := bundle(t, "/docker/buildkit/abc", admission.KitStepIn("/ds01/u1001", []string{"sh", "-c", "true"}), nil, "exit 3")
+	dir, path := bundle(t, admission.KitStepIn("/ds01/u1001", []string{"sh", "-c", "true"}), nil, "exit 3")
 	if code, said := run(t, dir, path); code != 3 || said != "" {
 		t.Errorf("exit code %d: %s", code, said)
 	}
@@ -101,9 +102,9 @@ func TestAStepRunsInItsPersonsGroup(t *testing.T) {
 	}
 }
 
-func TestAGroupIsAnAbsolutePath(t *testing.T) {
-	for _, group := range []string{"", "/", "ds01", "/ds01/../x", "/ds01/"} {
-		dir, path := bundle(t, "/docker/buildkit/abc", admission.KitStepIn(group, []string{"true"}), nil, "")
+func TestAGroupIsAnAbsolutePathOrASlice(t *testing.T) {
+	for _, group := range []string{"", "/", "ds01", "/ds01/../x", "/ds01/", "x/ds01.slice", "ds01.slice:x"} {
+		dir, path := bundle(t, admission.KitStepIn(group, []string{"true"}), nil, "")
 		if code, said := run(t, dir, path); code == 0 || !strings.Contains(said, "no control group") {
 			t.Errorf("%q: exit code %d: %s", group, code, said)
 		}
@@ -114,7 +115,7 @@ func TestAGroupIsAnAbsolutePath(t *testing.T) {
 // file system.
 func TestAStepLeavesNoLinkOnTheWayOfAMount(t *testing.T) {
 	outside := t.TempDir()
-	dir, path := bundle(t, "/docker/buildkit/abc", admission.KitStepIn("/ds01/u1", []string{"true"}), []string{"/proc", "/way/on/victim", "/in/x"},
+	dir, path := bundle(t, admission.KitStepIn("/ds01/u1", []string{"true"}), []string{"/proc", "/way/on/victim", "/in/x"},
 		"mkdir -p real; ln -s "+outside+" way; ln -s real in")
 	if code, said := run(t, dir, path); code != 0 {
 		t.Fatalf("exit code %d: %s", code, said)
@@ -128,7 +129,7 @@ func TestAStepLeavesNoLinkOnTheWayOfAMount(t *testing.T) {
 }
 
 func TestAMountBehindALinkIsRefused(t *testing.T) {
-	dir, path := bundle(t, "/docker/buildkit/abc", admission.KitStepIn("/ds01/u1", []string{"true"}), []string{"/var/run/x"}, "touch ran")
+	dir, path := bundle(t, admission.KitStepIn("/ds01/u1", []string{"true"}), []string{"/var/run/x"}, "touch ran")
 	if err := os.Mkdir(filepath.Join(dir, "rootfs/var"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func TestAMountBehindALinkIsRefused(t *testing.T) {
 }
 
 func TestWithoutRuncNothingRuns(t *testing.T) {
-	dir, _ := bundle(t, "/docker/buildkit/abc", admission.KitStepIn("/ds01/u1", []string{"true"}), nil, "")
+	dir, _ := bundle(t, admission.KitStepIn("/ds01/u1", []string{"true"}), nil, "")
 	self := t.TempDir()
 	if err := os.Symlink("/proc/self/exe", filepath.Join(self, step.Program)); err != nil {
 		t.Fatal(err)
@@ -158,21 +159,46 @@ func TestWithoutRuncNothingRuns(t *testing.T) {
 func TestContainersAreRuncsAsTheyAre(t *testing.T) {
 	asked := admission.KitStepIn("/ds01/u1", []string{"true"})
 	for name, c := range map[string]struct {
-		cgroup string
+		bundle string // "": where BuildKit has it
 		args   []string
 		want   bool
 	}{
-		"a step":                                {"/docker/buildkit/abc", asked, true},
-		"a step that didn't come through us":    {"/docker/buildkit/abc", []string{"true"}, false},
-		"a container with the step's words":     {"/ds01/u1/abc", asked, false},
-		"a container in a slice":                {"ds01-u1.slice:docker:abc", asked, false},
-		"a container called as steps are":       {"/ds01/u1/buildkit", asked, false},
-		"a step of nothing":                     {"/docker/buildkit/abc", asked[:3], false},
-		"a step with a program before the rest": {"/docker/buildkit/abc", append([]string{"sh"}, asked[1:]...), false},
+		"a step":                                {"", asked, true},
+		"a step that didn't come through us":    {"", []string{"true"}, false},
+		"a container with the step's words":     {"/run/containerd/io.containerd.runtime.v2.task/moby/abc", asked, false},
+		"a container of such an id":             {"/run/buildkit/io.containerd.runtime.v2.task/executor/abc", asked, false},
+		"a folder named from elsewhere":         {"buildkit/executor/abc", asked, false},
+		"a step of nothing":                     {"", asked[:3], false},
+		"a step with a program before the rest": {"", append([]string{"sh"}, asked[1:]...), false},
 	} {
-		dir, _ := bundle(t, c.cgroup, c.args, nil, "")
+		dir, _ := bundle(t, c.args, nil, "")
+		t.Chdir(filepath.Join(dir, "../../.."))
+		if c.bundle != "" {
+			moved := c.bundle
+			if filepath.IsAbs(moved) {
+				moved = filepath.Join(t.TempDir(), moved)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(moved), 0o755), os.Rename(dir, moved)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir = moved
+		}
 		if got, err := step.Ours(dir); got != c.want || err != nil {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
+	}
+}
+
+func TestAStepRunsInItsPersonsSlice(t *testing.T) {
+	dir, path := bundle(t, admission.KitStepIn("ds01-u1001.slice", []string{"true"}), nil, "")
+	if code, said := run(t, dir, path); code != 0 || said != "" {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if c := read(t, dir); c.Linux.CgroupsPath != "ds01-u1001.slice:ds01-build:abc" {
+		t.Errorf("it runs in %s", c.Linux.CgroupsPath)
+	}
+	called, err := os.ReadFile(filepath.Join(dir, "called"))
+	if err != nil || string(called) != "--systemd-cgroup --log x run --bundle "+dir+" id1\n" {
+		t.Errorf("runc was asked for %q, %v", called, err)
 	}
 }

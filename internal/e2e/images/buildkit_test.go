@@ -1,6 +1,7 @@
 package images_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/e2e/lab"
 )
 
@@ -21,15 +23,16 @@ func TestBuildKit(t *testing.T) {
 		Limits: "defaults: {aggregate: {memory: 64M, tasks: 40}}\n",
 	})
 	for name, story := range map[string]func(*testing.T, *lab.Lab){
-		"two people build under one tag":          twoPeopleBuildUnderOneTag,
-		"files of a build are its owner's":        filesOfABuild,
-		"agents of ssh are one's own":             agentsOfSSHAreOnesOwn,
-		"secrets and caches are one's own":        secretsAndCachesAreOnesOwn,
-		"nothing of another's is there":           nothingOfAnothersIsThere,
-		"what reaches the host is refused":        whatReachesTheHostIsRefused,
-		"steps are held to the person's limits":   stepsAreHeldToLimits,
-		"a build that is given up leaves nothing": aBuildThatIsGivenUp,
-		"nobody ends another's build":             nobodyEndsAnothersBuild,
+		"two people build under one tag":           twoPeopleBuildUnderOneTag,
+		"files of a build are its owner's":         filesOfABuild,
+		"agents of ssh are one's own":              agentsOfSSHAreOnesOwn,
+		"secrets and caches are one's own":         secretsAndCachesAreOnesOwn,
+		"nothing of another's is there":            nothingOfAnothersIsThere,
+		"what reaches the host is refused":         whatReachesTheHostIsRefused,
+		"steps are held to the person's limits":    stepsAreHeldToLimits,
+		"a container is no step, whatever it says": aContainerIsNoStep,
+		"a build that is given up leaves nothing":  aBuildThatIsGivenUp,
+		"nobody ends another's build":              nobodyEndsAnothersBuild,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer clearImages(l)
@@ -258,8 +261,43 @@ func whatReachesTheHostIsRefused(t *testing.T, l *lab.Lab) {
 func stepsAreHeldToLimits(t *testing.T, l *lab.Lab) {
 	said := kitBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN cat /proc/self/cgroup\n", nil))
 	lab.Contains(t, said, fmt.Sprintf("/people/u%d/build-", l.UID("alice")))
+	stepsEndAtTheLimits(t, l)
+}
+
+func stepsEndAtTheLimits(t *testing.T, l *lab.Lab) {
 	notBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN x=$(head -c 100000000 /dev/zero | tr '\\0' a); echo ${#x}\n", nil), "exit code")
 	notBuilt(t, kitBuilds(l, "alice", "FROM busybox\nRUN for i in $(seq 100); do sleep 2 & done\n", nil), "can't fork")
+}
+
+// aContainerIsNoStep runs one with the words of a step that belongs elsewhere.
+func aContainerIsNoStep(t *testing.T, l *lab.Lab) {
+	for _, group := range []string{"/elsewhere", "elsewhere.slice"} {
+		said := notMade(t, l, group)
+		lab.Contains(t, said, "executable file not found")
+	}
+	for _, left := range []string{"/sys/fs/cgroup/*/elsewhere*", "/sys/fs/cgroup/elsewhere*"} {
+		if got := globs(t, left); len(got) > 0 {
+			t.Errorf("there are %q", got)
+		}
+	}
+}
+
+// notMade starts a container that can't be, and returns why.
+func notMade(t *testing.T, l *lab.Lab, group string) string {
+	t.Helper()
+	words, err := json.Marshal(admission.KitStepIn(group, []string{"sleep", "1000"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := l.Ask("alice", "POST", "/containers/create?name=forged", `{"Image":"busybox","Entrypoint":`+string(words)+`}`); status != 201 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	defer l.OK("alice", "docker", "rm", "-f", "forged")
+	status, answer := l.Ask("alice", "POST", "/containers/forged/start", "")
+	if status < 400 {
+		t.Errorf("it runs: %d %s", status, answer)
+	}
+	return answer
 }
 
 func aBuildThatIsGivenUp(t *testing.T, l *lab.Lab) {

@@ -79,10 +79,10 @@ func TestSitePolicyOfBuilds(t *testing.T) {
 				kitBuilt(t, build("FROM busybox\n", "-t", "tiny:1", "-m", "32m"))
 				return
 			}
-			lab.Contains(t, said, "pids_limit to 20", "/narrow-50331648-2000000000-20/build-")
+			lab.Contains(t, said, "pids_limit to 20", "/narrow_50331648_2000000000_20/build-")
 			lab.Contains(t, kitBuilt(t, build("FROM busybox\nRUN true\n", "-t", "tiny:1")), "site policy set memory to 32MiB: tiny")
 			notBuilt(t, build("FROM busybox\nRUN for i in $(seq 60); do sleep 2 & done\n"), "can't fork")
-			if left := globs(t, "/sys/fs/cgroup/*/"+strings.Trim(l.Engine.CgroupParent(), "/")+"/*/*/narrow-*"); len(left) > 0 {
+			if left := globs(t, "/sys/fs/cgroup/*/"+strings.Trim(l.Engine.CgroupParent(), "/")+"/*/*/narrow_*"); len(left) > 0 {
 				t.Errorf("%s are left", left)
 			}
 		})
