@@ -74,6 +74,7 @@ CREATE TABLE networks (
 		`ALTER TABLE volumes ADD COLUMN used INTEGER NOT NULL DEFAULT 1`,
 		cacheTable,
 		queueTables,
+		repartitionTable,
 	}
 }
 
