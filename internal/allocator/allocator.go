@@ -44,6 +44,7 @@ type Allocator struct {
 	byID    map[string]string           // container id → claim id
 	gone    map[string]tombstone        // container id → who owned it
 	taken   map[string]string           // device UUID → why nobody gets it
+	closed  map[string]int              // device UUID → for how many it is closed now
 	sight   chan struct{}               // closed once taken is known; nil: it is
 	locks   map[string]*keyLock
 	changed chan struct{} // a record changed since somebody last read from it
@@ -61,7 +62,7 @@ func New(ctx context.Context, store Store, devices func() []gpu.Device, now func
 	a := &Allocator{
 		store: store, devices: devices, now: now,
 		records: map[string]container.Record{}, byID: map[string]string{}, gone: map[string]tombstone{},
-		taken: map[string]string{}, locks: map[string]*keyLock{}, changed: make(chan struct{}, 1),
+		taken: map[string]string{}, closed: map[string]int{}, locks: map[string]*keyLock{}, changed: make(chan struct{}, 1),
 	}
 	all, err := store.Containers(ctx)
 	if err != nil {
@@ -267,6 +268,16 @@ func HoldOf(l limits.Limits) time.Duration {
 // pool is the host as one decision sees it: what is kept for a ticket is its
 // owner's.
 func (a *Allocator) pool() gpu.Pool {
+	pool := gpu.Pool{Devices: a.devices(), Claims: a.claims(), Taken: a.untouchable()}
+	if all := a.reservations(); len(all) > 0 {
+		pool.Reserved = gpu.Keep(pool.Devices, all, a.now()).For(a.now())
+	}
+	return pool
+}
+
+// claims are what holds devices: records, and what is kept for tickets; the
+// caller holds mu.
+func (a *Allocator) claims() []gpu.Claim {
 	claims := make([]gpu.Claim, 0, len(a.records)+len(a.queue.tickets))
 	for _, r := range a.records {
 		claims = append(claims, r.Claim)
@@ -276,11 +287,7 @@ func (a *Allocator) pool() gpu.Pool {
 			claims = append(claims, gpu.Claim{ID: t.ID, UID: t.UID, State: gpu.Pending, Devices: t.Devices})
 		}
 	}
-	pool := gpu.Pool{Devices: a.devices(), Claims: claims, Taken: a.taken}
-	if all := a.reservations(); len(all) > 0 {
-		pool.Reserved = gpu.Keep(pool.Devices, all, a.now()).For(a.now())
-	}
-	return pool
+	return claims
 }
 
 func grants(devices []gpu.Device) []gpu.Grant {

@@ -26,6 +26,7 @@ import (
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/partitioner"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
@@ -74,17 +75,18 @@ type daemon struct {
 	engine   *docker.Engine
 	records  *store.Store
 
-	audit      *audit.Log
-	recorder   *recorder.Recorder
-	inventory  *inventory.Inventory
-	ledger     *allocator.Allocator
-	registrar  *registrar.Registrar
-	images     *curator.Curator
-	launcher   *launcher.Launcher
-	reconciler *reconciler.Reconciler
-	servers    []*server
-	doors      *doors
-	accounts   accounts
+	audit       *audit.Log
+	recorder    *recorder.Recorder
+	inventory   *inventory.Inventory
+	ledger      *allocator.Allocator
+	partitioner *partitioner.Partitioner
+	registrar   *registrar.Registrar
+	images      *curator.Curator
+	launcher    *launcher.Launcher
+	reconciler  *reconciler.Reconciler
+	servers     []*server
+	doors       *doors
+	accounts    accounts
 
 	closing chan struct{} // closed once nobody new is served
 	closers []func() error
@@ -156,6 +158,9 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	}
 	d.ledger.SetBlind(true) // until the reconciler has looked
 	d.ledger.Govern(d.host.site())
+	d.partitioner = partitioner.New(partitioner.Parts{
+		Driver: d.driver, Store: records, Ledger: d.ledger, Refresh: d.inventory.Refresh, Log: d.Log, Now: time.Now,
+	})
 	d.registrar, err = registrar.New(ctx, registrar.Parts{
 		Engine: announced{d.engine}, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
 		Routes: routes, Log: d.Log, Now: time.Now,
@@ -268,6 +273,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
+	g.Go(func() error { return d.partitioner.Run(ctx) })
 	g.Go(func() error { return d.reloads(ctx) })
 	g.Go(func() error { return d.audit.Run(ctx) })
 	g.Go(func() error { return d.recorder.Run(ctx) })

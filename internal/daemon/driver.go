@@ -5,14 +5,14 @@ import (
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/config"
-	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/nvml"
 	"ds01.dev/ds01/internal/nvml/sim"
+	"ds01.dev/ds01/internal/partitioner"
 )
 
 // driver is the real driver or the simulated one.
 type driver interface {
-	inventory.Driver
+	partitioner.Driver
 	Close() error
 }
 

@@ -28,15 +28,23 @@ type Driver interface {
 
 // Inventory caches what the driver tells. It is safe for concurrent use.
 type Inventory struct {
-	driver  Driver
-	folder  string
-	links   string
-	log     *slog.Logger
-	devices atomic.Pointer[[]gpu.Device]
+	driver Driver
+	folder string
+	links  string
+	log    *slog.Logger
+	seen   atomic.Pointer[sight]
+
+	refreshing sync.Mutex // so that what was read later stays
 
 	mu       sync.Mutex
 	readAt   time.Time
 	readings map[string]gpu.Reading
+}
+
+// A sight is the host as the driver told it at one moment.
+type sight struct {
+	cards   []gpu.Card
+	devices []gpu.Device
 }
 
 // New returns an inventory whose nodes lie in folder, and reads the driver
@@ -55,10 +63,16 @@ func New(ctx context.Context, driver Driver, folder, links string, log *slog.Log
 
 // Devices returns what can be granted, by card, then instance. The slice is
 // shared: don't change it.
-func (i *Inventory) Devices() []gpu.Device { return *i.devices.Load() }
+func (i *Inventory) Devices() []gpu.Device { return i.seen.Load().devices }
+
+// Cards returns the cards as they were when Devices was made of them. The
+// slice is shared: don't change it.
+func (i *Inventory) Cards() []gpu.Card { return i.seen.Load().cards }
 
 // Refresh reads the cards anew and makes the nodes and links that are missing.
 func (i *Inventory) Refresh(ctx context.Context) error {
+	i.refreshing.Lock()
+	defer i.refreshing.Unlock()
 	cards, err := i.driver.Cards(ctx)
 	if err != nil {
 		return fmt.Errorf("read GPUs: %w", err)
@@ -71,7 +85,7 @@ func (i *Inventory) Refresh(ctx context.Context) error {
 			}
 		}
 	}
-	i.devices.Store(&devices)
+	i.seen.Store(&sight{cards, devices})
 	return nil
 }
 

@@ -93,6 +93,27 @@ func (p *Partitioner) Settle(ctx context.Context) error {
 	return p.alone(ctx, func() error { return nil })
 }
 
+// patience is how long Run waits before it tries again.
+const patience = 10 * time.Second
+
+// Run settles, however often that must be tried, and ends then or with ctx.
+func (p *Partitioner) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := p.Settle(ctx)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, problem.ErrUnavailable) {
+			p.Log.ErrorContext(ctx, "not known whether the cards are as they should be", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(patience):
+		}
+	}
+	return nil
+}
+
 // alone does something while nobody else changes the cards, and nothing is
 // left of what was begun before.
 func (p *Partitioner) alone(ctx context.Context, do func() error) error {

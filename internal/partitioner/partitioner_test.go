@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -51,6 +52,7 @@ type host struct {
 	taken   map[string]string
 	closed  map[string]int
 	blind   error
+	sighted time.Time // when blind is over; zero: never
 	refresh int
 	strange func() // happens right before each step
 }
@@ -98,7 +100,12 @@ func (h *host) SaveRepartition(_ context.Context, w gpu.Work) error {
 
 func (h *host) Flush() error { return h.do(func() error { return nil }) }
 
-func (h *host) AwaitSight(context.Context) error { return h.blind }
+func (h *host) AwaitSight(context.Context) error {
+	if !h.sighted.IsZero() && time.Now().After(h.sighted) {
+		return nil
+	}
+	return h.blind
+}
 
 func (h *host) Close(uuid string) (gpu.Host, func()) {
 	if h.strange != nil {
@@ -326,6 +333,18 @@ func TestNothingIsDoneBeforeItIsKnownWhatTheEngineRuns(t *testing.T) {
 	if h.calls > 0 {
 		t.Errorf("%d calls", h.calls)
 	}
+}
+
+func TestWhatWasBegunIsTriedAgainUntilItCanBeDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := setup(t, busyHost())
+		h.written = gpu.Work{Steps: steps(t, h)}
+		h.blind, h.sighted = problem.ErrUnavailable, time.Now().Add(time.Minute)
+		if err := h.start().Run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		h.settled(t)
+	})
 }
 
 // A step that needs a reset isn't half done: neither one that says so, nor one
