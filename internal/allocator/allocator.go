@@ -44,11 +44,11 @@ type Allocator struct {
 	byID    map[string]string           // container id → claim id
 	gone    map[string]tombstone        // container id → who owned it
 	taken   map[string]string           // device UUID → why nobody gets it
-	closed  map[string]int              // device UUID → for how many it is closed now
 	sight   chan struct{}               // closed once taken is known; nil: it is
 	locks   map[string]*keyLock
 	changed chan struct{} // a record changed since somebody last read from it
 	queue   queue
+	cut     cutter
 }
 
 type tombstone struct {
@@ -62,7 +62,7 @@ func New(ctx context.Context, store Store, devices func() []gpu.Device, now func
 	a := &Allocator{
 		store: store, devices: devices, now: now,
 		records: map[string]container.Record{}, byID: map[string]string{}, gone: map[string]tombstone{},
-		taken: map[string]string{}, closed: map[string]int{}, locks: map[string]*keyLock{}, changed: make(chan struct{}, 1),
+		taken: map[string]string{}, cut: newCutter(), locks: map[string]*keyLock{}, changed: make(chan struct{}, 1),
 	}
 	all, err := store.Containers(ctx)
 	if err != nil {
@@ -92,6 +92,10 @@ func (a *Allocator) tell() {
 	case a.changed <- struct{}{}:
 	default:
 	}
+	select {
+	case a.cut.due <- struct{}{}:
+	default:
+	}
 }
 
 // Changed tells one reader that records, the queue or reservations changed, or
@@ -116,23 +120,71 @@ type Order struct {
 
 // Claim grants an order: it checks the name and the counts, chooses devices
 // and stores the record as pending, all in one step; Flush puts it on the disk.
-// Errors are of kind
+// Where cards must be cut first it does that, which takes seconds, and keeps
+// what is made for the order. Errors are of kind
 // problem.ErrConflict (the name is taken), ErrLimit, ErrDenied or
 // ErrExhausted.
 func (a *Allocator) Claim(ctx context.Context, o Order) (container.Record, []gpu.Device, error) {
+	if o.GPU != nil {
+		if err := a.lookAtCards(ctx); err != nil {
+			return container.Record{}, nil, err
+		}
+	}
+	for {
+		r, devices, wait, err := a.claim(ctx, o)
+		if wait == nil {
+			return r, devices, err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return container.Record{}, nil, err
+		}
+	}
+}
+
+// claim tries once. Where there would perhaps be a device when cards that are
+// being cut now aren't any more, wait is closed then.
+func (a *Allocator) claim(ctx context.Context, o Order) (r container.Record, devices []gpu.Device, wait <-chan struct{}, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r, g, err := a.decide(o)
+	if Waitable(err) {
+		wait = a.inMotion()
+	}
+	if err == nil && len(g.plan.Steps) > 0 {
+		r, g, err = a.make(ctx, o, r.ID, g.plan)
+	}
+	if err == nil {
+		err = a.saveGrant(ctx, r, g.ticket)
+	}
 	if err != nil {
-		return container.Record{}, nil, err
+		return container.Record{}, nil, wait, err
 	}
-	if err := a.saveGrant(ctx, r, g.ticket); err != nil {
-		return container.Record{}, nil, err
-	}
-	return r, g.devices, nil
+	return r, g.devices, nil, nil
 }
 
-// Suppose returns what Claim would grant now, and grants nothing.
+// make cuts cards for an order. The caller holds mu, which isn't held
+// meanwhile.
+func (a *Allocator) make(ctx context.Context, o Order, id string, plan gpu.Plan) (container.Record, grant, error) {
+	a.beginMaking(id, o.Account.UID, plan)
+	a.mu.Unlock()
+	failed := a.carry(ctx, plan, o.Name+" of "+o.Account.Name)
+	a.mu.Lock()
+	devices, err := a.endMaking(id, failed)
+	if err == nil {
+		err = a.checkOwner(o)
+	}
+	if err != nil {
+		return container.Record{}, grant{}, err
+	}
+	g := grant{devices: devices}
+	r, err := a.record(o, g)
+	return r, g, err
+}
+
+// Suppose returns what Claim would grant now, and grants nothing. A device
+// that would be made for it has no UUID.
 func (a *Allocator) Suppose(o Order) (container.Record, []gpu.Device, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -178,6 +230,12 @@ func (a *Allocator) decide(o Order) (container.Record, grant, error) {
 			return container.Record{}, g, err
 		}
 	}
+	r, err := a.record(o, g)
+	return r, g, err
+}
+
+// record is what an order becomes with what it is granted; the caller holds mu.
+func (a *Allocator) record(o Order, g grant) (container.Record, error) {
 	r := container.Record{
 		Claim: gpu.Claim{
 			ID: newID(), UID: o.Account.UID, Name: o.Name, State: gpu.Pending,
@@ -194,9 +252,9 @@ func (a *Allocator) decide(o Order) (container.Record, grant, error) {
 	}
 	var err error
 	if r.Ports, err = a.assignPorts(o); err != nil {
-		return container.Record{}, grant{}, err
+		return container.Record{}, err
 	}
-	return r, g, nil
+	return r, nil
 }
 
 // NameTaken is the code of the error that tells of a name its owner has given
@@ -268,15 +326,16 @@ func HoldOf(l limits.Limits) time.Duration {
 // pool is the host as one decision sees it: what is kept for a ticket is its
 // owner's.
 func (a *Allocator) pool() gpu.Pool {
-	pool := gpu.Pool{Devices: a.devices(), Claims: a.claims(), Taken: a.untouchable()}
+	devices, claims := a.devices(), a.claims()
+	pool := gpu.Pool{Devices: devices, Claims: claims, Taken: a.untouchable(devices), Cutting: a.cutting(claims)}
 	if all := a.reservations(); len(all) > 0 {
 		pool.Reserved = gpu.Keep(pool.Devices, all, a.now()).For(a.now())
 	}
 	return pool
 }
 
-// claims are what holds devices: records, and what is kept for tickets; the
-// caller holds mu.
+// claims are what holds devices: records, what is kept for tickets, and what is
+// being made; the caller holds mu.
 func (a *Allocator) claims() []gpu.Claim {
 	claims := make([]gpu.Claim, 0, len(a.records)+len(a.queue.tickets))
 	for _, r := range a.records {
@@ -286,6 +345,9 @@ func (a *Allocator) claims() []gpu.Claim {
 		if t.Granted() {
 			claims = append(claims, gpu.Claim{ID: t.ID, UID: t.UID, State: gpu.Pending, Devices: t.Devices})
 		}
+	}
+	for _, m := range a.cut.making {
+		claims = append(claims, m.claim)
 	}
 	return claims
 }

@@ -202,18 +202,21 @@ func (a *Allocator) mayJoin(t *gpu.Ticket, w Wish) error {
 // possible refuses what a ticket's owner can't have whoever else holds what.
 func (a *Allocator) possible(t *gpu.Ticket, q gpu.Quota) error {
 	pool := a.pool()
-	pool.Taken = nil
-	pool.Claims = slices.DeleteFunc(pool.Claims, func(c gpu.Claim) bool { return c.UID != t.UID })
-	_, err := choose(pool, t, q)
+	_, err := a.choose(pool.Alone(t.UID), t, q)
 	return err
 }
 
 // choose asks for what a ticket is for.
-func choose(pool gpu.Pool, t *gpu.Ticket, q gpu.Quota) ([]gpu.Device, error) {
+func (a *Allocator) choose(pool gpu.Pool, t *gpu.Ticket, q gpu.Quota) (grant, error) {
 	if len(t.Exact) > 0 {
-		return gpu.Reclaim(pool, t.UID, t.Exact, q)
+		devices, err := gpu.Reclaim(pool, t.UID, t.Exact, q)
+		return grant{devices: devices}, err
 	}
-	return gpu.Allocate(pool, t.UID, t.Request, q)
+	plan, err := gpu.Arrange(pool, t.UID, t.Request, q, a.now())
+	if err != nil {
+		return grant{}, err
+	}
+	return grant{devices: pool.Picked(plan), plan: plan}, nil
 }
 
 func notQueued(kind error, why, next string) error {
@@ -393,7 +396,7 @@ func (a *Allocator) grantNext(ctx context.Context) error {
 		return nil
 	}
 	for _, p := range gpu.Pass(q, a.now()) {
-		if p.Granted == nil {
+		if p.Granted == nil || len(p.Plan.Steps) > 0 { // Run makes it
 			continue
 		}
 		t := a.queue.tickets[p.Ticket.ID]

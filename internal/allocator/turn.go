@@ -15,7 +15,8 @@ import (
 // A grant is what somebody who asks now is given.
 type grant struct {
 	devices []gpu.Device
-	ticket  string // that the devices were kept for; "": they were free
+	plan    gpu.Plan // what must be done for them first, if it has steps
+	ticket  string   // that the devices were kept for; "": they were free
 }
 
 // turn grants what is asked for now: what is kept for its owner, or what is
@@ -25,7 +26,7 @@ func (a *Allocator) turn(t gpu.Ticket, s gpu.Standing) (grant, error) {
 	if g, ok := a.redeem(&t, s.Quota); ok {
 		return g, nil
 	}
-	devices, err := choose(a.pool(), &t, s.Quota)
+	g, err := a.choose(a.pool(), &t, s.Quota)
 	q := a.snapshot()
 	if Waitable(err) && len(q.Waiting) > 0 {
 		err = withPosition(err, gpu.Order(a.joinedBy(q, t, s), a.now()))
@@ -34,13 +35,13 @@ func (a *Allocator) turn(t gpu.Ticket, s gpu.Standing) (grant, error) {
 		return grant{}, err
 	}
 	if len(q.Waiting) == 0 && len(q.Reservations) == 0 {
-		return grant{devices: devices}, nil
+		return g, nil
 	}
 	for i, p := range gpu.Pass(a.joinedBy(q, t, s), a.now()) {
 		switch {
 		case p.Ticket.ID != newcomer:
 		case p.Granted != nil:
-			return grant{devices: p.Granted}, nil
+			return grant{devices: p.Granted, plan: p.Plan}, nil
 		default:
 			return grant{}, notItsTurn(i, p)
 		}
@@ -83,8 +84,10 @@ func (a *Allocator) redeem(t *gpu.Ticket, quota gpu.Quota) (grant, bool) {
 		mine := uuidsOf(kept.Devices)
 		pool.Devices = slices.DeleteFunc(slices.Clone(pool.Devices), func(d gpu.Device) bool { return !slices.Contains(mine, d.UUID) })
 		pool.Claims = slices.DeleteFunc(pool.Claims, func(c gpu.Claim) bool { return c.ID == kept.ID })
-		if devices, err := choose(pool, t, quota); err == nil {
-			return grant{devices, kept.ID}, true
+		pool.Cutting = nil
+		if g, err := a.choose(pool, t, quota); err == nil {
+			g.ticket = kept.ID
+			return g, true
 		}
 	}
 	return grant{}, false

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -67,7 +68,14 @@ type GPU struct {
 	Provider  string `yaml:"provider"`  // nvml or sim
 	Libraries string `yaml:"libraries"` // auto, cdi, hook or none
 	Sim       SimGPU `yaml:"sim"`
+	MIG       MIG    `yaml:"mig"`
 	Queue     Queue  `yaml:"queue"`
+}
+
+func defaultGPU() GPU {
+	return GPU{
+		Provider: NVML, Libraries: LibrariesAuto, MIG: MIG{Mode: string(gpu.MIGStatic), Hysteresis: "1m"}, Queue: Queue{Hold: "10m", DockerWait: "0s"},
+	}
 }
 
 // SimGPU is the simulated host.
@@ -115,7 +123,7 @@ func Default() Config {
 		Version:  1,
 		Engine:   Engine{Host: "unix:///run/ds01/engine.sock"},
 		Gateway:  Gateway{Listen: "unix:///run/docker.sock", Doors: true},
-		GPU:      GPU{Provider: NVML, Libraries: LibrariesAuto, Queue: Queue{Hold: "10m", DockerWait: "0s"}},
+		GPU:      defaultGPU(),
 		Cgroup:   Cgroup{Parent: Auto},
 		Disk:     Disk{KeepFree: Auto},
 		Networks: Networks{Pool: "10.192.0.0/12", Size: 26, PerPerson: 8},
@@ -178,6 +186,9 @@ func (c Config) validate() error {
 	}
 	if c.GPU.Provider == Sim && len(c.GPU.Sim.GPUs) == 0 {
 		return fault("gpu.sim.gpus", "name at least one model, such as a100-80gb")
+	}
+	if err := c.GPU.MIG.validate(); err != nil {
+		return err
 	}
 	if err := c.GPU.Queue.validate(); err != nil {
 		return err

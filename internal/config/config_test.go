@@ -20,6 +20,8 @@ gateway: {listen: "unix:///run/docker.sock"}
 gpu:
   provider: nvml          # nvml | sim
   libraries: auto         # driver libraries in containers: auto | cdi | hook | none (sim: none)
+  mig:                    # off | static | dynamic
+    {mode: static, keep_full: 0, hysteresis: 1m}
   sim:
     gpus: [a100-80gb, a100-80gb, a100-80gb, a100-80gb]
     mig: {1: [3g.40gb, 2g.20gb, 1g.10gb, 1g.10gb]}   # fits only with 3g at 4: place by table, not greedily
@@ -95,6 +97,10 @@ func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
 		"a name for an address":        {"version: 1\nports: {addresses: [localhost]}\n", `line 2: ports.addresses: "localhost" is no address`},
 		"another provider":             {"version: 1\ngpu:\n  provider: amd\n", `line 3: gpu.provider: "amd" is neither nvml nor sim`},
 		"other libraries":              {"version: 1\ngpu:\n  libraries: docker\n", `line 3: gpu.libraries: "docker" is not one of`},
+		"another mode of MIG":          {"version: 1\ngpu: {mig: {mode: on}}\n", `line 2: gpu.mig.mode: "on" is not one of off, static, dynamic`},
+		"less than no cards kept":      {"version: 1\ngpu:\n  mig: {keep_full: -1}\n", "line 3: gpu.mig.keep_full: -1 cards"},
+		"bare seconds":                 {"version: 1\ngpu: {mig: {hysteresis: 60}}\n", "line 2: gpu.mig.hysteresis:"},
+		"an instance that stays":       {"version: 1\ngpu: {mig: {hysteresis: 25h}}\n", "line 2: gpu.mig.hysteresis: 25h is too long: the most is 1d"},
 		"a simulation of nothing":      {"version: 1\ngpu: {provider: sim}\n", "gpu.sim.gpus: name at least one model"},
 		"an address without a port":    {"version: 1\n\nweb: {listen: localhost}\n", `line 3: web.listen: "localhost" is not address:port`},
 		"a port without an address":    {"version: 1\nmetrics: {listen: \":9101\"}\n", "line 2: metrics.listen:"},

@@ -147,7 +147,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	}
 	d.onClose(records.Close)
 	d.records = records
-	if d.inventory, err = inventory.New(ctx, d.driver, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
+	if d.inventory, err = inventory.New(ctx, permitted{d}, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
 		return err
 	}
 	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {
@@ -161,6 +161,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	d.partitioner = partitioner.New(partitioner.Parts{
 		Driver: d.driver, Store: records, Ledger: d.ledger, Refresh: d.inventory.Refresh, Log: d.Log, Now: time.Now,
 	})
+	d.ledger.Shape(d.cards())
 	d.registrar, err = registrar.New(ctx, registrar.Parts{
 		Engine: announced{d.engine}, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
 		Routes: routes, Log: d.Log, Now: time.Now,
@@ -274,6 +275,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.partitioner.Run(ctx) })
+	g.Go(func() error { return d.cut(ctx) })
 	g.Go(func() error { return d.reloads(ctx) })
 	g.Go(func() error { return d.audit.Run(ctx) })
 	g.Go(func() error { return d.recorder.Run(ctx) })

@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"context"
+	"path/filepath"
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/nvml"
 	"ds01.dev/ds01/internal/nvml/sim"
 	"ds01.dev/ds01/internal/partitioner"
@@ -21,7 +23,7 @@ type driver interface {
 func (d *daemon) openDriver(context.Context) error {
 	c := d.settings.config().GPU
 	if c.Provider == config.Sim {
-		s, err := sim.New(sim.Config{GPUs: c.Sim.GPUs, MIG: c.Sim.MIG})
+		s, err := sim.New(sim.Config{GPUs: c.Sim.GPUs, MIG: c.Sim.MIG, File: filepath.Join(d.paths.RunDir, "sim-cards.json")})
 		if err != nil {
 			return err
 		}
@@ -45,4 +47,26 @@ func (s simulator) Simulate(uuid string, r apitype.SimReading) error {
 	return s.driver.Set(uuid, sim.Override{
 		Utilization: r.UtilizationPercent, Memory: r.MemoryUsedBytes, Power: r.PowerWatts, Temperature: r.TemperatureC,
 	})
+}
+
+// permitted is the driver as the inventory sees it: with gpu.mig.mode off, no
+// instance can be granted.
+type permitted struct{ d *daemon }
+
+// Cards tells what the driver does.
+func (p permitted) Cards(ctx context.Context) ([]gpu.Card, error) {
+	cards, err := p.d.driver.Cards(ctx)
+	if mode, _ := p.d.settings.config().GPU.MIG.Keeps(); mode == gpu.MIGOff {
+		for _, c := range cards {
+			for i := range c.Instances {
+				c.Instances[i].Problem = "MIG instances aren't granted here (gpu.mig.mode is off)"
+			}
+		}
+	}
+	return cards, err
+}
+
+// Readings tells what the driver does.
+func (p permitted) Readings(ctx context.Context) (map[string]gpu.Reading, error) {
+	return p.d.driver.Readings(ctx)
 }

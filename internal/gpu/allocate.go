@@ -17,6 +17,9 @@ type Pool struct {
 	// Reserved reports whether a device is set aside for that person, who may
 	// then ask for it by name. Nil: no device is set aside.
 	Reserved func(uid int, uuid string) bool
+	// Cutting is what the devices are on, where instances may be made for who
+	// asks; see Arrange. Nil: there is what there is.
+	Cutting *Cutting
 }
 
 // A Quota is what one person may hold. Counts and shares are two limits of

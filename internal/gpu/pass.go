@@ -41,15 +41,17 @@ type pass struct {
 	kept    map[string]time.Time // of the free ones, those that somebody ahead waits for → since when that one has them for sure; zero: who knows
 	own     map[int][]Claim      // by uid: what they hold
 	got     map[string]bool      // given in this pass
+	granted []Claim              // the same, as claims
 	waits   map[int]bool         // by uid: a ticket of theirs ahead waits
+	closed  map[string]string    // cards that are cut in this pass, or that somebody ahead waits for → why
 	reaches map[reach][]Device   // what usable found out
 	wishes  map[wish]error       // and possible
 }
 
 func newPass(q Queue, now time.Time) *pass {
 	p := &pass{
-		Queue: q, now: now, keeping: Keep(q.Pool.Devices, q.Reservations, now),
-		kept: map[string]time.Time{}, own: map[int][]Claim{}, got: map[string]bool{}, waits: map[int]bool{},
+		Queue: q, now: now, keeping: Keep(q.Pool.reservable(), q.Reservations, now),
+		closed: map[string]string{}, kept: map[string]time.Time{}, own: map[int][]Claim{}, got: map[string]bool{}, waits: map[int]bool{},
 		reaches: map[reach][]Device{}, wishes: map[wish]error{},
 	}
 	held := make(map[string]bool, len(q.Pool.Claims))
@@ -80,11 +82,11 @@ func newPass(q Queue, now time.Time) *pass {
 func (p *pass) decide(r *rank, place *Place) {
 	until := r.until(p.now)
 	open, passed := p.open(r, until)
-	if len(open) > 0 && !p.waits[r.ticket.UID] {
-		devices, err := p.choose(r, open, until)
+	if (len(open) > 0 || p.cuts(r)) && !p.waits[r.ticket.UID] {
+		devices, plan, err := p.choose(r, open, until)
 		if err == nil {
-			p.grant(r, devices)
-			place.Granted = devices
+			p.grant(r, devices, plan)
+			place.Granted, place.Plan = devices, plan
 			return
 		}
 	}
@@ -144,20 +146,27 @@ func (*pass) doneBefore(until, sure time.Time) bool {
 }
 
 // choose picks devices for a ticket out of the open ones: those reserved for
-// its owner first.
-func (p *pass) choose(r *rank, open []Device, until time.Time) ([]Device, error) {
+// its owner first. The plan says what must be done for them, if anything.
+func (p *pass) choose(r *rank, open []Device, until time.Time) ([]Device, Plan, error) {
+	var mine []Device
 	if r.reserved != nil {
-		mine := slices.DeleteFunc(slices.Clone(open), func(d Device) bool { return p.keeping.Own(d.UUID, r.ticket.UID, p.now) == nil })
+		mine = slices.DeleteFunc(slices.Clone(open), func(d Device) bool { return p.keeping.Own(d.UUID, r.ticket.UID, p.now) == nil })
+	}
+	if p.cuts(r) {
+		return p.arrange(r, open, mine, until)
+	}
+	if r.reserved != nil {
 		if devices, err := p.ask(r, mine); err == nil {
-			return devices, nil
+			return devices, Plan{}, nil
 		}
 	}
 	if r.ticket.Request.All {
 		if err := p.wholeAll(r, open, until); err != nil {
-			return nil, err
+			return nil, Plan{}, err
 		}
 	}
-	return p.ask(r, open)
+	devices, err := p.ask(r, open)
+	return devices, Plan{}, err
 }
 
 // wholeAll refuses where "all" of the open devices would be fewer than all
@@ -214,15 +223,21 @@ type reach struct {
 // others held anything: its owner's own limits, the host, or what is reserved
 // or out of reach stands in the way, and waiting behind it would help nobody.
 func (p *pass) possible(r *rank, until time.Time) error {
-	if len(p.own[r.ticket.UID]) > 0 || len(r.ticket.Exact) > 0 || p.keeping.knows(r.ticket.UID) {
+	ask := func() error {
+		if p.cuts(r) {
+			return p.arrangeAlone(r, until)
+		}
 		_, err := p.ask(r, p.usable(r, until))
 		return err
+	}
+	if len(p.own[r.ticket.UID]) > 0 || len(r.ticket.Exact) > 0 || p.keeping.knows(r.ticket.UID) {
+		return ask()
 	}
 	q := &r.standing.Quota
 	key := wish{r.ticket.Request.String(), q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, q.NameAny, until}
 	err, known := p.wishes[key]
 	if !known {
-		_, err = p.ask(r, p.usable(r, until))
+		err = ask()
 		p.wishes[key] = err
 	}
 	return err
@@ -238,14 +253,17 @@ type wish struct {
 	until      time.Time
 }
 
-// grant takes the devices away from those behind.
-func (p *pass) grant(r *rank, devices []Device) {
+// grant takes the devices away from those behind, and the cards that are cut
+// for them.
+func (p *pass) grant(r *rank, devices []Device, plan Plan) {
+	p.closeCards(plan)
 	for _, d := range devices {
 		p.got[d.UUID] = true
 		delete(p.kept, d.UUID)
 	}
 	uid := r.ticket.UID
-	p.own[uid] = append(p.own[uid], Claim{ID: r.ticket.ID, UID: uid, State: Pending, Devices: grantsOf(devices)})
+	c := Claim{ID: r.ticket.ID, UID: uid, State: Pending, Devices: grantsOf(devices)}
+	p.own[uid], p.granted = append(p.own[uid], c), append(p.granted, c)
 }
 
 func grantsOf(devices []Device) []Grant {
@@ -259,6 +277,9 @@ func grantsOf(devices []Device) []Grant {
 // keepBack keeps the free devices that a waiting ticket could use from those
 // behind it.
 func (p *pass) keepBack(r *rank, until time.Time) {
+	if p.cuts(r) {
+		p.keepCards(r, until)
+	}
 	sure, known := time.Time{}, false
 	for _, d := range p.free {
 		_, kept := p.kept[d.UUID]
@@ -337,7 +358,7 @@ func Estimate(q Queue, expected map[string]time.Time, lasts map[int]time.Duratio
 			e.ends = append(e.ends, ending{end, e.Pool.Claims[i].ID})
 		}
 	}
-	e.run(order(q, Keep(q.Pool.Devices, q.Reservations, now), now), lasts, now)
+	e.run(order(q, Keep(q.Pool.reservable(), q.Reservations, now), now), lasts, now)
 	return e.times
 }
 

@@ -56,6 +56,7 @@ type Place struct {
 	Ticket  Ticket
 	Reason  string   // why it stands where it does
 	Granted []Device // what it gets now; nil: it waits
+	Plan    Plan     // what must be done for that first, if it has steps
 	Why     string   // why it waits; "" when it is granted
 	Limited bool     // it waits for its own limit and keeps nobody up
 }
@@ -75,7 +76,7 @@ type rank struct {
 // then by priority; then who used fewer whole GPU-hours lately; then who
 // joined first. The same tickets come in the same order.
 func Order(q Queue, now time.Time) []Place {
-	ranks := order(q, Keep(q.Pool.Devices, q.Reservations, now), now)
+	ranks := order(q, Keep(q.Pool.reservable(), q.Reservations, now), now)
 	places := make([]Place, len(ranks))
 	for i := range ranks {
 		places[i] = Place{Ticket: *ranks[i].ticket, Reason: ranks[i].reason()}

@@ -41,7 +41,7 @@ func (d *Driver) SetMIGMode(_ context.Context, cardUUID string, on bool) (resetN
 	if !c.model.resets {
 		c.activate()
 	}
-	return c.mig != c.migPending, nil
+	return c.mig != c.migPending, d.save()
 }
 
 // Reset resets a card, as 'nvidia-smi --gpu-reset' does on a real one, and so
@@ -58,7 +58,7 @@ func (d *Driver) Reset(_ context.Context, cardUUID string) error {
 		return conflict(fmt.Sprintf("card %d not reset", c.index), why, "Stop what uses the card, then try again.")
 	}
 	c.activate()
-	return nil
+	return d.save()
 }
 
 // activate makes the pending mode the card's mode.
@@ -90,7 +90,11 @@ func (d *Driver) CreateInstance(_ context.Context, cardUUID, profile string, sta
 	if err != nil {
 		return gpu.Instance{}, err
 	}
-	return c.create(profile, start)
+	made, err := c.create(profile, start)
+	if err == nil {
+		err = d.save()
+	}
+	return made, err
 }
 
 func (c *card) create(profile string, start int) (gpu.Instance, error) {
@@ -181,7 +185,7 @@ func (d *Driver) DestroyInstance(_ context.Context, uuid string) error {
 		return conflict("instance "+uuid+" not destroyed", fmt.Sprintf("%d processes use it", len(in.processes)), "Stop them, then try again.")
 	}
 	c.instances = slices.DeleteFunc(c.instances, func(o *instance) bool { return o == in })
-	return nil
+	return d.save()
 }
 
 // answering finds a card that isn't lost. The caller holds the lock.

@@ -3,9 +3,10 @@
 // refuses: placements, overlap, capacity, MIG off, in use. Models, memory,
 // profiles and placements are those of go-nvml's mock hardware.
 //
-// State lives in memory only. New builds it from the configuration, with the
-// same UUIDs each time; instances that CreateInstance made, MIG modes that
-// SetMIGMode switched and readings that Set drove are gone after a restart.
+// New builds it from the configuration, with the same UUIDs each time. Where it
+// is given a file, instances and MIG modes that were changed outlive the
+// program there, as they do on a real card; readings that Set drove and
+// processes are gone after a restart.
 //
 // Device nodes have the major 120, which is reserved for local use and has no
 // driver behind it: opening one answers "no such device" to whom it was
@@ -38,10 +39,14 @@ const (
 type Config struct {
 	GPUs []string         // the model of each card, by index
 	MIG  map[int][]string // card index → MIG profiles; a card that is named has MIG on
+	File string           // keeps instances and MIG modes; "": they are as above with each New
 }
 
 // A Driver is the simulated driver. Its methods may be called concurrently.
 type Driver struct {
+	file   string
+	config string
+
 	mu    sync.Mutex
 	cards []*card
 }
@@ -67,7 +72,7 @@ type instance struct {
 // ErrInvalid, with what is possible.
 func New(cfg Config) (*Driver, error) {
 	known := models()
-	d := &Driver{}
+	d := &Driver{file: cfg.File, config: fmt.Sprint(cfg.GPUs, cfg.MIG)}
 	if len(cfg.GPUs) > maxCards {
 		return nil, invalid(fmt.Sprintf("%d simulated cards", len(cfg.GPUs)), fmt.Sprintf("there is room for %d", maxCards), "")
 	}
@@ -77,6 +82,9 @@ func New(cfg Config) (*Driver, error) {
 			return nil, invalid(fmt.Sprintf("simulated card %d", i), "there is no model "+strconv.Quote(name), "The models are "+modelNames(known)+".")
 		}
 		d.cards = append(d.cards, &card{model: m, index: i, uuid: uuid("GPU-", name, strconv.Itoa(i))})
+	}
+	if loaded, err := d.load(); loaded || err != nil {
+		return d, err
 	}
 	for _, i := range slices.Sorted(maps.Keys(cfg.MIG)) {
 		if i < 0 || i >= len(d.cards) {
