@@ -38,7 +38,22 @@ func (p Placement) Overlaps(other Placement) bool {
 // The instances have no more than Capacity together. A name that isn't in the table and a layout that doesn't fit are
 // ErrInvalid, with what is possible.
 func PlaceLayout(profiles []Profile, wanted []string) ([]Placement, error) {
+	return placeBeside(profiles, nil, wanted)
+}
+
+// placeBeside is PlaceLayout on a card with instances that stay where they
+// are.
+func placeBeside(profiles []Profile, standing []Placed, wanted []string) ([]Placement, error) {
 	p := placer{at: make([]Placement, len(wanted))}
+	for _, s := range standing {
+		at := slices.IndexFunc(profiles, func(p Profile) bool { return p.Name == s.Profile })
+		if at < 0 || !slices.Contains(profiles[at].Placements, s.At) {
+			return nil, noLayout(profiles, wanted, s.Profile+" stands where none may")
+		}
+		p.standing = append(p.standing, s.At)
+		p.items = append(p.items, item{profile: profiles[at]})
+	}
+	before := len(p.items)
 	for i, name := range wanted {
 		at := slices.IndexFunc(profiles, func(p Profile) bool { return p.Name == name })
 		if at < 0 {
@@ -51,6 +66,7 @@ func PlaceLayout(profiles []Profile, wanted []string) ([]Placement, error) {
 	if why := overCapacity(profiles, p.items); why != "" {
 		return nil, noLayout(profiles, wanted, why)
 	}
+	p.items = p.items[before:]
 	slices.SortStableFunc(p.items, func(a, b item) int {
 		return cmp.Or(cmp.Compare(len(a.places), len(b.places)), cmp.Compare(a.profile.Name, b.profile.Name))
 	})
@@ -67,8 +83,9 @@ type item struct {
 }
 
 type placer struct {
-	items []item
-	at    []Placement // by index in wanted
+	standing []Placement
+	items    []item
+	at       []Placement // by index in wanted
 }
 
 // place finds places for items[k:] beside those that stand already. Equal
@@ -82,7 +99,7 @@ func (p *placer) place(k int) bool {
 		if k > 0 && p.items[k-1].profile.Name == it.profile.Name && place.Start >= p.at[p.items[k-1].at].Start {
 			continue
 		}
-		if slices.ContainsFunc(p.items[:k], func(o item) bool { return p.at[o.at].Overlaps(place) }) {
+		if slices.ContainsFunc(p.standing, place.Overlaps) || slices.ContainsFunc(p.items[:k], func(o item) bool { return p.at[o.at].Overlaps(place) }) {
 			continue
 		}
 		p.at[it.at] = place

@@ -23,7 +23,7 @@ type floor struct {
 var floors = []floor{
 	{"0 words", []string{"problem", "quantity", "../deploy"}},
 	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype", "port"}},
-	{"1b decide", []string{"config", "limits", "network", "volume", "safety"}},
+	{"1b decide", []string{"config", "layout", "limits", "network", "volume", "safety"}},
 	{"1b' decide", []string{"container"}},
 	{"1c decide", []string{"admission", "lifecycle"}},
 	{"1d decide", []string{"policy"}},
