@@ -72,6 +72,13 @@ func (a *Allocator) Close(uuid string) (h gpu.Host, open func()) {
 	return gpu.Host{Claims: a.claims(), Taken: maps.Clone(a.taken)}, func() { a.open(uuid) }
 }
 
+// Holds returns who holds what now: Claims and Taken of the host.
+func (a *Allocator) Holds() gpu.Host {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return gpu.Host{Claims: a.claims(), Taken: maps.Clone(a.taken)}
+}
+
 func (a *Allocator) open(uuid string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

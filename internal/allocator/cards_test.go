@@ -30,6 +30,9 @@ func TestADeviceThatIsClosedIsGrantedToNobody(t *testing.T) {
 	r := b.claim(t, 1, "a", 1)
 	h, open := b.Close("MIG-0")
 	defer open()
+	if now := b.Holds(); len(now.Claims) != 1 || now.Claims[0].ID != r.ID || len(now.Taken) > 0 {
+		t.Errorf("held now: %+v", now)
+	}
 	if len(h.Claims) != 1 || h.Claims[0].ID != r.ID || h.Claims[0].State != gpu.Pending {
 		t.Errorf("held by %+v", h.Claims)
 	}

@@ -38,6 +38,8 @@ type Ledger interface {
 	// Close keeps a device from being granted until open is called, and
 	// returns who holds what from then on: Claims and Taken of the host.
 	Close(uuid string) (h gpu.Host, open func())
+	// Holds returns who holds what now: Claims and Taken of the host.
+	Holds() gpu.Host
 }
 
 // Parts are what a partitioner works with.
@@ -83,7 +85,7 @@ func (p *Partitioner) Carry(ctx context.Context, steps []gpu.Step, why string) e
 		return nil
 	}
 	return p.alone(ctx, func() error {
-		return p.carry(ctx, gpu.Work{Steps: steps, Why: why, Began: p.Now().UTC()})
+		return p.carry(ctx, gpu.Work{Steps: steps, Why: why, Began: p.Now().UTC()}, nil)
 	})
 }
 
@@ -146,7 +148,7 @@ func (p *Partitioner) settle(ctx context.Context) error {
 		return nil
 	}
 	p.Log.WarnContext(ctx, "finishing what was begun on the cards", "why", left.Why, "began", left.Began, "steps", len(left.Steps))
-	if err := p.carry(ctx, left); !p.settled {
+	if err := p.carry(ctx, left, nil); !p.settled {
 		return err
 	} else if err != nil {
 		p.Log.WarnContext(ctx, "what was begun on the cards is given up", "why", left.Why, "error", err)
@@ -154,8 +156,9 @@ func (p *Partitioner) settle(ctx context.Context) error {
 	return nil
 }
 
-// carry writes the work down and does it.
-func (p *Partitioner) carry(ctx context.Context, w gpu.Work) error {
+// carry writes the work down and does it. told, if there is one, hears of each
+// step that is done.
+func (p *Partitioner) carry(ctx context.Context, w gpu.Work, told func(gpu.Step)) error {
 	p.settled = false
 	given, ctx := ctx, context.WithoutCancel(ctx) // a step that is begun is ended
 	err := p.Store.SaveRepartition(ctx, w)
@@ -169,7 +172,8 @@ func (p *Partitioner) carry(ctx context.Context, w gpu.Work) error {
 		if err := given.Err(); err != nil {
 			return fmt.Errorf("%s: %w", w.Steps[0], err)
 		}
-		failed := p.step(ctx, w.Steps[0])
+		step := w.Steps[0]
+		failed := p.step(ctx, step)
 		if failed != nil {
 			w.Steps = nil
 		} else {
@@ -177,6 +181,9 @@ func (p *Partitioner) carry(ctx context.Context, w gpu.Work) error {
 		}
 		if err := p.Store.SaveRepartition(ctx, w); err != nil {
 			return errors.Join(failed, notWritten(err))
+		}
+		if failed == nil && told != nil {
+			told(step)
 		}
 		if failed != nil {
 			p.settled = true

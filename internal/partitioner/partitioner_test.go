@@ -115,6 +115,8 @@ func (h *host) Close(uuid string) (gpu.Host, func()) {
 	return gpu.Host{Claims: h.claims, Taken: h.taken}, func() { h.closed[uuid]-- }
 }
 
+func (h *host) Holds() gpu.Host { return gpu.Host{Claims: h.claims, Taken: h.taken} }
+
 // layout says what the cards are cut into.
 func (h *host) layout(t *testing.T) []string {
 	t.Helper()
