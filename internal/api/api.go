@@ -64,6 +64,15 @@ type Simulator interface {
 	Simulate(uuid string, r apitype.SimReading) error
 }
 
+// Cards knows the cards of the host and changes what they are cut into.
+type Cards interface {
+	// Look returns the host as it is now.
+	Look(ctx context.Context) (gpu.Host, error)
+	// Apply makes the cards as the layout declares: ready says which steps are
+	// carried out, told hears of each that is done.
+	Apply(ctx context.Context, l gpu.Layout, ready func([]gpu.CardPlan) ([]gpu.Step, error), told func(gpu.Step)) error
+}
+
 // State is what the daemon knows of itself.
 type State struct {
 	Version       string
@@ -94,6 +103,7 @@ type Parts struct {
 	Launcher   *launcher.Launcher
 	Reconciler *reconciler.Reconciler
 	Usage      Usage
+	Cards      Cards
 	Simulator  Simulator // nil without simulated devices
 	Recipes    admission.Syntax
 	Bases      func(ctx context.Context, dockerfile []byte, attributes map[string]string) ([]string, error) // of a build by BuildKit
@@ -144,6 +154,9 @@ func Routes() []Route {
 		{"GET", "/v1/gpus", Users, (*call).gpus},
 		{"GET", "/v1/gpus/why", Users, (*call).gpusWhy},
 		{"POST", "/v1/gpus/{uuid}/sim", Admins, (*call).simulate},
+		{"GET", "/v1/mig", Admins, (*call).mig},
+		{"POST", "/v1/mig/plan", Admins, (*call).planMIG},
+		{"POST", "/v1/mig/apply", Admins, (*call).applyMIG},
 		{"GET", "/v1/queue", Users, (*call).queue},
 		{"POST", "/v1/queue", Users, (*call).joinQueue},
 		{"GET", "/v1/queue/{id}", Users, (*call).queuePlace},
@@ -200,6 +213,8 @@ type call struct {
 	owner account.Account // whom it is for: the caller, or another for admins
 	peer  peer.Peer
 	entry *recorder.Entry
+
+	streams bool // an answer has begun that goes on
 }
 
 func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
@@ -210,6 +225,11 @@ func (a *API) handle(w http.ResponseWriter, r *http.Request, route Route) {
 	}
 	if problem.HTTPStatus(err) == http.StatusInternalServerError && !errors.Is(err, context.Canceled) { // a client that hung up is no failure
 		a.Log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if c.streams {
+		doc := problem.Describe(err)
+		c.tell(apitype.MIGProgress{Error: &doc})
+		return
 	}
 	answerProblem(w, err)
 }

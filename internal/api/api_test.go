@@ -120,6 +120,7 @@ type lab struct {
 	images     *curator.Curator
 	reconciler *reconciler.Reconciler
 	simulator  *simulator
+	cards      *cards
 	document   *limits.Document
 	sockets    map[int]string
 	state      api.State
@@ -135,7 +136,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l := &lab{engine: dockertest.New(time.Now), simulator: &simulator{}, sockets: map[int]string{}}
+	l := &lab{engine: dockertest.New(time.Now), simulator: &simulator{}, cards: &cards{}, sockets: map[int]string{}}
 	l.state = api.State{Version: "1", EngineUp: true, GPUProvider: "sim", DefaultImage: "busybox", Groups: account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"}}
 	if l.document, _, err = limits.Decode(limits.File{Name: "limits.yaml", Data: []byte(file)}, nil); err != nil {
 		t.Fatal(err)
@@ -148,6 +149,7 @@ func newLab(t *testing.T) *lab {
 	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
+	l.cards.holds = l.ledger.Holds
 	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, nil)
 	if l.images, err = curator.New(t.Context(), records, l.engine, l.ledger, time.Now); err != nil {
 		t.Fatal(err)
@@ -181,7 +183,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	}
 	handler := api.New(api.Parts{
 		Accounts: directory{uid}, Engine: l.engine, Images: l.images, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Usage: nothing{},
-		Simulator: l.simulator, Devices: devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
+		Cards: l.cards, Simulator: l.simulator, Devices: devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },

@@ -16,7 +16,7 @@ import (
 // are written down when they are allowed too. A route that is new does unless
 // it only looks.
 func (r Route) Changes() bool {
-	return r.Method != http.MethodGet && r.Path != "/v1/limits/diff" && r.Path != "/v1/policy/eval"
+	return r.Method != http.MethodGet && r.Path != "/v1/limits/diff" && r.Path != "/v1/policy/eval" && r.Path != "/v1/mig/plan"
 }
 
 // recorded serves the call and writes down what becomes of it. What changes
@@ -63,6 +63,7 @@ func actions() map[string]string {
 		"DELETE /v1/containers/{name}":     "container remove",
 		"POST /v1/containers/{name}/adopt": "container adopt",
 		"POST /v1/gpus/{uuid}/sim":         "gpu sim set",
+		"POST /v1/mig/apply":               "gpu mig apply",
 		"POST /v1/queue":                   "gpu queue join",
 		"DELETE /v1/queue/{id}":            "gpu queue leave",
 		"POST /v1/reservations":            "gpu reserve",

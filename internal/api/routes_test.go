@@ -36,6 +36,7 @@ func TestAccess(t *testing.T) {
 		"POST /v1/containers/{name}/pause":  users, "POST /v1/containers/{name}/unpause": users, "POST /v1/containers/{name}/rename": users,
 		"GET /v1/stats": users, "GET /v1/limits": users, "GET /v1/dashboard": users, "POST /v1/policy/eval": users,
 		"GET /v1/images": users, "DELETE /v1/images": users, "POST /v1/images/share": users, "POST /v1/images/unshare": users,
+		"GET /v1/mig": admins, "POST /v1/mig/plan": admins, "POST /v1/mig/apply": admins,
 		"GET /v1/queue": users, "POST /v1/queue": users, "GET /v1/queue/{id}": users, "DELETE /v1/queue/{id}": users,
 		"GET /v1/reservations": users, "POST /v1/reservations": admins, "DELETE /v1/reservations/{id}": admins,
 		"POST /v1/gpus/{uuid}/sim": admins, "POST /v1/containers/{name}/adopt": admins, "POST /v1/limits/diff": admins, "GET /v1/audit": admins,

@@ -8,6 +8,9 @@
 //	GET    /v1/doctor                        Doctor           anybody; more for admins
 //	GET    /v1/gpus                          []GPU            users
 //	POST   /v1/gpus/{uuid}/sim               SimReading → 204 admins, sim provider only
+//	GET    /v1/mig                           MIG              admins
+//	POST   /v1/mig/plan                      LayoutFile → MIGPlan, admins; nothing is done
+//	POST   /v1/mig/apply                     LayoutFile → stream of MIGProgress, admins
 //	GET    /v1/queue                         []QueuePlace     users
 //	POST   /v1/queue                         JoinQueue → QueuePlace
 //	GET    /v1/queue/{id}[?wait=SECONDS]     QueuePlace       own

@@ -246,7 +246,7 @@ func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
 		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
-		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
+		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
 	})

@@ -67,7 +67,7 @@ func PlanLayout(h Host, l Layout) ([]CardPlan, error) {
 	plans := make([]CardPlan, 0, len(cuts))
 	for _, index := range slices.Sorted(maps.Keys(cuts)) {
 		c := &h.Cards[slices.IndexFunc(h.Cards, func(c Card) bool { return c.Index == index })]
-		r := refit{Card: c, cut: cuts[index], profiles: profilesOf(h.Cards, *c), uses: u}
+		r := refit{Card: c, cut: cuts[index], profiles: ProfilesOf(h.Cards, *c), uses: u}
 		plan, err := r.plan()
 		if err != nil {
 			return nil, err
@@ -308,7 +308,7 @@ func (r *refit) holds(in *Instance) (Hindrance, bool) {
 	name := fmt.Sprintf("%s (%s at %d)", b.Slot, in.Profile, in.Start)
 	switch claim := r.uses.claims[in.UUID]; {
 	case claim != nil:
-		b.Claim, b.Why, b.Next = claim.ID, name+" is held", nextHeld(r.Index)
+		b.Claim, b.Why, b.Next = claim.ID, name+" is held", nextHeld
 	case r.uses.taken[in.UUID] != "":
 		b.Why, b.Next = name+": "+r.uses.taken[in.UUID], nextStranger
 	case in.Problem != "":
@@ -320,11 +320,10 @@ func (r *refit) holds(in *Instance) (Hindrance, bool) {
 	return b, true
 }
 
-func nextHeld(card int) string {
-	return fmt.Sprintf("Keep others off with 'ds01 gpu drain %d', and wait until it is given back or ask its holder to stop the container.", card)
-}
-
-const nextStranger = "Stop what uses it without ds01; 'ds01 gpu list' and 'nvidia-smi' show it."
+const (
+	nextHeld     = "Wait until it is given back, or ask its holder to remove the container."
+	nextStranger = "Stop what uses it without ds01; 'ds01 gpu list' and 'nvidia-smi' show it."
+)
 
 // closed says why nothing may be done to the card at all.
 func (r *refit) closed(plan CardPlan) []Hindrance {
@@ -340,7 +339,7 @@ func (r *refit) closed(plan CardPlan) []Hindrance {
 		return all
 	}
 	if claim := r.uses.claims[r.UUID]; claim != nil {
-		add(Hindrance{Claim: claim.ID, Why: fmt.Sprintf("card %d is held", r.Index), Next: nextHeld(r.Index)})
+		add(Hindrance{Claim: claim.ID, Why: fmt.Sprintf("card %d is held", r.Index), Next: nextHeld})
 	}
 	if why := r.uses.taken[r.UUID]; why != "" {
 		add(Hindrance{Why: fmt.Sprintf("card %d: %s", r.Index, why), Next: nextStranger})

@@ -246,7 +246,7 @@ func NewTables(cards []Card, mix Mix) (Tables, error) {
 	}
 	var all []made
 	for _, c := range cards {
-		profiles := profilesOf(cards, c)
+		profiles := ProfilesOf(cards, c)
 		if len(profiles) == 0 {
 			continue
 		}
@@ -263,7 +263,9 @@ func NewTables(cards []Card, mix Mix) (Tables, error) {
 	return t, nil
 }
 
-func profilesOf(cards []Card, c Card) []Profile {
+// ProfilesOf returns the profiles that a card of these offers: its own, or
+// those of another one of its model.
+func ProfilesOf(cards []Card, c Card) []Profile {
 	if len(c.Profiles) > 0 {
 		return c.Profiles
 	}

@@ -64,11 +64,7 @@ func Encode(cards []gpu.Card) string {
 	var b strings.Builder
 	b.WriteString("version: v1\nmig-configs:\n  " + Current + ":\n")
 	for _, p := range parts(cards) {
-		devices := "all"
-		if len(p.cards) < len(cards) {
-			devices = "[" + strings.Join(p.cards, ", ") + "]"
-		}
-		fmt.Fprintf(&b, "    - devices: %s\n      mig-enabled: %t\n", devices, p.mig)
+		fmt.Fprintf(&b, "    - devices: [%s]\n      mig-enabled: %t\n", strings.Join(p.cards, ", "), p.mig)
 		if p.mig && len(p.instances) == 0 {
 			b.WriteString("      mig-devices: {}\n")
 		} else if p.mig {

@@ -136,8 +136,8 @@ func TestAllThatIsWrongIsSaidTogether(t *testing.T) {
 func TestEncodePutsCardsTogetherThatAreAlike(t *testing.T) {
 	one := []gpu.Instance{{Profile: "1g.10gb+me"}, {Profile: "3g.40gb"}, {Profile: "3g.40gb"}}
 	for want, cards := range map[string][]gpu.Card{
-		"    - devices: all\n      mig-enabled: false\n":                       {{Index: 0}, {Index: 1}},
-		"    - devices: all\n      mig-enabled: true\n      mig-devices: {}\n": {{MIG: true}},
+		"    - devices: [0, 1]\n      mig-enabled: false\n":                    {{Index: 0}, {Index: 1}},
+		"    - devices: [0]\n      mig-enabled: true\n      mig-devices: {}\n": {{MIG: true}},
 		"    - devices: [0, 2]\n      mig-enabled: false\n    - devices: [1]\n      mig-enabled: true\n      mig-devices:\n        \"1g.10gb+me\": 1\n        \"3g.40gb\": 2\n": {
 			{Index: 2}, {Index: 0}, {Index: 1, MIG: true, Instances: one},
 		},

@@ -37,6 +37,10 @@ type Fake struct {
 	Images    []apitype.Image
 	Queue     []apitype.QueuePlace // who asks for a place waits behind them
 	Reserved  []apitype.Reservation
+	MIG       apitype.MIG
+	MIGPlan   apitype.MIGPlan      // of every layout
+	Broken    error                // how the last step of a layout fails; nil: it doesn't
+	Stalls    chan struct{}        // each step of a layout is followed by a wait for it; nil: none
 	Full      string               // the container that is made only once its maker had their turn in the queue
 	Archive   string               // what every saved archive is
 	Logs      map[string][2]string // stdout and stderr by container name
@@ -56,6 +60,7 @@ type Fake struct {
 	processes  map[string]*Process
 	updates    map[string]apitype.UpdateContainer
 	files      map[string][]byte // by "container:/path"
+	layouts    []apitype.LayoutFile
 }
 
 // Start serves f on a socket of its own until the test ends and returns the
@@ -153,6 +158,9 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	value("GET /v1/limits", func() any { return f.Limits })
 	value("POST /v1/limits/diff", func() any { return f.Changes })
 	value("GET /v1/dashboard", func() any { return f.Dashboard })
+	value("GET /v1/mig", func() any { return f.MIG })
+	mux.HandleFunc("POST /v1/mig/plan", f.planMIG)
+	mux.HandleFunc("POST /v1/mig/apply", f.applyMIG)
 	value("GET /v1/queue", func() any { return f.places() })
 	mux.HandleFunc("POST /v1/queue", f.joinQueue)
 	mux.HandleFunc("GET /v1/queue/{id}", f.queuePlace)
