@@ -120,6 +120,26 @@ func whys(held apitype.GPUGrant) map[string]apitype.GPUWhy {
 	return map[string]apitype.GPUWhy{"": base, "2x1g.10gb": two, "train": train}
 }
 
+// cutting is a plan that takes two steps on card 2 and none on card 1, with
+// card 0 left out.
+func cutting() apitype.MIGPlan {
+	return apitype.MIGPlan{Steps: 2, Cards: []apitype.MIGCardPlan{
+		{
+			Card: 0, Model: "A100 80GB", NeedsReset: true, Steps: []apitype.MIGStep{},
+			InTheWay: []apitype.MIGHindrance{{Slot: "0", NeedsReset: true, Why: "the MIG mode of card 0 changes with a reset of the card only", Next: "Reset it."}},
+		},
+		{Card: 1, Model: "A100 80GB"},
+		{
+			Card: 2, Model: "A100 80GB",
+			Kept: []apitype.MIGInstance{{Slot: "2.0", Profile: "1g.10gb", Start: 6, Size: 1}},
+			Steps: []apitype.MIGStep{
+				{Do: "destroy", Card: 2, UUID: "MIG-2-1", Profile: "1g.10gb", Start: 5, Reason: "the layout has 1 and no room for this one (layout.yaml:6)"},
+				{Do: "create", Card: 2, Profile: "3g.40gb", Start: 0, Reason: "the layout wants it (layout.yaml:6)"},
+			},
+		},
+	}}
+}
+
 // world is a host with three GPUs, one of them cut, alice, who asks, and bob.
 func world(home string) *clienttest.Fake {
 	grant := apitype.GPUGrant{UUID: "GPU-1", Slot: "1", Profile: "full", Model: "A100 80GB"}
@@ -183,7 +203,14 @@ func world(home string) *clienttest.Fake {
 		Reserved: []apitype.Reservation{{
 			User: "bob", Devices: []string{"1"}, From: ago(0), Reason: "exam", Source: "resource-limits.yaml:7", Holders: []string{"alice on 1"},
 		}},
-		Why: whys(grant), Full: "waits", Archive: "the archive",
+		MIG: apitype.MIG{Cards: []apitype.MIGCard{
+			{Card: 0, UUID: "GPU-0", Model: "A100 80GB", Layouts: []map[string]int{{"1g.10gb": 7}, {"3g.40gb": 1, "4g.40gb": 1}}},
+			{Card: 2, UUID: "GPU-2", Model: "A100 80GB", Enabled: true, Layouts: []map[string]int{{"1g.10gb": 7}}, Instances: []apitype.MIGInstance{
+				{UUID: "MIG-2-0", Slot: "2.0", Profile: "1g.10gb", Start: 6, Size: 1}, {UUID: "MIG-2-1", Slot: "2.1", Profile: "1g.10gb", Start: 5, Size: 1},
+			}},
+		}},
+		MIGPlan: cutting(),
+		Why:     whys(grant), Full: "waits", Archive: "the archive",
 		Logs: map[string][2]string{"train": {"epoch 1\n", "warning\n"}},
 		Run:  program,
 	}

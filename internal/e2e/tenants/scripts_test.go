@@ -34,7 +34,8 @@ const storyLimits = `defaults:
 //	typed FILE                is what the next command reads
 //	engine WORD…              runs docker at the engine's own socket, past ds01
 //
-// The commands run in the person's home. $alice, $bob, $otto and $ada are
+// A first line "# gpus: …" says what the simulated host has, in the words of
+// the configuration; two whole A100s otherwise. The commands run in the person's home. $alice, $bob, $otto and $ada are
 // their logins, $alice_home and $alice_uid their homes and numbers, $root is the
 // daemon's root.
 func TestScripts(t *testing.T) {
@@ -46,7 +47,7 @@ func TestScripts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			l := start(t, lab.Options{
 				Users: []string{"alice", "bob"}, Outside: []string{"otto"}, Admins: []string{"ada"}, Limits: storyLimits,
-				GPU: "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}",
+				GPU: "{provider: sim, sim: {" + storyGPUs(t, file) + "}}",
 			})
 			testscript.Run(t, testscript.Params{
 				Files: []string{file}, RequireUniqueNames: true,
@@ -63,6 +64,19 @@ func TestScripts(t *testing.T) {
 			})
 		})
 	}
+}
+
+func storyGPUs(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	if gpus, ok := strings.CutPrefix(first, "# "); ok && strings.HasPrefix(gpus, "gpus: ") {
+		return gpus
+	}
+	return "gpus: [a100-80gb, a100-80gb]"
 }
 
 func storyCommands(l *lab.Lab) map[string]func(*testscript.TestScript, bool, []string) {
@@ -124,7 +138,7 @@ func TestEveryCommandHasAStory(t *testing.T) {
 	for _, command := range []string{
 		"container deploy", "container create", "container open", "container run", "container exec", "container start", "container stop", "container update", "container logs",
 		"container list", "container stats", "container cp", "container rename", "container pause", "container unpause", "container prune",
-		"container remove", "container retire", "container adopt", "image list", "image delete", "image share", "image unshare", "image save", "image load", "gpu list", "gpu why", "gpu sim set", "user limits",
+		"container remove", "container retire", "container adopt", "image list", "image delete", "image share", "image unshare", "image save", "image load", "gpu list", "gpu mig plan", "gpu mig apply", "gpu mig assert", "gpu mig export", "gpu why", "gpu sim set", "user limits",
 		"limits check", "limits diff", "limits show", "audit show", "audit verify", "dashboard", "doctor", "version",
 	} {
 		lab.Contains(t, all.String(), "ds01 "+command)
