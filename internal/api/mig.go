@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"ds01.dev/ds01/internal/apitype"
@@ -122,7 +124,7 @@ func (c *call) tell(p apitype.MIGProgress) {
 // judge says what the plans come to: the steps to be carried out, or what is
 // in the way, with who holds it.
 func (c *call) judge(plans []gpu.CardPlan, skipResets bool) (apitype.MIGPlan, []gpu.Step, error) {
-	told := apitype.MIGPlan{Cards: []apitype.MIGCardPlan{}}
+	told := apitype.MIGPlan{Cards: []apitype.MIGCardPlan{}, Notes: c.notes(plans)}
 	for i := range plans {
 		told.Cards = append(told.Cards, c.describeCard(&plans[i]))
 	}
@@ -133,6 +135,24 @@ func (c *call) judge(plans []gpu.CardPlan, skipResets bool) (apitype.MIGPlan, []
 	}
 	told.Steps = len(steps)
 	return told, steps, err
+}
+
+// notes returns what whoever applies the plans should know.
+func (c *call) notes(plans []gpu.CardPlan) []string {
+	notes := []string{}
+	for _, r := range c.Ledger.Reservations() {
+		for _, slot := range r.Devices {
+			changes := func(p gpu.CardPlan) bool {
+				return slices.ContainsFunc(p.Steps, func(s gpu.Step) bool {
+					return s.Instance == slot || strings.HasPrefix(slot, strconv.Itoa(s.Card)+".")
+				})
+			}
+			if slices.ContainsFunc(plans, changes) {
+				notes = append(notes, fmt.Sprintf("%s is reserved for %s: it may be another instance then, or none", slot, r.Login))
+			}
+		}
+	}
+	return notes
 }
 
 // describeCard describes the plan for a card, and writes into it who holds what

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
@@ -133,6 +134,21 @@ func TestALayoutIsPlannedWithWhoIsInTheWay(t *testing.T) {
 	}
 	if said := l.log.take(); said != "" {
 		t.Errorf("a plan changes nothing, and yet: %s", said)
+	}
+}
+
+func TestALayoutOfReservedInstancesIsNoted(t *testing.T) {
+	l := newLab(t)
+	l.ledger.Govern(allocator.Site{
+		Standing: func(int) (gpu.Standing, error) { return gpu.Standing{}, nil }, Hold: func() time.Duration { return time.Minute },
+		Reserved: func() []gpu.Reservation {
+			return []gpu.Reservation{{UID: bob, Login: "bob", Devices: []string{"1.0", "0.2", "1", "11.0"}, From: time.Now()}}
+		},
+	})
+	var plan apitype.MIGPlan
+	l.must(t, admin, "POST", "/v1/mig/plan", layoutBody(t, "[1]", false), &plan)
+	if len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "1.0 is reserved for bob") || plan.Refusal != nil {
+		t.Errorf("%+v", plan)
 	}
 }
 

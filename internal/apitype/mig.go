@@ -39,6 +39,7 @@ type LayoutFile struct {
 type MIGPlan struct {
 	Cards   []MIGCardPlan     `json:"cards"` // that the file names, by index
 	Steps   int               `json:"steps"` // that would be carried out now, 0 with Refusal
+	Notes   []string          `json:"notes"` // what whoever applies it should know
 	Refusal *problem.Document `json:"refusal,omitempty"`
 }
 

@@ -77,6 +77,9 @@ func (a *app) writeMIGPlan(w io.Writer, p apitype.MIGPlan) {
 	for _, c := range p.Cards {
 		a.writeMIGCard(w, c)
 	}
+	for _, note := range p.Notes {
+		fmt.Fprintln(w, a.paint(w, yellow, "Note:")+" "+note+".")
+	}
 }
 
 func (a *app) writeMIGCard(w io.Writer, c apitype.MIGCardPlan) {
