@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -90,6 +91,9 @@ func (c *call) applyMIG() error {
 	ctx := context.WithoutCancel(c.r.Context())
 	ready := func(plans []gpu.CardPlan) ([]gpu.Step, error) {
 		told, steps, err := c.judge(plans, file.SkipResets)
+		if err == nil && file.Seen != "" && file.Seen != told.Digest {
+			err = otherPlan()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -109,6 +113,14 @@ func (c *call) applyMIG() error {
 	}
 	c.tell(apitype.MIGProgress{Done: true})
 	return nil
+}
+
+func otherPlan() error {
+	return &problem.Error{
+		What: "MIG layout not applied, nothing was touched",
+		Why:  problem.Because(problem.ErrConflict, "the cards, or who uses them, are no longer as they were when you saw the plan"),
+		Next: "Look at the plan again: ds01 gpu mig plan.", Code: "LAYOUT_CHANGED",
+	}
 }
 
 // tell sends one document of a stream.
@@ -134,6 +146,7 @@ func (c *call) judge(plans []gpu.CardPlan, skipResets bool) (apitype.MIGPlan, []
 		told.Refusal = &doc
 	}
 	told.Steps = len(steps)
+	told.Digest = fmt.Sprintf("%x", sha256.Sum256([]byte(describeSteps(steps))))
 	return told, steps, err
 }
 

@@ -166,6 +166,23 @@ func TestALayoutIsAppliedAndWrittenDown(t *testing.T) {
 	}
 }
 
+func TestAnotherPlanThanTheOneAgreedToIsNotCarriedOut(t *testing.T) {
+	l := newLab(t)
+	var before, seen apitype.MIGPlan
+	l.must(t, admin, "POST", "/v1/mig/plan", layoutBody(t, "all", false), &before)
+	l.must(t, admin, "POST", "/v1/mig/plan", layoutBody(t, "[1]", false), &seen)
+	as := func(digest string) string {
+		return strings.Replace(layoutBody(t, "[1]", false), "{", `{"seen":"`+digest+`",`, 1)
+	}
+	err := l.ask(t, admin, "POST", "/v1/mig/apply", as(before.Digest), nil)
+	if wantKind(t, err, problem.ErrConflict); !strings.Contains(err.Error(), "no longer as they were") || len(l.cards.done) > 0 {
+		t.Errorf("got %v, %v", err, l.cards.done)
+	}
+	if l.apply(t, as(seen.Digest)); len(l.cards.done) != 3 {
+		t.Errorf("done %v", l.cards.done)
+	}
+}
+
 func TestALayoutWithSomebodyInTheWayIsRefused(t *testing.T) {
 	l := newLab(t)
 	l.must(t, alice, "POST", "/v1/containers", `{"name":"train","gpus":1}`, nil)

@@ -33,13 +33,15 @@ type LayoutFile struct {
 	YAML       string `json:"yaml"`
 	Config     string `json:"config,omitempty"`      // which of its configurations; "": the only one
 	SkipResets bool   `json:"skip_resets,omitempty"` // leave cards that need a reset as they are
+	Seen       string `json:"seen,omitempty"`        // digest of the plan that was agreed to: another one isn't carried out; "": any is
 }
 
 // MIGPlan is what has to be done for cards to be as a file declares.
 type MIGPlan struct {
-	Cards   []MIGCardPlan     `json:"cards"` // that the file names, by index
-	Steps   int               `json:"steps"` // that would be carried out now, 0 with Refusal
-	Notes   []string          `json:"notes"` // what whoever applies it should know
+	Cards   []MIGCardPlan     `json:"cards"`  // that the file names, by index
+	Steps   int               `json:"steps"`  // that would be carried out now, 0 with Refusal
+	Digest  string            `json:"digest"` // of the steps
+	Notes   []string          `json:"notes"`  // what whoever applies it should know
 	Refusal *problem.Document `json:"refusal,omitempty"`
 }
 

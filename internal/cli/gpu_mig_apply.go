@@ -97,6 +97,7 @@ func (a *app) applyMIG(ctx context.Context, file apitype.LayoutFile, yes bool) e
 		if err := a.confirm(ctx, fmt.Sprintf("Do this (%s)?", stepCount(plan.Steps))); err != nil {
 			return err
 		}
+		file.Seen = plan.Digest
 	}
 	done, steps := 0, plan.Steps
 	err = c.ApplyMIG(ctx, file, func(p apitype.MIGProgress) {

@@ -37,7 +37,7 @@ func TestACardIsCutByForm(t *testing.T) {
 			if code := ended(); code != 0 {
 				t.Errorf("ended with %d", code)
 			}
-			if sent := f.Layouts(); len(sent) != 2 || sent[0] != sent[1] || !strings.Contains(sent[0].YAML, c.want) {
+			if sent := f.Layouts(); len(sent) != 2 || sent[0].YAML != sent[1].YAML || sent[1].Seen != "d1" || !strings.Contains(sent[0].YAML, c.want) {
 				t.Errorf("sent %+v", sent)
 			}
 		})

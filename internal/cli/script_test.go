@@ -123,7 +123,7 @@ func whys(held apitype.GPUGrant) map[string]apitype.GPUWhy {
 // cutting is a plan that takes two steps on card 2 and none on card 1, with
 // card 0 left out.
 func cutting() apitype.MIGPlan {
-	return apitype.MIGPlan{Steps: 2, Notes: []string{"2.1 is reserved for bob: it may be another instance then, or none"}, Cards: []apitype.MIGCardPlan{
+	return apitype.MIGPlan{Steps: 2, Digest: "d1", Notes: []string{"2.1 is reserved for bob: it may be another instance then, or none"}, Cards: []apitype.MIGCardPlan{
 		{
 			Card: 0, Model: "A100 80GB", NeedsReset: true, Steps: []apitype.MIGStep{},
 			InTheWay: []apitype.MIGHindrance{{Slot: "0", NeedsReset: true, Why: "the MIG mode of card 0 changes with a reset of the card only", Next: "Reset it."}},
