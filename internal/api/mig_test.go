@@ -249,7 +249,12 @@ func TestALayoutIsAppliedToItsEndWhenTheCallerLeaves(t *testing.T) {
 
 func TestNoLayoutIsAppliedThatIsNotWrittenDown(t *testing.T) {
 	l := newLab(t)
-	l.log.full = true
+	l.cards.holds = func() gpu.Host { // the disk fills up meanwhile
+		l.log.mu.Lock()
+		defer l.log.mu.Unlock()
+		l.log.full = true
+		return l.ledger.Holds()
+	}
 	err := l.ask(t, admin, "POST", "/v1/mig/apply", layoutBody(t, "[1]", false), nil)
 	if wantKind(t, err, problem.ErrUnavailable); len(l.cards.done) > 0 {
 		t.Errorf("done %v", l.cards.done)
