@@ -308,7 +308,7 @@ func (r *refit) holds(in *Instance) (Hindrance, bool) {
 	name := fmt.Sprintf("%s (%s at %d)", b.Slot, in.Profile, in.Start)
 	switch claim := r.uses.claims[in.UUID]; {
 	case claim != nil:
-		b.Claim, b.Why, b.Next = claim.ID, name+" is held", nextHeld
+		b.Claim, b.Why, b.Next = claim.ID, name+" is held", nextHeld(r.Index)
 	case r.uses.taken[in.UUID] != "":
 		b.Why, b.Next = name+": "+r.uses.taken[in.UUID], nextStranger
 	case in.Problem != "":
@@ -320,10 +320,11 @@ func (r *refit) holds(in *Instance) (Hindrance, bool) {
 	return b, true
 }
 
-const (
-	nextHeld     = "Wait until it is given back, or ask its holder to remove the container."
-	nextStranger = "Stop what uses it without ds01; 'ds01 gpu list' and 'nvidia-smi' show it."
-)
+func nextHeld(card int) string {
+	return fmt.Sprintf("Keep others off with 'ds01 gpu drain %d', and wait until it is given back or ask its holder to remove the container.", card)
+}
+
+const nextStranger = "Stop what uses it without ds01; 'ds01 gpu list' and 'nvidia-smi' show it."
 
 // closed says why nothing may be done to the card at all.
 func (r *refit) closed(plan CardPlan) []Hindrance {
@@ -339,7 +340,7 @@ func (r *refit) closed(plan CardPlan) []Hindrance {
 		return all
 	}
 	if claim := r.uses.claims[r.UUID]; claim != nil {
-		add(Hindrance{Claim: claim.ID, Why: fmt.Sprintf("card %d is held", r.Index), Next: nextHeld})
+		add(Hindrance{Claim: claim.ID, Why: fmt.Sprintf("card %d is held", r.Index), Next: nextHeld(r.Index)})
 	}
 	if why := r.uses.taken[r.UUID]; why != "" {
 		add(Hindrance{Why: fmt.Sprintf("card %d: %s", r.Index, why), Next: nextStranger})

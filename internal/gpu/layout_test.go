@@ -238,11 +238,20 @@ func TestAFaultyCardIsLeftAlone(t *testing.T) {
 	}
 }
 
+func TestADrainedCardCanBeCut(t *testing.T) {
+	h, _ := deck(t, "on 1g.10gb@6")
+	h.Cards[0].Drained = "it is to be cut"
+	plans, err := gpu.PlanLayout(h, gpu.Layout{cutOf("0 off")})
+	if steps, blocked := gpu.Ready(plans, false); err != nil || blocked != nil || len(steps) != 2 {
+		t.Errorf("got %v, %v, %v", steps, blocked, err)
+	}
+}
+
 func TestAReleasedClaimIsInNobodysWay(t *testing.T) {
 	h, _ := deck(t, "on 1g.10gb@6!", "on 1g.10gb@6!")
 	h.Claims[0].State, h.Claims[1].ID = gpu.Released, "held"
 	plans, err := gpu.PlanLayout(h, gpu.Layout{cutOf("all off")})
-	if err != nil || toldCards(plans) != "0 -1g.10gb@6 off\n1 -1g.10gb@6 off !1.0" || plans[1].InTheWay[0].Claim != "held" {
+	if err != nil || toldCards(plans) != "0 -1g.10gb@6 off\n1 -1g.10gb@6 off !1.0" || plans[1].InTheWay[0].Claim != "held" || !strings.Contains(plans[1].InTheWay[0].Next, "gpu drain 1") {
 		t.Errorf("got %s, %v", toldCards(plans), err)
 	}
 }
