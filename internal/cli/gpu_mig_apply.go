@@ -100,15 +100,16 @@ func (a *app) applyMIG(ctx context.Context, file apitype.LayoutFile, yes bool) e
 		file.Seen = plan.Digest
 	}
 	done, steps := 0, plan.Steps
-	err = c.ApplyMIG(ctx, file, func(p apitype.MIGProgress) {
+	told := func(p apitype.MIGProgress) {
 		switch {
 		case p.Plan != nil: // made anew, with the cards closed
 			plan, steps = *p.Plan, p.Plan.Steps
 		case p.Step != nil:
 			done++
-			fmt.Fprintf(a.Out, "%d/%d  GPU %d: %s, done\n", done, steps, p.Step.Card, stepText(*p.Step))
+			fmt.Fprintf(a.Out, "%s%d/%d  GPU %d: %s, done\n", a.overProgress(), done, steps, p.Step.Card, stepText(*p.Step))
 		}
-	})
+	}
+	err = a.progress("Cutting", func() error { return c.ApplyMIG(ctx, file, told) })
 	switch {
 	case err == nil:
 		return a.leftOut(plan)

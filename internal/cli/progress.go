@@ -21,6 +21,15 @@ func (a *app) progress(text string, do func() error) error {
 	return showProgress(a.Err, text, do)
 }
 
+// overProgress returns what a line begins with that is written while progress
+// is shown.
+func (a *app) overProgress() string {
+	if !a.animated() {
+		return ""
+	}
+	return "\r\x1b[K"
+}
+
 func showProgress(w io.Writer, text string, do func() error) error {
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
