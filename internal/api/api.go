@@ -80,7 +80,8 @@ type State struct {
 	EngineUp      bool
 	CgroupVersion int
 	GPUProvider   string
-	Libraries     string // how driver libraries get into containers
+	MIGMode       gpu.MIGMode // "" counts as static
+	Libraries     string      // how driver libraries get into containers
 	DefaultImage  string
 	Groups        account.RoleGroups
 	LimitsProblem string          // why the limits file on disk isn't in force, "" = it is

@@ -153,6 +153,18 @@ func (c *call) judge(plans []gpu.CardPlan, skipResets bool) (apitype.MIGPlan, []
 // notes returns what whoever applies the plans should know.
 func (c *call) notes(plans []gpu.CardPlan) []string {
 	notes := []string{}
+	makes := func(p gpu.CardPlan) bool {
+		return slices.ContainsFunc(p.Steps, func(s gpu.Step) bool { return s.Verb == gpu.Create })
+	}
+	if slices.ContainsFunc(plans, makes) {
+		switch c.State().MIGMode {
+		case gpu.MIGDynamic:
+			notes = append(notes, "gpu.mig.mode is dynamic: instances that nobody holds are folded again")
+		case gpu.MIGOff:
+			notes = append(notes, "gpu.mig.mode is off: nobody is granted an instance")
+		default:
+		}
+	}
 	for _, r := range c.Ledger.Reservations() {
 		for _, slot := range r.Devices {
 			changes := func(p gpu.CardPlan) bool {

@@ -152,6 +152,23 @@ func TestALayoutOfReservedInstancesIsNoted(t *testing.T) {
 	}
 }
 
+func TestWhatBecomesOfInstancesInOtherModesIsNoted(t *testing.T) {
+	l := newLab(t)
+	for mode, want := range map[gpu.MIGMode]string{gpu.MIGDynamic: "folded again", gpu.MIGOff: "nobody is granted", gpu.MIGStatic: "", "": ""} {
+		l.state.MIGMode = mode
+		var plan apitype.MIGPlan
+		l.must(t, admin, "POST", "/v1/mig/plan", layoutBody(t, "[1]", false), &plan)
+		if len(plan.Notes) != min(len(want), 1) || !strings.Contains(strings.Join(plan.Notes, ""), want) {
+			t.Errorf("%s: %+v", mode, plan.Notes)
+		}
+		body := strings.ReplaceAll(layoutBody(t, "[1]", false), "{3g.40gb: 2}", "{}")
+		l.must(t, admin, "POST", "/v1/mig/plan", body, &plan)
+		if len(plan.Notes) > 0 {
+			t.Errorf("%s, and nothing is made: %+v", mode, plan.Notes)
+		}
+	}
+}
+
 func TestALayoutIsAppliedAndWrittenDown(t *testing.T) {
 	l := newLab(t)
 	told := l.apply(t, layoutBody(t, "[1]", false))

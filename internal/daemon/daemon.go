@@ -258,9 +258,10 @@ func (d *daemon) state() api.State {
 	c := d.settings.config()
 	libraries, err := d.host.libraries()
 	broken, others := d.policy.problem()
+	mode, _ := c.GPU.MIG.Keeps()
 	return api.State{
 		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
-		GPUProvider: c.GPU.Provider, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
+		GPUProvider: c.GPU.Provider, MIGMode: mode, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
 		AuditProblem: d.audit.Problem(), Space: d.host.space(),
 		PolicyRules: d.policy.count(), PolicyProblem: broken, PolicyStays: others,

@@ -34,8 +34,8 @@ const storyLimits = `defaults:
 //	typed FILE                is what the next command reads
 //	engine WORD…              runs docker at the engine's own socket, past ds01
 //
-// A first line "# gpus: …" says what the simulated host has, in the words of
-// the configuration; two whole A100s otherwise. The commands run in the person's home. $alice, $bob, $otto and $ada are
+// A first line "# gpu: …" is the gpu section of the configuration; two whole,
+// simulated A100s otherwise. The commands run in the person's home. $alice, $bob, $otto and $ada are
 // their logins, $alice_home and $alice_uid their homes and numbers, $root is the
 // daemon's root.
 func TestScripts(t *testing.T) {
@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			l := start(t, lab.Options{
 				Users: []string{"alice", "bob"}, Outside: []string{"otto"}, Admins: []string{"ada"}, Limits: storyLimits,
-				GPU: "{provider: sim, sim: {" + storyGPUs(t, file) + "}}",
+				GPU: storyGPU(t, file),
 			})
 			testscript.Run(t, testscript.Params{
 				Files: []string{file}, RequireUniqueNames: true,
@@ -66,17 +66,17 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-func storyGPUs(t *testing.T, file string) string {
+func storyGPU(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
-	if gpus, ok := strings.CutPrefix(first, "# "); ok && strings.HasPrefix(gpus, "gpus: ") {
-		return gpus
+	if gpu, ok := strings.CutPrefix(first, "# gpu: "); ok {
+		return gpu
 	}
-	return "gpus: [a100-80gb, a100-80gb]"
+	return "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}"
 }
 
 func storyCommands(l *lab.Lab) map[string]func(*testscript.TestScript, bool, []string) {
