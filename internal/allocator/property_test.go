@@ -159,20 +159,20 @@ func (b *bench) doLeave(t *rapid.T) {
 
 func (b *bench) doAdvance(t *rapid.T) {
 	b.now = b.now.Add(time.Duration(rapid.IntRange(0, 15).Draw(t, "minutes")) * time.Minute)
-	untold, next, err := b.Advance(context.Background())
+	next, err := b.Advance(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range untold {
-		if !w.Granted() || !b.now.Before(w.Until) || w.Until.Before(next) {
-			t.Fatalf("at %s, next at %s: %+v", b.now, next, w)
-		}
-		if err := b.SetTold(context.Background(), w.ID); err != nil {
-			t.Fatal(err)
+	for _, n := range b.Notices() {
+		if w := n.Ticket; w == nil || !w.Granted() || !b.now.Before(w.Until) || w.Until.Before(next) {
+			t.Fatalf("at %s, next at %s: %+v", b.now, next, n)
 		}
 	}
-	if again, _, _ := b.Advance(context.Background()); len(again) > 0 {
-		t.Fatalf("told twice: %+v", again)
+	b.told(t, gpu.OnTerminal)
+	for _, n := range b.Notices() {
+		if !n.By(gpu.OnTerminal) {
+			t.Fatalf("told twice: %+v", n)
+		}
 	}
 }
 

@@ -27,6 +27,8 @@ type QueueStore interface {
 	Reservations(ctx context.Context) ([]gpu.Reservation, error)
 	SaveReservation(ctx context.Context, r gpu.Reservation) error
 	DeleteReservation(ctx context.Context, id string) error
+	Told(ctx context.Context, now time.Time) (map[string]gpu.Told, error)
+	SaveTold(ctx context.Context, notice string, t gpu.Told) error
 }
 
 // A Site is what the queue asks of the rest of the host. Its functions are
@@ -74,6 +76,7 @@ type queue struct {
 	reserved  []gpu.Reservation // of the limits file, as last looked up
 	moved     chan struct{}     // closed, and a new one made, when a ticket changed
 	estimates estimates
+	told      map[string]gpu.Told // by the notice's key: whom it reached, of those that aren't over
 }
 
 type estimates struct {
@@ -112,7 +115,10 @@ func (a *Allocator) loadQueue(ctx context.Context) error {
 	for _, u := range uses {
 		a.queue.count(u)
 	}
-	a.queue.made, err = a.store.Reservations(ctx)
+	if a.queue.made, err = a.store.Reservations(ctx); err != nil {
+		return err
+	}
+	a.queue.told, err = a.store.Told(ctx, a.now())
 	return err
 }
 
@@ -302,48 +308,29 @@ func (a *Allocator) AwaitGrant(ctx context.Context, uid int, id string) (gpu.Tic
 }
 
 // Advance goes through the queue: what was kept for too long is given back, and
-// what is free is granted to who is next. It returns those who don't know yet
-// that something is kept for them, and when the next of these times is over;
-// zero means never.
-func (a *Allocator) Advance(ctx context.Context) (untold []gpu.Ticket, next time.Time, err error) {
+// what is free is granted to who is next. It returns when the next of these
+// times is over, or its end is near enough to be told; zero means never.
+func (a *Allocator) Advance(ctx context.Context) (next time.Time, err error) {
 	a.look()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.expire(ctx); err != nil {
-		return nil, time.Time{}, err
+		return time.Time{}, err
 	}
 	if err := a.grantNext(ctx); err != nil {
-		return nil, time.Time{}, err
+		return time.Time{}, err
 	}
-	for _, t := range a.sortedTickets() {
-		switch {
-		case !t.Granted():
+	for _, t := range a.queue.tickets {
+		if !t.Granted() {
 			continue
-		case !t.Told:
-			untold = append(untold, t)
 		}
-		if next.IsZero() || t.Until.Before(next) {
-			next = t.Until
+		for _, due := range []time.Time{t.Until.Add(-LastCall), t.Until} {
+			if due.After(a.now()) && (next.IsZero() || due.Before(next)) {
+				next = due
+			}
 		}
 	}
-	return untold, next, nil
-}
-
-// SetTold remembers that a ticket's owner was told. One that is gone is no
-// error.
-func (a *Allocator) SetTold(ctx context.Context, id string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	t, ok := a.queue.tickets[id]
-	if !ok || t.Told {
-		return nil
-	}
-	t.Told = true
-	if err := a.store.SaveTicket(ctx, t); err != nil {
-		return notStored(err)
-	}
-	a.queue.tickets[id] = t
-	return nil
+	return next, nil
 }
 
 // look finds out what the queue depends on outside, without holding mu.

@@ -24,22 +24,38 @@ func (b *bench) join(t *testing.T, uid, gpus int) gpu.Ticket {
 	return w
 }
 
-// advance returns who is to be told, as "u1:1.0".
+// advance returns who is to be told on their terminal, as "u1:1.0", with a
+// mark for the last call, or "u1 of u5" for a reservation.
 func (b *bench) advance(t *testing.T) string {
 	t.Helper()
-	untold, _, err := b.Advance(t.Context())
-	if err != nil {
+	if _, err := b.Advance(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var words []string
-	for _, w := range untold {
-		slots := make([]string, len(w.Devices))
-		for i, d := range w.Devices {
-			slots[i] = d.Slot
+	for _, n := range b.Notices() {
+		switch {
+		case n.By(gpu.OnTerminal):
+		case n.Ticket == nil:
+			words = append(words, n.Login+" of "+n.Warnings[0].Reservation.Login)
+		default:
+			slots := make([]string, len(n.Ticket.Devices))
+			for i, d := range n.Ticket.Devices {
+				slots[i] = d.Slot
+			}
+			words = append(words, n.Login+":"+strings.Join(slots, ",")+strings.Repeat("!", map[bool]int{true: 1}[n.LastCall]))
 		}
-		words = append(words, w.Login+":"+strings.Join(slots, ","))
 	}
 	return strings.Join(words, " ")
+}
+
+// told says that everybody was told by one way.
+func (b *bench) told(t T, by gpu.Way) {
+	t.Helper()
+	for _, n := range b.Notices() {
+		if err := b.SetTold(context.Background(), n, by); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // full is a bench on which u9 holds everything, in two containers.
@@ -75,10 +91,15 @@ func TestWhoWaitsIsGrantedInTurn(t *testing.T) {
 	if got := b.advance(t); got != "u1:1.0" {
 		t.Fatalf("after a crash before the notice: %q", got)
 	}
-	if err := b.SetTold(t.Context(), one.ID); err != nil {
-		t.Fatal(err)
+	b.told(t, gpu.ByMail)
+	if got := b.advance(t); got != "u1:1.0" {
+		t.Fatalf("who was told by mail has no terminal: %q", got)
 	}
+	b.told(t, gpu.OnTerminal)
 	b.reopen(t)
+	if n := b.Notices(); len(n) != 1 || !n[0].By(gpu.ByMail) {
+		t.Fatalf("mailed twice: %+v", n)
+	}
 	if got := b.advance(t); got != "" {
 		t.Fatalf("told twice: %q", got)
 	}
@@ -100,6 +121,67 @@ func TestWhoWaitsIsGrantedInTurn(t *testing.T) {
 		t.Errorf("kept for longer than the hold: %v", err)
 	}
 	b.claim(t, 3, "x", 1)
+}
+
+func TestWhatIsKeptForSomebodyIsToldAgainBeforeItIsLost(t *testing.T) {
+	b, first, _ := full(t)
+	b.join(t, 1, 1)
+	forget(t, b, first)
+	if got := b.advance(t); got != "u1:1.0" {
+		t.Fatalf("got %q", got)
+	}
+	b.told(t, gpu.OnTerminal|gpu.ByMail)
+	granted := b.now
+	next, err := b.Advance(t.Context())
+	if want := granted.Add(10*time.Minute - allocator.LastCall); err != nil || !next.Equal(want) {
+		t.Fatalf("looked at next at %s, want %s, %v", next, want, err)
+	}
+	b.now = next
+	if got := b.advance(t); got != "u1:1.0!" {
+		t.Fatalf("before it is lost: %q", got)
+	}
+	b.told(t, gpu.OnTerminal)
+	if got := b.advance(t); got != "" {
+		t.Errorf("told twice: %q", got)
+	}
+	if next, err = b.Advance(t.Context()); err != nil || !next.Equal(granted.Add(10*time.Minute)) {
+		t.Errorf("looked at next at %s, %v", next, err)
+	}
+}
+
+func TestWhoHoldsWhatIsReservedForAnotherIsToldInTime(t *testing.T) {
+	b, first, second := full(t)
+	soon := gpu.Reservation{UID: 1, Login: "u1", Devices: []string{"1.0"}, From: b.now.Add(49 * time.Hour), Until: b.now.Add(60 * time.Hour), Source: "an admin"}
+	if _, err := b.Reserve(t.Context(), soon); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.advance(t); got != "" {
+		t.Fatalf("too early: %q", got)
+	}
+	b.now = b.now.Add(2 * time.Hour)
+	if got := b.advance(t); got != "u8 of u1" {
+		t.Fatalf("got %q", got)
+	}
+	if n := b.Notices(); n[0].Name != "a" || n[0].UID != 8 || len(n[0].Warnings) != 1 || n[0].Warnings[0].Device.Slot != "1.0" {
+		t.Errorf("got %+v", n)
+	}
+	b.told(t, gpu.OnTerminal)
+	b.reopen(t)
+	if got := b.advance(t); got != "" {
+		t.Fatalf("told again after a restart: %q", got)
+	}
+	soon.Devices, soon.From = []string{"1.1"}, soon.From.Add(time.Minute)
+	if _, err := b.Reserve(t.Context(), soon); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.advance(t); got != "u9 of u1" {
+		t.Fatalf("another reservation: %q", got)
+	}
+	forget(t, b, second)
+	forget(t, b, first)
+	if got := b.advance(t); got != "" {
+		t.Errorf("nobody holds it any more: %q", got)
+	}
 }
 
 func TestAPlainClaimOvertakesNobody(t *testing.T) {
@@ -232,7 +314,7 @@ func TestSomebodyWhoseLimitsAreUnknownIsGrantedNothing(t *testing.T) {
 			}
 			return allocator.StandingOf(bounds()), nil
 		},
-		Reserved: func() []gpu.Reservation { return nil }, Hold: func() time.Duration { return time.Minute },
+		Reserved: func() []gpu.Reservation { return nil }, Hold: func() time.Duration { return time.Hour },
 	})
 	forget(t, b, first)
 	if got := b.advance(t); got != "u2:1.0" {

@@ -143,6 +143,11 @@ func (a *Allocator) ended(ctx context.Context, was container.Record, now time.Ti
 func (a *Allocator) Warnings() []gpu.Warning {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.reservedButHeld()
+}
+
+// reservedButHeld is Warnings; the caller holds mu.
+func (a *Allocator) reservedButHeld() []gpu.Warning {
 	all := a.reservations()
 	if len(all) == 0 {
 		return nil

@@ -90,6 +90,8 @@ type State struct {
 	PolicyStays   bool            // then others are
 	AuditProblem  string          // why the audit log can't be written, "" = it can
 	Space         container.Space // on the engine's disk
+	MailHook      string          // the program that sends mail, "" = nobody gets any
+	MailProblem   string          // why the last one wasn't sent, "" = it was
 	Warnings      []string
 
 	LibrariesProblem error // why no GPU is granted with them, nil = they come

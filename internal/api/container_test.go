@@ -342,6 +342,32 @@ func TestDoctorTellsHowFullTheEnginesDiskIs(t *testing.T) {
 	}
 }
 
+func TestDoctorTellsWhetherMailIsSent(t *testing.T) {
+	for name, c := range map[string]struct {
+		hook, problem, result, says string
+		uid                         int
+	}{
+		"no program":    {"", "", "ok", "Nobody gets mail", admin},
+		"it sends":      {"/usr/sbin/sendmail", "", "ok", "/usr/sbin/sendmail", admin},
+		"it fails":      {"/usr/sbin/sendmail", "the last (2 in a row) wasn't sent: exit status 75", "warn", "the last (2 in a row) wasn't sent", admin},
+		"to people not": {"/usr/sbin/sendmail", "the last (2 in a row) wasn't sent: exit status 75", "", "", alice},
+	} {
+		l := newLab(t)
+		l.state.MailHook, l.state.MailProblem = c.hook, c.problem
+		var d apitype.Doctor
+		l.must(t, c.uid, "GET", "/v1/doctor", "", &d)
+		var got apitype.Check
+		for _, check := range d.Checks {
+			if check.Name == "mail" {
+				got = check
+			}
+		}
+		if got.Result != c.result || !strings.Contains(got.Detail, c.says) || (got.Result == "warn") != (got.Next != "") {
+			t.Errorf("%s: told %+v", name, got)
+		}
+	}
+}
+
 func values(m map[string]string) (all []string) {
 	for _, v := range m {
 		all = append(all, v)

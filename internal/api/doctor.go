@@ -162,6 +162,7 @@ func (c *call) checkHost(state State) []apitype.Check {
 	} else {
 		checks = append(checks, ok("audit log", "It is written; 'ds01 audit verify' checks that it is whole."))
 	}
+	checks = append(checks, checkMail(state))
 	if q := c.Reconciler.Quarantined(); len(q) > 0 {
 		names := make([]string, len(q))
 		for i, o := range q {
@@ -184,6 +185,18 @@ func (c *call) checkHost(state State) []apitype.Check {
 		checks = append(checks, warn("host", w, "See the daemon's log."))
 	}
 	return checks
+}
+
+// checkMail says whether people get mail.
+func checkMail(state State) apitype.Check {
+	const name = "mail"
+	switch {
+	case state.MailHook == "":
+		return ok(name, "Nobody gets mail of ds01: mail.hook in ds01.yaml is empty.")
+	case state.MailProblem != "":
+		return warn(name, "Of the mails to people "+state.MailProblem+".", "Mend the program "+state.MailHook+"; docs/admins/mail.md says how it is called.")
+	}
+	return ok(name, "Mails to people are handed to "+state.MailHook+".")
 }
 
 // checkPolicy says whether the site's own rules are in force. What they hold is

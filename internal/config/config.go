@@ -36,6 +36,7 @@ type Config struct {
 	Metrics  Listen   `yaml:"metrics"`
 	Groups   Groups   `yaml:"groups"`
 	Audit    Audit    `yaml:"audit"`
+	Mail     Mail     `yaml:"mail"`
 }
 
 // Engine says where dockerd listens, for root only.
@@ -133,6 +134,7 @@ func Default() Config {
 		Metrics:  Listen{Listen: "127.0.0.1:9101"},
 		Groups:   Groups{Docker: "docker-users", GPU: "gpu-users", Priority: "gpu-priority", Admin: "ds-admin"},
 		Audit:    defaultAudit(),
+		Mail:     Mail{User: "nobody"},
 	}
 }
 
@@ -213,6 +215,9 @@ func (c Config) validate() error {
 		return err
 	}
 	if err := c.Audit.validate(); err != nil {
+		return err
+	}
+	if err := c.Mail.validate(); err != nil {
 		return err
 	}
 	return c.Groups.validate()

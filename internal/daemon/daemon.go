@@ -84,6 +84,7 @@ type daemon struct {
 	images      *curator.Curator
 	launcher    *launcher.Launcher
 	reconciler  *reconciler.Reconciler
+	post        *post
 	servers     []*server
 	doors       *doors
 	accounts    accounts
@@ -177,6 +178,7 @@ func (d *daemon) wire(context.Context) error {
 	if d.settings.config().Gateway.Doors {
 		doors = d.doors
 	}
+	d.post = newPost(func() config.Mail { return d.settings.config().Mail }, hostname(), d.Log)
 	d.launcher = launcher.New(launcher.Parts{
 		Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: d.accounts,
 		Doors: doors, Gateway: d.paths.Gateway,
@@ -194,6 +196,7 @@ func (d *daemon) wire(context.Context) error {
 			return err
 		},
 		Tell:    func(uid int, text string) (int, error) { return terminal.Tell(terminal.Folder, uid, text) },
+		Mail:    d.post.Send,
 		Limits:  h.limitsOfUID,
 		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
@@ -265,6 +268,7 @@ func (d *daemon) state() api.State {
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
 		AuditProblem: d.audit.Problem(), Space: d.host.space(),
 		PolicyRules: d.policy.count(), PolicyProblem: broken, PolicyStays: others,
+		MailHook: c.Mail.Hook, MailProblem: d.post.problem(),
 	}
 }
 
@@ -281,6 +285,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.audit.Run(ctx) })
 	g.Go(func() error { return d.recorder.Run(ctx) })
 	g.Go(func() error { return d.doors.run(ctx) })
+	g.Go(func() error { return d.post.run(ctx) })
 	for _, s := range d.servers {
 		g.Go(func() error { return s.run(ctx) })
 	}

@@ -22,7 +22,6 @@ type Ticket struct {
 
 	Devices []Grant   // what is kept for the person; empty: the ticket waits
 	Until   time.Time // how long it is kept
-	Told    bool      // the person was told that it is
 }
 
 // Granted reports whether devices are kept for the ticket's owner.

@@ -153,6 +153,13 @@ type Warning struct {
 	Reservation Reservation
 }
 
+// Key names what a warning is about: the same claim and reservation have the
+// same.
+func (w *Warning) Key() string {
+	r := &w.Reservation
+	return w.Claim + " " + r.ID + r.Source + " " + r.From.UTC().Format(time.RFC3339)
+}
+
 // Warnings returns who must be told that what they hold is reserved for
 // somebody else: from twice Notice before that until it is over. They come in
 // the order of the reservations, then of the slots.

@@ -53,7 +53,7 @@ func TestACreateWaitsForItsTurn(t *testing.T) {
 	if err := s.Ledger.Forget(t.Context(), first.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Ledger.Advance(t.Context()); err != nil {
+	if _, err := s.Ledger.Advance(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-turn; err != nil {

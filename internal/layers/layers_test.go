@@ -31,7 +31,7 @@ var floors = []floor{
 		"docker", "docker/scratch", "docker/dockertest", "docker/dockerfile", "docker/buildkit", "docker/step",
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
-		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser", "rego", "terminal",
+		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser", "rego", "terminal", "mail",
 		"audit", // the audit log's files: who appends holds a chain and a file, which only one may
 	}},
 	{"3 act", []string{"peer", "inventory", "allocator", "partitioner", "curator", "recorder", "registrar", "registrar/registrartest", "archiver"}},

@@ -2,6 +2,7 @@ package reconciler_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,9 +14,9 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 )
 
-func TestWhoseTurnItIsIsToldOnceAndKeptForAWhile(t *testing.T) {
-	var said []string
-	var terminals atomic.Int32
+func TestWhoseTurnItIsIsToldAndKeptForAWhile(t *testing.T) {
+	var said, mailed []string
+	var terminals, hook atomic.Int32
 	prepare := func(t *testing.T, s *scene) {
 		t.Helper()
 		s.ledger.Govern(allocator.Site{
@@ -30,6 +31,15 @@ func TestWhoseTurnItIsIsToldOnceAndKeptForAWhile(t *testing.T) {
 				said = append(said, text)
 			}
 			return int(terminals.Load()), nil
+		}
+		s.Mail = func(login, subject, text string) bool {
+			if login != "bob" || !strings.HasPrefix(subject, "GPU 0 is kept for you until") || !strings.Contains(text, "ds01 container deploy") {
+				t.Errorf("mail to %s: %s: %s", login, subject, text)
+			}
+			if hook.Load() > 0 {
+				mailed = append(mailed, text)
+			}
+			return hook.Load() > 0
 		}
 	}
 	inBubble(t, prepare, func(t *testing.T, s *scene) {
@@ -48,19 +58,70 @@ func TestWhoseTurnItIsIsToldOnceAndKeptForAWhile(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if got, err := s.ledger.Ticket(1002, w.ID); err != nil || !got.Granted() || got.Told {
+		if got, err := s.ledger.Ticket(1002, w.ID); err != nil || !got.Granted() {
 			t.Fatalf("got %+v, %v", got, err)
+		}
+		hook.Store(1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(mailed) != 1 {
+			t.Errorf("mailed %q", mailed)
 		}
 		terminals.Store(2)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got, _ := s.ledger.Ticket(1002, w.ID); len(said) != 1 || !got.Told {
-			t.Errorf("told %q, ticket %+v", said, got)
+		if len(said) != 1 || len(mailed) != 1 || strings.Contains(said[0], "still") {
+			t.Errorf("told %q, mailed %q", said, mailed)
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(6*time.Minute + 10*time.Second)
+		synctest.Wait()
+		if len(said) != 2 || len(mailed) != 2 || !strings.Contains(said[1], "still your turn") || !strings.Contains(mailed[1], "goes to who is next") {
+			t.Errorf("before it is lost: told %q, mailed %q", said, mailed)
+		}
+		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		if len(s.ledger.Queue()) > 0 {
 			t.Error("kept for longer than the hold")
+		}
+	})
+}
+
+func TestWhoHoldsWhatIsReservedForAnotherIsTold(t *testing.T) {
+	var said, mailed []string
+	prepare := func(t *testing.T, s *scene) {
+		t.Helper()
+		exam := gpu.Reservation{UID: 1003, Login: "carol", Devices: []string{"0"}, From: time.Now().Add(49 * time.Hour), Reason: "exam", Source: "resource-limits.yaml:7"}
+		s.ledger.Govern(allocator.Site{
+			Standing: func(int) (gpu.Standing, error) { return allocator.StandingOf(bound()), nil },
+			Reserved: func() []gpu.Reservation { return []gpu.Reservation{exam} }, Hold: func() time.Duration { return time.Minute },
+		})
+		s.Tell = func(uid int, text string) (int, error) {
+			said = append(said, fmt.Sprint(uid, " ", text))
+			return 1, nil
+		}
+		s.Mail = func(login, subject, text string) bool {
+			mailed = append(mailed, login+" "+subject+"/"+text)
+			return true
+		}
+	}
+	inBubble(t, prepare, func(t *testing.T, s *scene) {
+		r, err := s.create(1001, "train")
+		if err == nil {
+			err = s.launcher.Start(t.Context(), r.ID)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		if len(said)+len(mailed) > 0 {
+			t.Errorf("told %q, mailed %q", said, mailed)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(said) != 1 || len(mailed) != 1 || !strings.Contains(said[0], "1001 ds01: GPU 0 of your container train is reserved for carol from") ||
+			!strings.Contains(mailed[0], "(exam)") || !strings.Contains(mailed[0], "nothing ends your work") {
+			t.Errorf("told %q, mailed %q", said, mailed)
 		}
 	})
 }

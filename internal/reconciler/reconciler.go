@@ -43,8 +43,9 @@ type Parts struct {
 	Registrar *registrar.Registrar
 	Limits    func(uid int) (limits.Limits, error)
 	Devices   func() []gpu.Device
-	Tell      func(uid int, text string) (int, error) // on a person's terminals; nil: nobody is told
-	Recorder  *recorder.Recorder                      // nil: nothing is written down
+	Tell      func(uid int, text string) (int, error)       // on a person's terminals; nil: nobody is told
+	Mail      func(login, subject, text string) (sent bool) // takes a mail, or says that it can't now; nil: nobody gets any
+	Recorder  *recorder.Recorder                            // nil: nothing is written down
 	Log       *slog.Logger
 	Now       func() time.Time
 }

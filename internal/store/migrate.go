@@ -75,6 +75,7 @@ CREATE TABLE networks (
 		cacheTable,
 		queueTables,
 		repartitionTable,
+		toldTable,
 	}
 }
 

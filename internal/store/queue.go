@@ -62,13 +62,23 @@ CREATE TABLE reservations (
 	source  TEXT NOT NULL
 ) STRICT;`
 
+// toldTable holds what people were told, so that they aren't told twice. A
+// ticket's own mark was for terminals alone.
+const toldTable = `
+ALTER TABLE tickets DROP COLUMN told;
+CREATE TABLE told (
+	notice TEXT PRIMARY KEY,                      -- allocator.Notice.Key
+	ways   INTEGER NOT NULL,                      -- gpu.Way, added up
+	over   INTEGER NOT NULL                       -- unix nanoseconds
+) STRICT;`
+
 // Tickets returns every place in the queue, by the time it was taken and id.
 func (s *Store) Tickets(ctx context.Context) ([]gpu.Ticket, error) {
 	kept, err := s.kept(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.db.QueryContext(ctx, "SELECT id, uid, login, request, exact, claim, joined_at, until, told FROM tickets ORDER BY joined_at, id")
+	rows, err := s.db.QueryContext(ctx, "SELECT id, uid, login, request, exact, claim, joined_at, until FROM tickets ORDER BY joined_at, id")
 	if err != nil {
 		return nil, fmt.Errorf("read tickets: %w", err)
 	}
@@ -78,7 +88,7 @@ func (s *Store) Tickets(ctx context.Context) ([]gpu.Ticket, error) {
 		var t gpu.Ticket
 		var request, exact []byte
 		var joined, until int64
-		if err := rows.Scan(&t.ID, &t.UID, &t.Login, &request, &exact, &t.Claim, &joined, &until, &t.Told); err != nil {
+		if err := rows.Scan(&t.ID, &t.UID, &t.Login, &request, &exact, &t.Claim, &joined, &until); err != nil {
 			return nil, fmt.Errorf("read tickets: %w", err)
 		}
 		if err := json.Unmarshal(request, &t.Request); err != nil {
@@ -128,9 +138,9 @@ func (s *Store) SaveTicket(ctx context.Context, t gpu.Ticket) error {
 		return fmt.Errorf("encode the devices wanted by ticket %s: %w", t.ID, err)
 	}
 	return s.within(ctx, "save ticket "+t.ID, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tickets (id, uid, login, request, exact, claim, joined_at, until, told) VALUES (?,?,?,?,?,?,?,?,?)
-			ON CONFLICT (id) DO UPDATE SET until=excluded.until, told=excluded.told`,
-			t.ID, t.UID, t.Login, string(request), string(exact), t.Claim, nanos(t.JoinedAt), nanos(t.Until), t.Told)
+		_, err := tx.ExecContext(ctx, `INSERT INTO tickets (id, uid, login, request, exact, claim, joined_at, until) VALUES (?,?,?,?,?,?,?,?)
+			ON CONFLICT (id) DO UPDATE SET until=excluded.until`,
+			t.ID, t.UID, t.Login, string(request), string(exact), t.Claim, nanos(t.JoinedAt), nanos(t.Until))
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "DELETE FROM ticket_devices WHERE ticket = ?", t.ID)
 		}
@@ -257,6 +267,39 @@ func (s *Store) SaveReservation(ctx context.Context, r gpu.Reservation) error {
 func (s *Store) DeleteReservation(ctx context.Context, id string) error {
 	if _, err := s.db.ExecContext(ctx, "DELETE FROM reservations WHERE id = ?", id); err != nil {
 		return fmt.Errorf("delete reservation %s: %w", id, err)
+	}
+	return nil
+}
+
+// Told returns what people were told that is news at now, by the notice; what
+// is none any more is forgotten.
+func (s *Store) Told(ctx context.Context, now time.Time) (map[string]gpu.Told, error) {
+	if _, err := s.db.ExecContext(ctx, "DELETE FROM told WHERE over <= ?", nanos(now)); err != nil {
+		return nil, fmt.Errorf("forget what was told: %w", err)
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT notice, ways, over FROM told")
+	if err != nil {
+		return nil, fmt.Errorf("read what was told: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err tells
+	all := map[string]gpu.Told{}
+	for rows.Next() {
+		var notice string
+		var t gpu.Told
+		var over int64
+		if err := rows.Scan(&notice, &t.Ways, &over); err != nil {
+			return nil, fmt.Errorf("read what was told: %w", err)
+		}
+		t.Over = fromNanos(over)
+		all[notice] = t
+	}
+	return all, rows.Err()
+}
+
+// SaveTold writes by which ways a notice was told.
+func (s *Store) SaveTold(ctx context.Context, notice string, t gpu.Told) error {
+	if _, err := s.db.ExecContext(ctx, "INSERT OR REPLACE INTO told (notice, ways, over) VALUES (?,?,?)", notice, t.Ways, nanos(t.Over)); err != nil {
+		return fmt.Errorf("save that %q was told: %w", notice, err)
 	}
 	return nil
 }

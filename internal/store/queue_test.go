@@ -41,10 +41,6 @@ func TestAPlaceInTheQueueOutlivesTheProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	granted.Told = true
-	if err := s.SaveTicket(t.Context(), granted); err != nil {
-		t.Fatal(err)
-	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -156,5 +152,31 @@ func TestReservations(t *testing.T) {
 	}
 	if got, _ := s.Reservations(t.Context()); len(got) != 1 {
 		t.Errorf("left: %v", got)
+	}
+}
+
+func TestWhatPeopleWereToldOutlivesTheProcessWhileItIsNews(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	end := joined.Add(time.Hour)
+	for _, by := range []gpu.Way{gpu.OnTerminal, gpu.OnTerminal | gpu.ByMail} {
+		if err := s.SaveTold(t.Context(), "kept a", gpu.Told{Ways: by, Over: end}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.SaveTold(t.Context(), "kept b", gpu.Told{Ways: gpu.ByMail, Over: end.Add(1)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	want := map[string]gpu.Told{"kept a": {Ways: gpu.OnTerminal | gpu.ByMail, Over: end}, "kept b": {Ways: gpu.ByMail, Over: end.Add(1)}}
+	got, err := s.Told(t.Context(), joined)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("told (-want +got): %v\n%s", err, diff)
+	}
+	if got, err := s.Told(t.Context(), end); err != nil || len(got) != 1 || got["kept b"].Ways != gpu.ByMail {
+		t.Errorf("what is over: %v, %v", got, err)
 	}
 }

@@ -3,6 +3,8 @@ package tenants_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,9 +35,19 @@ func queued(t *testing.T, l *lab.Lab) string {
 
 // TestFourPeopleShareTwoGPUsInTurn: alice and bob have them, carol takes a
 // place, dave waits at his terminal. The daemon is killed between; what becomes
-// free goes to carol, then to dave, and to nobody who only asks.
+// free goes to carol, then to dave, and to nobody who only asks. carol gets a
+// mail; that dave's can't be sent keeps nobody up.
 func TestFourPeopleShareTwoGPUsInTurn(t *testing.T) {
 	l := start(t, lab.Options{GPU: "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}", Users: []string{"alice", "bob", "carol", "dave"}})
+	l.Write("hook", "#!/bin/sh\n[ \"$1\" = "+l.Login("carol")+" ] || { echo mailbox full; exit 75; }\nid -u >${0%/*}/mail/uid; exec cat >>${0%/*}/mail/carol\n")
+	hook, box := filepath.Join(l.Root, "hook"), filepath.Join(l.Root, "mail")
+	for _, err := range []error{os.Chmod(hook, 0o755), os.Mkdir(box, 0o700), os.Chown(box, 65534, 65534)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Write("etc/ds01/ds01.yaml", l.Config()+"mail: {hook: "+hook+"}\n")
+	l.Reload()
 	run := func(who string) lab.Result {
 		return l.Docker(who, "run", "-d", "--name", "x", "--network", "none", "--gpus", "1", "busybox", "sleep", "1000")
 	}
@@ -56,6 +68,13 @@ func TestFourPeopleShareTwoGPUsInTurn(t *testing.T) {
 	}
 	l.OK("alice", "docker", "rm", "-f", "x")
 	l.Eventually("carol has her turn", 15*time.Second, func() bool { return queued(t, l) == "carol:0 dave:1" })
+	l.Eventually("carol has mail", 10*time.Second, func() bool {
+		text, err := os.ReadFile(filepath.Join(box, "carol"))
+		return err == nil && strings.Contains(string(text), "\nSubject: [ds01] GPU 0 is kept for you until ")
+	})
+	if uid := l.Read("mail/uid"); uid != "65534\n" {
+		t.Errorf("the program that sends mail ran as %s", uid)
+	}
 	if r := run("alice"); r.Code == 0 || !strings.Contains(r.Err, "you would be number 2 in the queue") {
 		t.Errorf("alice overtakes, or isn't told her place: %+v", r)
 	}
@@ -74,4 +93,7 @@ func TestFourPeopleShareTwoGPUsInTurn(t *testing.T) {
 	if got := queued(t, l); got != "" {
 		t.Errorf("left in the queue: %s", got)
 	}
+	l.Eventually("administrators are told that dave's mail wasn't sent", 10*time.Second, func() bool {
+		return strings.Contains(l.DS01("root", "doctor").Out, "the last (1 in a row) wasn't sent: "+hook+": exit status 75: mailbox full")
+	})
 }
