@@ -9,14 +9,14 @@ import (
 // Queue says how people wait for devices.
 type Queue struct {
 	Hold       string `yaml:"hold"`        // what is granted to who waits is kept so long, "10m"
-	DockerWait string `yaml:"docker_wait"` // docker's create waits so long for a device, "0s": not at all
+	DockerWait string `yaml:"docker_wait"` // docker's create and start wait so long for a device, "0s": not at all
 }
 
 // HoldFor returns how long what is granted is kept. It is valid once Decode or
 // Default made q.
 func (q Queue) HoldFor() time.Duration { return orZero(q.Hold) }
 
-// DockerWaitFor returns how long a create of docker's waits.
+// DockerWaitFor returns how long a create or start of docker's waits.
 func (q Queue) DockerWaitFor() time.Duration { return orZero(q.DockerWait) }
 
 func orZero(text string) time.Duration {

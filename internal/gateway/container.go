@@ -60,8 +60,8 @@ func (c *call) createAs(name string, body admission.Create) error {
 		Platform: c.match.Query.Get("platform"), Body: body, Subpaths: minor(c.API()) >= 45,
 	}
 	record, warnings, err := c.Launcher.Create(c.r.Context(), want)
-	if err != nil && c.GPUWait != nil {
-		if err = c.Launcher.AwaitTurn(c.r.Context(), want, c.GPUWait(), err); err == nil {
+	if err != nil {
+		if err = c.Launcher.AwaitTurn(c.r.Context(), want, c.gpuWait(), err); err == nil {
 			record, warnings, err = c.Launcher.Create(c.r.Context(), want)
 		}
 	}
@@ -96,11 +96,33 @@ func (c *call) start() error {
 	if c.roles.Admin {
 		start = c.Launcher.StartAsIs
 	}
-	if err := start(c.r.Context(), record.ID); err != nil {
+	return c.inTurn(record, func() error { return start(c.r.Context(), record.ID) })
+}
+
+// inTurn starts a container, and waits before for devices that it gave back
+// and that others hold now.
+func (c *call) inTurn(record container.Record, start func() error) error {
+	waited := c.Launcher.AwaitStart(c.r.Context(), record.ID, c.gpuWait())
+	if c.r.Context().Err() != nil {
+		return waited // the client went while it waited
+	}
+	err := start()
+	if waited != nil && allocator.Waitable(err) {
+		err = waited
+	}
+	if err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// gpuWait returns how long a request waits for devices.
+func (c *call) gpuWait() time.Duration {
+	if c.GPUWait == nil {
+		return 0
+	}
+	return c.GPUWait()
 }
 
 // stop keeps the client's timeout within the owner's stop_timeout.
@@ -120,11 +142,7 @@ func (c *call) restart() error {
 	if err != nil {
 		return err
 	}
-	if err := c.Launcher.Restart(c.r.Context(), record.ID, timeout); err != nil {
-		return err
-	}
-	c.w.WriteHeader(http.StatusNoContent)
-	return nil
+	return c.inTurn(record, func() error { return c.Launcher.Restart(c.r.Context(), record.ID, timeout) })
 }
 
 // stopTimeout reads the query's t and clamps it; without one the container's

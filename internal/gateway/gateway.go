@@ -83,7 +83,7 @@ type Parts struct {
 	Kit        BuildKit
 	Recipes    Dockerfiles
 	Closing    <-chan struct{}      // closed when the daemon stops: streams end
-	GPUWait    func() time.Duration // how long a create waits for a device; nil: not at all
+	GPUWait    func() time.Duration // how long a create or start waits for a device; nil: not at all
 	Recorder   *recorder.Recorder   // nil: nothing is written down
 	Log        *slog.Logger
 	Now        func() time.Time
