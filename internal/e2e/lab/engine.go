@@ -32,14 +32,15 @@ type Container struct {
 	}
 }
 
-// Slots returns the slots of the whole cards that the container may open, by
-// its device rules. A rule without the node's mount, or the other way round,
-// is said in place of a slot.
+// Slots returns the slots that the container may open, by its device rules. A
+// rule without the node's mount, or the other way round, is said in place of a
+// slot. Cards are whole or cut into single slices, where an instance's number
+// is that of its slice.
 func (c Container) Slots() []string {
 	nodes := map[string]bool{}
 	for _, m := range c.Mounts {
 		if name, ok := strings.CutPrefix(m.Destination, "/dev/nvidia"); ok {
-			nodes[name] = true
+			nodes[strings.Replace(name, "-mig", ".", 1)] = true
 		}
 	}
 	slots := []string{}
@@ -50,6 +51,9 @@ func (c Container) Slots() []string {
 			continue
 		}
 		slot := fmt.Sprint(minor / 16)
+		if slice := minor % 16; slice > 0 {
+			slot += fmt.Sprintf(".%d", slice-1)
+		}
 		if !nodes[slot] {
 			slot = "rule without node " + slot
 		}

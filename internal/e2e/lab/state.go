@@ -38,7 +38,7 @@ func agree(t *testing.T, l *Lab, patience time.Duration, strict bool) {
 }
 
 // Disagreements compares what ds01 says with what the engine and the kernel
-// have. Every card of the lab is granted whole.
+// have. The lab's cards are as Container.Slots says.
 func Disagreements(l *Lab, strict bool) []string {
 	var wrong []string
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
