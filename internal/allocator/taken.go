@@ -62,6 +62,10 @@ func (a *Allocator) SetTaken(taken map[string]string) {
 	a.tell()
 }
 
+// DevicesChanged tells who reads from Changed that other devices may be granted
+// than before.
+func (a *Allocator) DevicesChanged() { a.tell() }
+
 // SetBlind tells that nobody has looked yet, or any more, at what the engine
 // runs: as long as that is so, no device is granted.
 func (a *Allocator) SetBlind(blind bool) {

@@ -29,6 +29,7 @@ import (
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/safety"
+	"ds01.dev/ds01/internal/warden"
 )
 
 // Accounts looks people up.
@@ -105,6 +106,7 @@ type Parts struct {
 	Ledger     *allocator.Allocator
 	Launcher   *launcher.Launcher
 	Reconciler *reconciler.Reconciler
+	Warden     *warden.Warden
 	Usage      Usage
 	Cards      Cards
 	Simulator  Simulator // nil without simulated devices
@@ -160,6 +162,8 @@ func Routes() []Route {
 		{"GET", "/v1/mig", Admins, (*call).mig},
 		{"POST", "/v1/mig/plan", Admins, (*call).planMIG},
 		{"POST", "/v1/mig/apply", Admins, (*call).applyMIG},
+		{"POST", "/v1/gpus/{uuid}/drain", Admins, (*call).drain},
+		{"DELETE", "/v1/gpus/{uuid}/drain", Admins, (*call).undrain},
 		{"GET", "/v1/queue", Users, (*call).queue},
 		{"POST", "/v1/queue", Users, (*call).joinQueue},
 		{"GET", "/v1/queue/{id}", Users, (*call).queuePlace},

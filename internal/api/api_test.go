@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,13 +29,13 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
-	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/safety"
 	"ds01.dev/ds01/internal/store"
+	"ds01.dev/ds01/internal/warden"
 )
 
 // The people of these tests.
@@ -125,6 +126,9 @@ type lab struct {
 	sockets    map[int]string
 	state      api.State
 	log        auditLog
+	warden     *warden.Warden
+	card       gpu.Card // as the driver tells it
+	cards      atomic.Pointer[[]gpu.Device]
 }
 
 const file = "defaults: {max_mig_instances: 1, max_gpus_per_container: 1, allow_full_gpu: true, memory: 1g, memory_swap: 1g, max_containers_per_user: 3}\n"
@@ -146,7 +150,12 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { records.Close() })
-	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
+	l.card = gpu.Card{UUID: "GPU-0", Model: "A100"}
+	if l.warden, err = warden.New(t.Context(), warden.Parts{Store: records, Refresh: l.refresh, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	l.refresh(t.Context())
+	if l.ledger, err = allocator.New(t.Context(), records, l.devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
 	l.cards.holds = l.ledger.Holds
@@ -161,8 +170,15 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-func devices() []gpu.Device {
-	return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Model: "A100", Share: quantity.FullGPU}}
+func (l *lab) devices() []gpu.Device { return *l.cards.Load() }
+
+// refresh reads the one card anew.
+func (l *lab) refresh(context.Context) error {
+	cards := []gpu.Card{l.card}
+	l.warden.Mark(cards)
+	devices := gpu.Devices(cards)
+	l.cards.Store(&devices)
+	return nil
 }
 
 func (l *lab) limits(a account.Account) limits.Limits { return l.document.Resolve(a, time.Now()) }
@@ -172,18 +188,18 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 	log := slog.New(slog.DiscardHandler)
 	starter := launcher.New(launcher.Parts{
 		Engine: l.engine, Images: l.images, Ledger: l.ledger, Registrar: l.registrar, Mounter: nothing{}, Cgroups: nothing{}, Accounts: directory{uid},
-		Limits: l.limits, Devices: devices, Isolation: func() admission.Isolation { return admission.UserNS },
+		Limits: l.limits, Devices: l.devices, Isolation: func() admission.Isolation { return admission.UserNS },
 		Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
 	})
 	if l.reconciler == nil {
 		l.reconciler = reconciler.New(reconciler.Parts{
-			Engine: l.engine, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Devices: devices, Log: log, Now: time.Now,
+			Engine: l.engine, Ledger: l.ledger, Launcher: starter, Registrar: l.registrar, Devices: l.devices, Log: log, Now: time.Now,
 			Limits: func(uid int) (limits.Limits, error) { return l.limits(people()[uid]), nil },
 		})
 	}
 	handler := api.New(api.Parts{
-		Accounts: directory{uid}, Engine: l.engine, Images: l.images, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Usage: nothing{},
-		Cards: l.cards, Simulator: l.simulator, Devices: devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
+		Accounts: directory{uid}, Engine: l.engine, Images: l.images, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Warden: l.warden, Usage: nothing{},
+		Cards: l.cards, Simulator: l.simulator, Devices: l.devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },

@@ -73,7 +73,7 @@ func describe(v reconciler.View, devices map[string]gpu.Device) apitype.Containe
 	}
 	for _, g := range r.Devices {
 		d := devices[g.UUID]
-		out.GPUs = append(out.GPUs, apitype.GPUGrant{UUID: g.UUID, Slot: g.Slot, Profile: d.Profile, Model: d.Model})
+		out.GPUs = append(out.GPUs, apitype.GPUGrant{UUID: g.UUID, Slot: g.Slot, Profile: d.Profile, Model: d.Model, Problem: d.Problem})
 	}
 	return out
 }

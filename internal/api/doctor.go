@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -106,11 +107,12 @@ func checkDisk(s container.Space) apitype.Check {
 }
 
 func (c *call) checkGPUs() apitype.Check {
-	all, free, sick := len(c.Devices()), 0, []string{}
+	all, free, sick, mend := len(c.Devices()), 0, []string{}, []string{}
 	holders, taken := c.holders(), c.Ledger.Taken()
 	for _, d := range c.Devices() {
 		if d.Problem != "" {
 			sick = append(sick, d.Slot+": "+d.Problem)
+			mend = append(mend, d.Slot+": "+cmp.Or(d.Mend, "see the driver's log."))
 		} else if _, quarantined := taken[d.UUID]; holders[d.UUID] == nil && !quarantined {
 			free++
 		}
@@ -119,7 +121,7 @@ func (c *call) checkGPUs() apitype.Check {
 	case all == 0:
 		return fail("gpus", "This host has no GPU that can be granted.", "Administrators: check the driver with nvidia-smi, and MIG instances where MIG is on.")
 	case len(sick) > 0:
-		return warn("gpus", fmt.Sprintf("%d of %d GPUs and MIG instances are free; not granted: %s.", free, all, strings.Join(sick, "; ")), "Administrators: see the driver's log.")
+		return warn("gpus", fmt.Sprintf("%d of %d GPUs and MIG instances are free; not granted: %s.", free, all, strings.Join(sick, "; ")), "Administrators: "+strings.Join(mend, " "))
 	}
 	return ok("gpus", fmt.Sprintf("%d of %d GPUs and MIG instances are free.", free, all))
 }

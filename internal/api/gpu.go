@@ -29,7 +29,7 @@ func (c *call) allGPUs() ([]apitype.GPU, error) {
 	for _, d := range c.Devices() {
 		g := apitype.GPU{
 			GPUUsage: usage(d, readings[d.UUID]), Card: d.Card, Model: d.Model, Profile: d.Profile,
-			Share: d.Share.Float(), Problem: d.Problem, Holder: holders[d.UUID],
+			Share: d.Share.Float(), Problem: d.Problem, Next: d.Mend, Holder: holders[d.UUID],
 		}
 		if why, quarantined := taken[d.UUID]; quarantined && g.Holder == nil {
 			g.Holder = &apitype.Holder{UID: -1, State: "quarantined"}

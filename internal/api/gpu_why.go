@@ -33,6 +33,7 @@ func (c *call) gpusWhy() error {
 		return err
 	}
 	out.Granted, out.User = out.Refusal == nil, bound.Name
+	c.outOfService(&out)
 	c.whatBinds(&out, bound)
 	return c.answer(out)
 }

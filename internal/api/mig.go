@@ -138,7 +138,7 @@ func (c *call) tell(p apitype.MIGProgress) {
 func (c *call) judge(plans []gpu.CardPlan, skipResets bool) (apitype.MIGPlan, []gpu.Step, error) {
 	told := apitype.MIGPlan{Cards: []apitype.MIGCardPlan{}, Notes: c.notes(plans)}
 	for i := range plans {
-		told.Cards = append(told.Cards, c.describeCard(&plans[i]))
+		told.Cards = append(told.Cards, c.describeLayout(&plans[i]))
 	}
 	steps, err := gpu.Ready(plans, skipResets)
 	if err != nil {
@@ -180,9 +180,9 @@ func (c *call) notes(plans []gpu.CardPlan) []string {
 	return notes
 }
 
-// describeCard describes the plan for a card, and writes into it who holds what
+// describeLayout describes the plan for a card, and writes into it who holds what
 // is in the way.
-func (c *call) describeCard(p *gpu.CardPlan) apitype.MIGCardPlan {
+func (c *call) describeLayout(p *gpu.CardPlan) apitype.MIGCardPlan {
 	out := apitype.MIGCardPlan{
 		Card: p.Card, UUID: p.CardUUID, Model: p.Model, Kept: instances(p.Card, p.Kept), NeedsReset: p.NeedsReset(),
 		Steps: []apitype.MIGStep{}, InTheWay: []apitype.MIGHindrance{},

@@ -82,6 +82,8 @@ func TestWhatChangesAndWhatIsRefusedIsWrittenDown(t *testing.T) {
 		"the audit log itself":             {bob, "GET", "/v1/audit", "", "denied bob GET /v1/audit"},
 		"somebody in no group":             {outside, "GET", "/v1/containers", "", "denied mallory GET /v1/containers"},
 		"a simulated reading":              {admin, "POST", "/v1/gpus/GPU-0/sim", "{}", "allowed root2 gpu sim set GPU-0"},
+		"a drain":                          {admin, "POST", "/v1/gpus/0/drain", `{"reason":"a fan"}`, "allowed root2 gpu drain 0"},
+		"a drain by who may not":           {alice, "POST", "/v1/gpus/0/drain", "{}", "denied alice gpu drain 0"},
 		"an adoption that comes to nought": {admin, "POST", "/v1/containers/none/adopt", `{"user":"bob"}`, "denied root2 container adopt none"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,6 +39,7 @@ func TestAccess(t *testing.T) {
 		"GET /v1/mig": admins, "POST /v1/mig/plan": admins, "POST /v1/mig/apply": admins,
 		"GET /v1/queue": users, "POST /v1/queue": users, "GET /v1/queue/{id}": users, "DELETE /v1/queue/{id}": users,
 		"GET /v1/reservations": users, "POST /v1/reservations": admins, "DELETE /v1/reservations/{id}": admins,
+		"POST /v1/gpus/{uuid}/drain": admins, "DELETE /v1/gpus/{uuid}/drain": admins,
 		"POST /v1/gpus/{uuid}/sim": admins, "POST /v1/containers/{name}/adopt": admins, "POST /v1/limits/diff": admins, "GET /v1/audit": admins,
 	}
 	l := newLab(t)

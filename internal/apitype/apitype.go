@@ -11,6 +11,8 @@
 //	GET    /v1/mig                           MIG              admins
 //	POST   /v1/mig/plan                      LayoutFile → MIGPlan, admins; nothing is done
 //	POST   /v1/mig/apply                     LayoutFile → stream of MIGProgress, admins
+//	POST   /v1/gpus/{uuid}/drain             Drain → Card     admins; {uuid} of a card, or its index
+//	DELETE /v1/gpus/{uuid}/drain             → Card           admins
 //	GET    /v1/queue                         []QueuePlace     users
 //	POST   /v1/queue                         JoinQueue → QueuePlace
 //	GET    /v1/queue/{id}[?wait=SECONDS]     QueuePlace       own
@@ -124,6 +126,7 @@ type GPUGrant struct {
 	Slot    string `json:"slot"`
 	Profile string `json:"profile"` // "full" or the MIG profile
 	Model   string `json:"model"`
+	Problem string `json:"problem,omitempty"` // why it isn't granted any more
 }
 
 // CreateContainer asks for a container as `container create` makes it: the
@@ -193,10 +196,30 @@ type GPU struct {
 	GPUUsage
 	Card    int     `json:"card"`
 	Model   string  `json:"model"`
-	Profile string  `json:"profile"` // "full" or the MIG profile
-	Share   float64 `json:"share"`   // of a whole GPU, 0 to 1
-	Problem string  `json:"problem,omitempty"`
-	Holder  *Holder `json:"holder,omitempty"` // nil: free
+	Profile string  `json:"profile"`           // "full" or the MIG profile
+	Share   float64 `json:"share"`             // of a whole GPU, 0 to 1
+	Problem string  `json:"problem,omitempty"` // why it isn't granted
+	Next    string  `json:"next,omitempty"`    // what an administrator does about that
+	Holder  *Holder `json:"holder,omitempty"`  // nil: free
+}
+
+// Drain keeps a card and its instances from being granted.
+type Drain struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Card is a whole card, and what keeps it from being granted.
+type Card struct {
+	UUID    string     `json:"uuid"`
+	Card    int        `json:"card"`
+	Model   string     `json:"model"`
+	Drained bool       `json:"drained"`
+	Reason  string     `json:"reason,omitempty"`
+	By      string     `json:"by,omitempty"` // who drained it
+	Since   *time.Time `json:"since,omitempty"`
+	Problem string     `json:"problem,omitempty"` // what else is wrong with it
+	Next    string     `json:"next,omitempty"`    // what an administrator does about that
+	Holders []string   `json:"holders"`           // "alice (train) on 0.1": whose work goes on
 }
 
 // Holder is who holds a device. Container and Until are shown to the holder

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,6 +83,23 @@ func (a *app) completeGPUs(c *cobra.Command, args []string, _ string) ([]string,
 		var names []string
 		for _, g := range gpus {
 			names = append(names, g.UUID)
+		}
+		return names, err
+	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeCards completes the numbers of cards.
+func (a *app) completeCards(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.names(c.Context(), func(ctx context.Context, api *client.Client) ([]string, error) {
+		gpus, err := api.GPUs(ctx)
+		var names []string
+		for _, g := range gpus {
+			if name := strconv.Itoa(g.Card); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 		return names, err
 	}), cobra.ShellCompDirectiveNoFileComp

@@ -93,6 +93,11 @@ func writeContainers(w io.Writer, containers []apitype.Container, now time.Time,
 		if c.ReservedFor != "" {
 			fmt.Fprintf(w, "%s holds a GPU that is reserved for %s from %s: be done by then.\n", c.Name, c.ReservedFor, ahead(c.ReservedFrom, now))
 		}
+		for _, g := range c.GPUs {
+			if g.Problem != "" && c.ClaimState != "released" {
+				fmt.Fprintf(w, "%s holds GPU %s, which isn't granted any more: %s. Nothing is ended; save your work and be done with it.\n", c.Name, g.Slot, g.Problem)
+			}
+		}
 		if c.RestartProblem != "" {
 			fmt.Fprintf(w, "%s is to be started again, and can't yet: %s. Next try: %s.\n", c.Name, c.RestartProblem, ahead(c.RestartAt, now))
 		}

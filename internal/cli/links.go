@@ -45,6 +45,8 @@ func links() []link {
 		{"gpu-list", "gpu list"},
 		{"gpu-mig", "gpu mig"},
 		{"gpu-why", "gpu why"},
+		{"gpu-drain", "gpu drain"},
+		{"gpu-undrain", "gpu undrain"},
 		{"gpu-queue", "gpu queue"},
 		{"gpu-reservations", "gpu reservations"},
 		{"gpu-reserve", "gpu reserve"},

@@ -53,6 +53,16 @@ func (c *Client) SetSim(ctx context.Context, uuid string, r apitype.SimReading) 
 	return err
 }
 
+// Drain keeps a card, by its UUID or index, from being granted. Admins only.
+func (c *Client) Drain(ctx context.Context, card, reason string) (apitype.Card, error) {
+	return send[apitype.Card](ctx, c, http.MethodPost, "/v1/gpus/"+url.PathEscape(card)+"/drain", nil, apitype.Drain{Reason: reason})
+}
+
+// Undrain lets a card be granted again. Admins only.
+func (c *Client) Undrain(ctx context.Context, card string) (apitype.Card, error) {
+	return send[apitype.Card](ctx, c, http.MethodDelete, "/v1/gpus/"+url.PathEscape(card)+"/drain", nil, nil)
+}
+
 // Containers returns the caller's containers in all states, or everybody's
 // where allUsers is set, which admins may.
 func (c *Client) Containers(ctx context.Context, allUsers bool) ([]apitype.Container, error) {

@@ -312,7 +312,7 @@ func (n *node) join(t *rapid.T) {
 }
 
 func (n *node) due(t *rapid.T) {
-	if _, _, err := n.ledger.Advance(context.Background()); err != nil {
+	if _, err := n.ledger.Advance(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := n.ledger.Cut(context.Background()); err != nil && !n.killed {

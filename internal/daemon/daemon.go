@@ -33,6 +33,7 @@ import (
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/store"
 	"ds01.dev/ds01/internal/terminal"
+	"ds01.dev/ds01/internal/warden"
 )
 
 // Options are what the command line says.
@@ -77,6 +78,7 @@ type daemon struct {
 
 	audit       *audit.Log
 	recorder    *recorder.Recorder
+	warden      *warden.Warden
 	inventory   *inventory.Inventory
 	ledger      *allocator.Allocator
 	partitioner *partitioner.Partitioner
@@ -148,7 +150,10 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	}
 	d.onClose(records.Close)
 	d.records = records
-	if d.inventory, err = inventory.New(ctx, permitted{d}, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
+	if d.warden, err = warden.New(ctx, warden.Parts{Store: records, Refresh: d.refreshDevices, Now: time.Now}); err != nil {
+		return err
+	}
+	if d.inventory, err = inventory.New(ctx, guarded{permitted{d}, d.warden}, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
 		return err
 	}
 	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {
@@ -203,6 +208,12 @@ func (d *daemon) wire(context.Context) error {
 	return nil
 }
 
+// refreshDevices has everybody know the cards as they are now.
+func (d *daemon) refreshDevices(ctx context.Context) error {
+	defer d.ledger.DevicesChanged()
+	return d.inventory.Refresh(ctx)
+}
+
 // removeNow removes a container, whatever is under way in it.
 func (d *daemon) removeNow(ctx context.Context, id string) error {
 	d.endCopies(id)
@@ -248,7 +259,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler,
+		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Warden: d.warden,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),

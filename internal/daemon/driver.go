@@ -7,15 +7,32 @@ import (
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/nvml"
 	"ds01.dev/ds01/internal/nvml/sim"
 	"ds01.dev/ds01/internal/partitioner"
+	"ds01.dev/ds01/internal/warden"
 )
 
 // driver is the real driver or the simulated one.
 type driver interface {
 	partitioner.Driver
 	Close() error
+}
+
+// guarded is a driver whose cards say what else keeps them from being granted.
+type guarded struct {
+	inventory.Driver
+	warden *warden.Warden
+}
+
+// Cards returns the driver's cards, marked.
+func (g guarded) Cards(ctx context.Context) ([]gpu.Card, error) {
+	cards, err := g.Driver.Cards(ctx)
+	if err == nil {
+		g.warden.Mark(cards)
+	}
+	return cards, err
 }
 
 // openDriver opens the configured provider. A machine whose driver is broken

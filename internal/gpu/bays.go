@@ -59,7 +59,7 @@ func newPlanner(h Host, p Policy, now time.Time) *planner {
 	stand, all := make([]string, instances), make([]free, instances)
 	for i := range h.Cards {
 		c := &h.Cards[i]
-		if c.unfit() == "" {
+		if why, _ := c.unfit(); why == "" {
 			n := len(c.Instances)
 			pl.bays = append(pl.bays, pl.bay(c, stand[:0:n], all[:0:n]))
 			stand, all = stand[n:], all[n:]

@@ -4,6 +4,7 @@ package gpu
 
 import (
 	"cmp"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -25,15 +26,20 @@ type Card struct {
 	Peers       []string   // UUIDs of the cards that NVLink connects it with, directly or by switches
 	Nodes       []Node     // device nodes that open the whole card
 	Problem     string     // why the card can't be granted ("" = healthy)
+	Mend        string     // what an administrator does about the problem, a sentence ("" = nothing is known)
 	Drained     string     // why an admin keeps it from being granted ("" = not drained)
 }
 
-// unfit says why neither the card nor an instance on it can be granted, or "".
-func (c *Card) unfit() string {
-	if c.Problem == "" && c.Drained != "" {
-		return "drained: " + c.Drained
+// unfit says why neither the card nor an instance on it can be granted, or "",
+// and what an administrator does about it.
+func (c *Card) unfit() (why, mend string) {
+	switch {
+	case c.Drained == "":
+		return c.Problem, c.Mend
+	case c.Problem == "":
+		return "drained: " + c.Drained, fmt.Sprintf("'ds01 gpu undrain %d' ends that.", c.Index)
 	}
-	return c.Problem
+	return c.Problem + "; and drained: " + c.Drained, c.Mend
 }
 
 // An Instance is one MIG compute instance that fills its GPU instance.
@@ -47,6 +53,7 @@ type Instance struct {
 	MemoryBytes  int64
 	Nodes        []Node
 	Problem      string // why the instance can't be granted ("" = healthy)
+	Mend         string // what an administrator does about it, a sentence
 }
 
 // A Node is one character device that a container needs to use a device.
@@ -67,6 +74,7 @@ type Device struct {
 	MemoryBytes int64
 	Nodes       []Node
 	Problem     string // why it can't be granted ("" = healthy)
+	Mend        string // what an administrator does about it, a sentence ("" = nothing is known)
 }
 
 // Full is the Profile of a whole card.
@@ -77,10 +85,11 @@ const Full = "full"
 func Devices(cards []Card) []Device {
 	var all []Device
 	for _, c := range cards {
+		why, mend := c.unfit()
 		if !c.MIG {
 			all = append(all, Device{
 				UUID: c.UUID, Slot: strconv.Itoa(c.Index), Card: c.Index, Instance: -1, Model: c.Model,
-				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: c.unfit(),
+				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: why, Mend: mend,
 			})
 			continue
 		}
@@ -88,7 +97,8 @@ func Devices(cards []Card) []Device {
 			all = append(all, Device{
 				UUID: i.UUID, Slot: strconv.Itoa(c.Index) + "." + strconv.Itoa(i.Index), Card: c.Index, Instance: i.Index,
 				Model: c.Model, Profile: i.Profile, Share: quantity.ShareOf(i.Slices, i.SlicesOfCard),
-				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes, Problem: cmp.Or(c.unfit(), i.Problem),
+				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes,
+				Problem: cmp.Or(why, i.Problem), Mend: cmp.Or(mend, i.Mend),
 			})
 		}
 	}

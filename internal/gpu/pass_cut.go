@@ -122,7 +122,7 @@ func (p *pass) keepCards(r *rank, until time.Time) {
 	for i := range p.Pool.Cutting.Cards {
 		c := &p.Pool.Cutting.Cards[i]
 		_, closed := p.closed[c.UUID]
-		if !closed && c.unfit() == "" && p.keeping.From(c.UUID, r.ticket.UID, p.now, until) == nil {
+		if ill, _ := c.unfit(); !closed && ill == "" && p.keeping.From(c.UUID, r.ticket.UID, p.now, until) == nil {
 			cards = append(cards, c)
 		}
 	}

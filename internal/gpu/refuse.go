@@ -73,7 +73,20 @@ func (v *view) refuse(req Request, picks []*Device) error {
 	if len(choose(slices.Concat(v.free, v.wholeFree), parts)) > len(picks) {
 		why += "; whole cards are free, but " + v.limit(keyFull, false)
 	}
+	if n := v.outOfService(); n > 0 {
+		why += fmt.Sprintf("; out of service: %d ('ds01 gpu why' says why)", n)
+	}
 	return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", why, nextWait+v.nearly(req))
+}
+
+// outOfService counts the devices that aren't granted to anybody.
+func (v *view) outOfService() (n int) {
+	for i := range v.all {
+		if v.all[i].Problem != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // mayName refuses parts that name a device which the person may not choose.

@@ -64,6 +64,8 @@ type Reconciler struct {
 	starting    map[string]bool               // by claim: a start by its policy is on its way
 
 	changed chan struct{} // something may be due, see restarts
+
+	warned map[string]bool // see warnHolders, which alone uses it: whether somebody could be told
 }
 
 // New returns a reconciler of these parts.
@@ -71,7 +73,7 @@ func New(p Parts) *Reconciler {
 	return &Reconciler{
 		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
 		queued: map[string]bool{}, told: map[string]string{},
-		starting: map[string]bool{}, changed: make(chan struct{}, 1),
+		starting: map[string]bool{}, changed: make(chan struct{}, 1), warned: map[string]bool{},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +46,7 @@ type scene struct {
 	connected int
 	named     []string
 	recorded  []event.Event
+	broken    atomic.Value // string: why the device can't be granted
 }
 
 // Append takes what the reconciler writes down. The engine's events and the
@@ -130,7 +132,8 @@ func newScene(t *testing.T) *scene {
 	}
 	t.Cleanup(func() { records.Close() })
 	devices := func() []gpu.Device {
-		return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU, Nodes: []gpu.Node{{Name: "nvidia0", Major: 120}}}}
+		broken, _ := s.broken.Load().(string)
+		return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU, Problem: broken, Nodes: []gpu.Node{{Name: "nvidia0", Major: 120}}}}
 	}
 	if s.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
 		t.Fatal(err)

@@ -76,6 +76,7 @@ CREATE TABLE networks (
 		queueTables,
 		repartitionTable,
 		toldTable,
+		healthTables,
 	}
 }
 

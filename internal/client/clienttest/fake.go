@@ -174,6 +174,8 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/images/share", f.shareImage(true))
 	mux.HandleFunc("POST /v1/images/unshare", f.shareImage(false))
 	mux.HandleFunc("POST /v1/gpus/{uuid}/sim", f.setSim)
+	mux.HandleFunc("POST /v1/gpus/{uuid}/drain", f.drain)
+	mux.HandleFunc("DELETE /v1/gpus/{uuid}/drain", f.drain)
 	mux.HandleFunc("POST /v1/containers", f.create)
 	mux.HandleFunc("GET /v1/containers/{name}", f.change(func(*apitype.Container) {}))
 	mux.HandleFunc("POST /v1/containers/{name}/start", f.change(func(c *apitype.Container) {
@@ -204,6 +206,26 @@ func (f *Fake) setSim(w http.ResponseWriter, r *http.Request) {
 	}
 	f.sims[r.PathValue("uuid")] = reading
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// drain answers for a card as if alice's train were on it.
+func (f *Fake) drain(w http.ResponseWriter, r *http.Request) {
+	var ask apitype.Drain
+	if r.Method == http.MethodPost {
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+			apiError(w, err)
+			return
+		}
+	}
+	i := slices.IndexFunc(f.GPUs, func(g apitype.GPU) bool { return g.UUID == r.PathValue("uuid") || g.Slot == r.PathValue("uuid") })
+	if i < 0 {
+		apiError(w, missing(r.PathValue("uuid")))
+		return
+	}
+	reply(w, apitype.Card{
+		UUID: f.GPUs[i].UUID, Card: f.GPUs[i].Card, Model: f.GPUs[i].Model, Drained: r.Method == http.MethodPost, Reason: ask.Reason,
+		By: f.Me.User, Holders: []string{"alice (train) on 1"},
+	})
 }
 
 func (f *Fake) create(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,104 @@
+package tenants_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/e2e/lab"
+	"ds01.dev/ds01/internal/terminal"
+)
+
+// terminalOf opens a pseudo-terminal of a person's, and returns what it shows.
+func terminalOf(t *testing.T, l *lab.Lab, who string) func() string {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	path := fmt.Sprintf("%s/%d", terminal.Folder, number)
+	for _, do := range []func() error{func() error { return os.Chown(path, l.UID(who), -1) }, func() error { return os.Chmod(path, 0o620) }} {
+		if err == nil {
+			err = do()
+		}
+	}
+	session, errOpen := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil || errOpen != nil {
+		t.Fatal(err, errOpen)
+	}
+	var mu sync.Mutex
+	var shown strings.Builder
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for text := make([]byte, 4096); ; {
+			n, err := screen.Read(text)
+			if err != nil {
+				return // its last session is gone
+			}
+			mu.Lock()
+			shown.Write(text[:n])
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = session.Close()
+		<-over
+		_ = screen.Close()
+	})
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return shown.String()
+	}
+}
+
+// TestACardOutOfUse: root drains the card that alice's container runs on. It
+// runs on, she is told, and nobody is granted the card, also after the daemon
+// was killed.
+func TestACardOutOfUse(t *testing.T) {
+	l := start(t, lab.Options{GPU: "{provider: sim, sim: {gpus: [a100-80gb]}}", Users: []string{"alice", "bob"}})
+	run := func(who, name string) lab.Result {
+		return l.Docker(who, "run", "-d", "--name", name, "--network", "none", "--gpus", "1", "busybox", "sleep", "1000")
+	}
+	if r := run("alice", "train"); r.Code != 0 {
+		t.Fatalf("alice: %+v", r)
+	}
+	screen := terminalOf(t, l, "alice")
+	l.OK("root", l.Binary(), "gpu", "drain", "0", "--reason", "a fan")
+	const why = "drained: a fan (by root)"
+	l.Eventually("alice is told", 15*time.Second, func() bool { return strings.Contains(screen(), "train holds GPU 0, which isn't granted any more: "+why) })
+	if out := l.OK("alice", l.Binary(), "container", "list", "--running"); !strings.Contains(out, why) {
+		t.Errorf("her list says nothing of it:\n%s", out)
+	}
+	if r := l.DS01("bob", "gpu", "drain", "0"); r.Code != 5 {
+		t.Errorf("bob may drain: %+v", r)
+	}
+	l.OK("alice", "docker", "rm", "-f", "train")
+
+	l.EndDaemon(syscall.SIGKILL)
+	l.StartDaemon()
+	if r := run("bob", "b"); r.Code == 0 || !strings.Contains(r.Err, "out of service: 1") {
+		t.Errorf("bob is granted a drained card, or isn't told why not: %+v", r)
+	}
+	if out := l.OK("bob", l.Binary(), "gpu", "why"); !strings.Contains(out, why) {
+		t.Errorf("bob can't find out why:\n%s", out)
+	}
+	if out := l.DS01("root", "doctor").Out; !strings.Contains(out, "gpu undrain 0") {
+		t.Errorf("doctor doesn't say what to do:\n%s", out)
+	}
+	l.OK("root", l.Binary(), "gpu", "undrain", "0")
+	if r := run("bob", "c"); r.Code != 0 {
+		t.Errorf("bob, after the drain: %+v", r)
+	}
+}

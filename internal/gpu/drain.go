@@ -1,0 +1,79 @@
+package gpu
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"ds01.dev/ds01/internal/problem"
+)
+
+// A Drain is an administrator's word that a card isn't to be granted.
+type Drain struct {
+	Card   string // its UUID
+	Reason string // "": none was given
+	By     string // login of who said so
+	Since  time.Time
+}
+
+// String is what a Card's Drained says.
+func (d Drain) String() string {
+	if d.Reason == "" {
+		return "by " + d.By
+	}
+	return d.Reason + " (by " + d.By + ")"
+}
+
+// FindCard finds a card by its UUID or its index. Anything else, a MIG
+// instance too, is of kind problem.ErrNotFound.
+func FindCard(cards []Card, name string) (Card, error) {
+	for _, c := range cards {
+		if c.UUID == name || strconv.Itoa(c.Index) == name {
+			return c, nil
+		}
+	}
+	why := "this host has no card " + strconv.Quote(name)
+	for _, d := range Devices(cards) {
+		if d.Instance >= 0 && (d.UUID == name || d.Slot == name) {
+			why = name + " is an instance on card " + strconv.Itoa(d.Card) + ", and not a card"
+		}
+	}
+	return Card{}, &problem.Error{
+		What: "No card " + name, Why: problem.Because(problem.ErrNotFound, why),
+		Next: "Name one by its number or UUID: " + strings.Join(cardNames(cards), ", ") + ".",
+	}
+}
+
+func cardNames(cards []Card) []string {
+	names := make([]string, len(cards))
+	for i, c := range cards {
+		names[i] = strconv.Itoa(c.Index)
+	}
+	return names
+}
+
+// An Ailment is a device that a claim holds and that would not be granted
+// again.
+type Ailment struct {
+	Claim  Claim
+	Device Device
+}
+
+// Ailing returns the ailments of claims, in their order.
+func Ailing(devices []Device, claims []Claim) []Ailment {
+	ill := map[string]Device{}
+	for _, d := range devices {
+		if d.Problem != "" {
+			ill[d.UUID] = d
+		}
+	}
+	var all []Ailment
+	for _, c := range claims {
+		for _, g := range c.Devices {
+			if d, ok := ill[g.UUID]; ok && c.State != Released {
+				all = append(all, Ailment{c, d})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,56 @@
+package reconciler_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ds01.dev/ds01/internal/gpu"
+)
+
+func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
+	var said []string
+	var terminals atomic.Int32
+	prepare := func(t *testing.T, s *scene) {
+		t.Helper()
+		s.Tell = func(uid int, text string) (int, error) {
+			if uid != 1 || !strings.HasPrefix(text, "ds01: web holds GPU 0, which isn't granted any more: ") {
+				t.Errorf("told %d: %s", uid, text)
+			}
+			if terminals.Load() > 0 {
+				said = append(said, text)
+			}
+			return int(terminals.Load()), nil
+		}
+	}
+	inBubble(t, prepare, func(t *testing.T, s *scene) {
+		r := s.running(t)
+		time.Sleep(time.Minute)
+		if s.wrote("warn") {
+			t.Errorf("warned of a healthy device: %+v", s.recorded)
+		}
+		s.broken.Store("drained: by root")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if len(said) > 0 || !s.wrote("warn") {
+			t.Errorf("without a terminal: told %q, written down %+v", said, s.recorded)
+		}
+		terminals.Store(1)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if len(said) != 1 || !strings.Contains(said[0], "drained: by root") {
+			t.Errorf("told %q", said)
+		}
+		s.want(t, r.ID, gpu.Running, time.Time{}) // nothing is ended
+		s.broken.Store("")
+		time.Sleep(time.Minute)
+		s.broken.Store("drained: by root")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(said) != 2 {
+			t.Errorf("drained once more: told %q", said)
+		}
+	})
+}

@@ -1,0 +1,33 @@
+package store_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ds01.dev/ds01/internal/gpu"
+)
+
+func TestADrainOutlivesTheProcess(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	first, second := gpu.Drain{Card: "GPU-0", By: "root", Since: joined}, gpu.Drain{Card: "GPU-0", Reason: "a fan", By: "eve", Since: joined}
+	gone := gpu.Drain{Card: "GPU-1", By: "root", Since: joined}
+	for _, d := range []gpu.Drain{first, gone, second} {
+		if err := s.SaveDrain(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time there is nothing to delete
+		if err := s.DeleteDrain(t.Context(), gone.Card); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := open(t, path).Drains(t.Context())
+	if diff := cmp.Diff([]gpu.Drain{second}, got); diff != "" || err != nil {
+		t.Errorf("drains (-want +got): %v\n%s", err, diff)
+	}
+}

@@ -1,0 +1,140 @@
+// Package warden keeps cards from being granted that must not be: those that an
+// administrator drained. It remembers why over restarts. It ends nothing that
+// runs, and chooses no device.
+package warden
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// A Store remembers drains over restarts.
+type Store interface {
+	Drains(ctx context.Context) ([]gpu.Drain, error)
+	SaveDrain(ctx context.Context, d gpu.Drain) error
+	DeleteDrain(ctx context.Context, card string) error
+	Flush() error
+}
+
+// Parts are what a warden works with.
+type Parts struct {
+	Store   Store
+	Refresh func(ctx context.Context) error // has the inventory read the cards anew, which calls Mark
+	Now     func() time.Time
+}
+
+// Warden is one host's. It is safe for concurrent use.
+type Warden struct {
+	Parts
+
+	mu     sync.Mutex
+	cards  []gpu.Card           // as last marked
+	drains map[string]gpu.Drain // by UUID of the card
+}
+
+// New reads what was remembered.
+func New(ctx context.Context, p Parts) (*Warden, error) {
+	w := &Warden{Parts: p, drains: map[string]gpu.Drain{}}
+	drains, err := p.Store.Drains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range drains {
+		w.drains[d.Card] = d
+	}
+	return w, nil
+}
+
+// Mark tells cards, as the driver told them, what keeps them from being
+// granted besides.
+func (w *Warden) Mark(cards []gpu.Card) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range cards {
+		if d, ok := w.drains[cards[i].UUID]; ok {
+			cards[i].Drained = d.String()
+		}
+	}
+	w.cards = slices.Clone(cards)
+}
+
+// Drained is what became of a card.
+type Drained struct {
+	Card  gpu.Card
+	Drain gpu.Drain // zero: it isn't drained
+}
+
+// Drain keeps a card, by its UUID or index, and all instances on it from being
+// granted, until Undrain. What runs there goes on. Of a card that is drained
+// already the reason is changed. Once it returns, nothing more is granted.
+func (w *Warden) Drain(ctx context.Context, name, reason, by string) (Drained, error) {
+	c, err := w.find(name)
+	if err != nil {
+		return Drained{}, err
+	}
+	d := gpu.Drain{Card: c.UUID, Reason: reason, By: by, Since: w.Now().UTC()}
+	return w.change(ctx, d.Card, &d)
+}
+
+// Undrain lets a card be granted again, if nothing else is wrong with it. One
+// that isn't drained is of kind problem.ErrConflict.
+func (w *Warden) Undrain(ctx context.Context, name string) (Drained, error) {
+	c, err := w.find(name)
+	if err != nil {
+		return Drained{}, err
+	}
+	if c.Drained == "" {
+		return Drained{}, &problem.Error{
+			What: fmt.Sprintf("Card %d not undrained", c.Index), Why: problem.Because(problem.ErrConflict, "it isn't drained"),
+			Next: "'ds01 gpu list' shows what keeps a card from being granted.",
+		}
+	}
+	return w.change(ctx, c.UUID, nil)
+}
+
+// change stores what is said of a card, nil for nothing, and has it take
+// effect.
+func (w *Warden) change(ctx context.Context, card string, d *gpu.Drain) (Drained, error) {
+	if err := w.store(ctx, card, d); err != nil {
+		return Drained{}, &problem.Error{
+			What: "Card " + card + " not changed", Why: problem.Because(problem.ErrUnavailable, err.Error()),
+			Next: "ds01 can't write its database: see its log.",
+		}
+	}
+	if err := w.Refresh(ctx); err != nil {
+		return Drained{}, fmt.Errorf("it is written down, but the cards can't be read: %w", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, err := gpu.FindCard(w.cards, card)
+	return Drained{Card: c, Drain: w.drains[card]}, err
+}
+
+func (w *Warden) store(ctx context.Context, card string, d *gpu.Drain) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d == nil {
+		if err := w.Store.DeleteDrain(ctx, card); err != nil {
+			return err
+		}
+		delete(w.drains, card)
+		return w.Store.Flush()
+	}
+	if err := w.Store.SaveDrain(ctx, *d); err != nil {
+		return err
+	}
+	w.drains[card] = *d
+	return w.Store.Flush()
+}
+
+func (w *Warden) find(name string) (gpu.Card, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return gpu.FindCard(w.cards, name)
+}
