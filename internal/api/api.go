@@ -62,7 +62,7 @@ type Usage interface {
 
 // Simulator sets what simulated devices report.
 type Simulator interface {
-	Simulate(uuid string, r apitype.SimReading) error
+	Simulate(ctx context.Context, uuid string, r apitype.SimReading) error
 }
 
 // Cards knows the cards of the host and changes what they are cut into.

@@ -108,7 +108,7 @@ func (nothing) Person(int) (api.Sample, error) { return api.Sample{}, os.ErrNotE
 
 type simulator struct{ told []string }
 
-func (s *simulator) Simulate(uuid string, _ apitype.SimReading) error {
+func (s *simulator) Simulate(_ context.Context, uuid string, _ apitype.SimReading) error {
 	s.told = append(s.told, uuid)
 	return nil
 }
@@ -128,7 +128,7 @@ type lab struct {
 	log        auditLog
 	warden     *warden.Warden
 	card       gpu.Card // as the driver tells it
-	cards      atomic.Pointer[[]gpu.Device]
+	seen       atomic.Pointer[[]gpu.Device]
 }
 
 const file = "defaults: {max_mig_instances: 1, max_gpus_per_container: 1, allow_full_gpu: true, memory: 1g, memory_swap: 1g, max_containers_per_user: 3}\n"
@@ -170,14 +170,14 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-func (l *lab) devices() []gpu.Device { return *l.cards.Load() }
+func (l *lab) devices() []gpu.Device { return *l.seen.Load() }
 
 // refresh reads the one card anew.
-func (l *lab) refresh(context.Context) error {
+func (l *lab) refresh(ctx context.Context) error {
 	cards := []gpu.Card{l.card}
-	l.warden.Mark(cards)
+	l.warden.Mark(ctx, cards)
 	devices := gpu.Devices(cards)
-	l.cards.Store(&devices)
+	l.seen.Store(&devices)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"strconv"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/apitype"
@@ -79,10 +80,13 @@ func (c *call) simulate() error {
 	if err := c.read(&want); err != nil {
 		return err
 	}
+	if r := want.RowRemap; r != nil && !slices.Contains([]string{apitype.RemapNone, apitype.RemapPending, apitype.RemapFailed}, *r) {
+		return &problem.Error{What: "Reading not set", Why: problem.Because(problem.ErrInvalid, "row_remap is "+strconv.Quote(*r)), Next: "Write none, pending or failed."}
+	}
 	if err := recorder.Before(c.r.Context()); err != nil {
 		return err
 	}
-	if err := c.Simulator.Simulate(c.r.PathValue("uuid"), want); err != nil {
+	if err := c.Simulator.Simulate(c.r.Context(), c.r.PathValue("uuid"), want); err != nil {
 		return err
 	}
 	return c.answer(nil)

@@ -266,7 +266,19 @@ type SimReading struct {
 	MemoryUsedBytes    *int64   `json:"memory_used_bytes,omitempty"`
 	PowerWatts         *float64 `json:"power_watts,omitempty"`
 	TemperatureC       *int     `json:"temperature_c,omitempty"`
+	XID                *int     `json:"xid,omitempty"`                   // an error that happens now
+	ECCErrors          *int64   `json:"uncorrectable_errors,omitempty"`  // of a card's memory, until a reset
+	RowRemap           *string  `json:"row_remap,omitempty"`             // of a card: "none", "pending" or "failed"
+	RetirePending      *bool    `json:"retired_pages_pending,omitempty"` // of a card
+	Lost               *bool    `json:"lost,omitempty"`                  // a card doesn't answer any more, or does again
 }
+
+// What SimReading's RowRemap may be.
+const (
+	RemapNone    = "none"
+	RemapPending = "pending"
+	RemapFailed  = "failed"
+)
 
 // UserLimits is what one person may use and uses.
 type UserLimits struct {

@@ -18,6 +18,12 @@ type simFlags struct {
 	memory string
 	power  float64
 	temp   int
+
+	xid   int
+	ecc   int64
+	remap string
+	pages bool
+	lost  bool
 }
 
 func (f *simFlags) register(set *pflag.FlagSet) {
@@ -26,6 +32,11 @@ func (f *simFlags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.memory, "memory", "", "memory in use, `SIZE` such as 30GiB, or 0")
 	set.Float64Var(&f.power, "power", 0, "power in `WATTS`")
 	set.IntVar(&f.temp, "temp", 0, "temperature in `DEGREES` Celsius")
+	set.IntVar(&f.xid, "xid", 0, "let the error with this `NUMBER` of NVIDIA's happen now")
+	set.Int64Var(&f.ecc, "ecc", 0, "so `MANY` errors of a card's memory that couldn't be corrected")
+	set.StringVar(&f.remap, "row-remap", "", "rows of a card's memory wait to be replaced, or can't be: `STATE` none, pending or failed")
+	set.BoolVar(&f.pages, "retired-pages", false, "pages of a card's memory wait to be retired")
+	set.BoolVar(&f.lost, "lost", false, "the card doesn't answer any more; --lost=false: it does again")
 }
 
 func (a *app) gpuSimSet() *cobra.Command {
@@ -33,10 +44,11 @@ func (a *app) gpuSimSet() *cobra.Command {
 	return a.command(spec{
 		use:   "set UUID",
 		short: "Set what a simulated GPU reports (admins)",
-		long: "Sets what a simulated device reports from now on. What isn't named stays as it is. On a host with real\n" +
-			"GPUs it fails.",
+		long: "Sets what a simulated device reports from now on, or lets it be ill, to try out what ds01 does then. What\n" +
+			"isn't named stays as it is. On a host with real GPUs it fails.",
 		examples: []string{
 			"ds01 gpu sim set GPU-00000000-0000-0000-0000-000000000000 --util 80 --memory 30GiB --power 300 --temp 70",
+			"ds01 gpu sim set GPU-00000000-0000-0000-0000-000000000000 --xid 79", "ds01 gpu sim set GPU-00000000-0000-0000-0000-000000000000 --row-remap pending",
 		},
 		guide: "This changes the numbers that a pretended GPU shows, to try out what ds01 does about them.",
 		exits: exitsOfOne(), min: 1, max: 1, flags: f.register, complete: a.completeGPUs,
@@ -70,6 +82,21 @@ func (f *simFlags) reading() (apitype.SimReading, error) {
 	if f.set.Changed("temp") {
 		r.TemperatureC = &f.temp
 	}
+	if f.set.Changed("xid") {
+		r.XID = &f.xid
+	}
+	if f.set.Changed("ecc") {
+		r.ECCErrors = &f.ecc
+	}
+	if f.set.Changed("row-remap") {
+		r.RowRemap = &f.remap
+	}
+	if f.set.Changed("retired-pages") {
+		r.RetirePending = &f.pages
+	}
+	if f.set.Changed("lost") {
+		r.Lost = &f.lost
+	}
 	if f.set.Changed("memory") {
 		bytes, err := memoryInUse(f.memory)
 		if err != nil {
@@ -78,7 +105,7 @@ func (f *simFlags) reading() (apitype.SimReading, error) {
 		r.MemoryUsedBytes = &bytes
 	}
 	if r == (apitype.SimReading{}) {
-		return r, usage("nothing to set", "no reading is given", "Write at least one of --util, --memory, --power, --temp.")
+		return r, usage("nothing to set", "no reading is given", "Write at least one of --util, --memory, --power, --temp, --xid, --ecc, --row-remap, --retired-pages, --lost.")
 	}
 	return r, nil
 }

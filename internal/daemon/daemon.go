@@ -27,6 +27,7 @@ import (
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/partitioner"
+	"ds01.dev/ds01/internal/probe"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
@@ -150,7 +151,9 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	}
 	d.onClose(records.Close)
 	d.records = records
-	if d.warden, err = warden.New(ctx, warden.Parts{Store: records, Refresh: d.refreshDevices, Now: time.Now}); err != nil {
+	if d.warden, err = warden.New(ctx, warden.Parts{
+		Store: records, Refresh: d.refreshDevices, Watch: d.driver.Watch, Boot: probe.Boot(), Record: d.recorder.Daemon, Log: d.Log, Now: time.Now,
+	}); err != nil {
 		return err
 	}
 	if d.inventory, err = inventory.New(ctx, guarded{permitted{d}, d.warden}, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
@@ -289,6 +292,7 @@ const refreshGPUs = 15 * time.Second
 func (d *daemon) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
+	g.Go(func() error { return d.warden.Run(ctx) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.partitioner.Run(ctx) })
 	g.Go(func() error { return d.cut(ctx) })

@@ -17,6 +17,7 @@ import (
 // driver is the real driver or the simulated one.
 type driver interface {
 	partitioner.Driver
+	Watch(ctx context.Context, tell func(gpu.Fault)) error
 	Close() error
 }
 
@@ -30,7 +31,7 @@ type guarded struct {
 func (g guarded) Cards(ctx context.Context) ([]gpu.Card, error) {
 	cards, err := g.Driver.Cards(ctx)
 	if err == nil {
-		g.warden.Mark(cards)
+		g.warden.Mark(ctx, cards)
 	}
 	return cards, err
 }
@@ -44,7 +45,7 @@ func (d *daemon) openDriver(context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.driver, d.sim = s, simulator{s}
+		d.driver, d.sim = s, simulator{s, d.refreshDevices}
 	} else {
 		hardware, err := nvml.Open()
 		if err != nil {
@@ -57,13 +58,56 @@ func (d *daemon) openDriver(context.Context) error {
 }
 
 // simulator sets what simulated devices report.
-type simulator struct{ driver *sim.Driver }
+type simulator struct {
+	driver  *sim.Driver
+	refresh func(ctx context.Context) error
+}
 
-// Simulate hands the values on.
-func (s simulator) Simulate(uuid string, r apitype.SimReading) error {
-	return s.driver.Set(uuid, sim.Override{
+// Simulate hands the values on, and has everybody know of them.
+func (s simulator) Simulate(ctx context.Context, uuid string, r apitype.SimReading) error {
+	if err := s.driver.Set(uuid, sim.Override{
 		Utilization: r.UtilizationPercent, Memory: r.MemoryUsedBytes, Power: r.PowerWatts, Temperature: r.TemperatureC,
-	})
+	}); err != nil {
+		return err
+	}
+	if err := s.ail(uuid, r); err != nil {
+		return err
+	}
+	return s.refresh(ctx)
+}
+
+// ail lets a card or an instance be ill, or a card be well again.
+func (s simulator) ail(uuid string, r apitype.SimReading) error {
+	if r.ECCErrors != nil || r.RowRemap != nil || r.RetirePending != nil {
+		if err := s.driver.SetHealth(uuid, func(h *gpu.Health) { setHealth(h, r) }); err != nil {
+			return err
+		}
+	}
+	if r.Lost != nil {
+		lose := s.driver.Heal
+		if *r.Lost {
+			lose = s.driver.Lose
+		}
+		if err := lose(uuid); err != nil {
+			return err
+		}
+	}
+	if r.XID != nil {
+		return s.driver.Strike(uuid, *r.XID)
+	}
+	return nil
+}
+
+func setHealth(h *gpu.Health, r apitype.SimReading) {
+	if r.ECCErrors != nil {
+		h.Uncorrectable = *r.ECCErrors
+	}
+	if r.RowRemap != nil {
+		h.RemapPending, h.RemapFailed = *r.RowRemap == apitype.RemapPending, *r.RowRemap == apitype.RemapFailed
+	}
+	if r.RetirePending != nil {
+		h.RetirePending = *r.RetirePending
+	}
 }
 
 // permitted is the driver as the inventory sees it: with gpu.mig.mode off, no

@@ -25,6 +25,7 @@ type Card struct {
 	NUMANode    int        // of the processors next to it, -1 = unknown
 	Peers       []string   // UUIDs of the cards that NVLink connects it with, directly or by switches
 	Nodes       []Node     // device nodes that open the whole card
+	Health      Health     // what Problem says of it, and more
 	Problem     string     // why the card can't be granted ("" = healthy)
 	Mend        string     // what an administrator does about the problem, a sentence ("" = nothing is known)
 	Drained     string     // why an admin keeps it from being granted ("" = not drained)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/problem"
 )
 
 // Driver tells about the host's cards.
@@ -34,7 +35,9 @@ type Inventory struct {
 	log    *slog.Logger
 	seen   atomic.Pointer[sight]
 
-	refreshing sync.Mutex // so that what was read later stays
+	refreshing sync.Mutex // so that nobody's older look comes after a newer
+	cards      line       // for the driver's cards
+	telemetry  line       // for its readings
 
 	mu       sync.Mutex
 	readAt   time.Time
@@ -73,8 +76,11 @@ func (i *Inventory) Cards() []gpu.Card { return i.seen.Load().cards }
 func (i *Inventory) Refresh(ctx context.Context) error {
 	i.refreshing.Lock()
 	defer i.refreshing.Unlock()
-	cards, err := i.driver.Cards(ctx)
+	cards, err := ask(ctx, &i.cards, i.driver.Cards)
 	if err != nil {
+		if ctx.Err() == nil {
+			i.doubt(err)
+		}
 		return fmt.Errorf("read GPUs: %w", err)
 	}
 	devices := gpu.Devices(cards)
@@ -87,6 +93,23 @@ func (i *Inventory) Refresh(ctx context.Context) error {
 	}
 	i.seen.Store(&sight{cards, devices})
 	return nil
+}
+
+// doubt keeps what is known, and has nothing of it granted: nobody knows how the
+// cards are.
+func (i *Inventory) doubt(err error) {
+	known := i.seen.Load()
+	if known == nil {
+		return
+	}
+	cards := slices.Clone(known.cards)
+	for j := range cards {
+		if cards[j].Problem == "" {
+			cards[j].Problem = "the GPU driver doesn't tell how it is: " + problem.OneLine(err)
+			cards[j].Mend = "See whether 'nvidia-smi' answers; reboot if it doesn't."
+		}
+	}
+	i.seen.Store(&sight{cards, gpu.Devices(cards)})
 }
 
 // makeNode makes the node unless the right one is there already.
@@ -143,7 +166,7 @@ func (i *Inventory) Readings(ctx context.Context, now time.Time) (map[string]gpu
 	if i.readings != nil && now.Sub(i.readAt) < freshFor {
 		return i.readings, nil
 	}
-	readings, err := i.driver.Readings(ctx)
+	readings, err := ask(ctx, &i.telemetry, i.driver.Readings)
 	if err != nil {
 		return nil, fmt.Errorf("read GPU telemetry: %w", err)
 	}
@@ -152,7 +175,8 @@ func (i *Inventory) Readings(ctx context.Context, now time.Time) (map[string]gpu
 }
 
 // Run refreshes until ctx ends. A driver that stops answering leaves the last
-// known devices in place: what is granted stays granted.
+// known devices in place, with that as their Problem: what is granted stays
+// granted, and nothing else is.
 func (i *Inventory) Run(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

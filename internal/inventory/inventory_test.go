@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/inventory"
+	"ds01.dev/ds01/internal/problem"
 )
 
 // A driver tells what the test says.
@@ -181,8 +183,8 @@ func TestADriverThatStopsAnsweringLeavesWhatWasKnown(t *testing.T) {
 		go func() { over <- i.Run(ctx, time.Minute) }()
 		d.say(nil, errors.New("lost"))
 		time.Sleep(3*time.Minute + time.Second) // between two ticks
-		if len(i.Devices()) != 1 {
-			t.Error("forgotten")
+		if devices := i.Devices(); len(devices) != 1 || !strings.Contains(devices[0].Problem, "lost") || devices[0].Mend == "" {
+			t.Errorf("forgotten, or still granted: %+v", devices)
 		}
 		d.say([]gpu.Card{{UUID: "GPU-0", Problem: "sick"}, {UUID: "GPU-1", Index: 1}}, nil)
 		time.Sleep(time.Minute)
@@ -213,4 +215,51 @@ func TestReadingsAreAskedForOnceASecond(t *testing.T) {
 	if _, err := i.Readings(t.Context(), now.Add(time.Hour)); !errors.Is(err, d.err) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// stuck is a driver that answers only once it is let go.
+type stuck struct {
+	driver
+	release chan struct{}
+}
+
+func (s *stuck) Cards(ctx context.Context) ([]gpu.Card, error) {
+	<-s.release
+	return s.driver.Cards(ctx)
+}
+
+func (s *stuck) Readings(ctx context.Context) (map[string]gpu.Reading, error) {
+	<-s.release
+	return s.driver.Readings(ctx)
+}
+
+func TestADriverThatHangsKeepsNobodyWaitingForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free := make(chan struct{})
+		close(free)
+		d := &stuck{driver: driver{cards: []gpu.Card{{UUID: "GPU-0"}}}, release: free}
+		i, err := inventory.New(t.Context(), d, t.TempDir(), "/nonexistent/char", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.release = make(chan struct{})
+		for n, most := range []time.Duration{10 * time.Second, 0} {
+			began := time.Now()
+			_, err := i.Readings(t.Context(), time.Now())
+			if took := time.Since(began); !errors.Is(err, problem.ErrUnavailable) || took != most {
+				t.Errorf("readings, %d: %v after %s", n, err, took)
+			}
+			if err := i.Refresh(t.Context()); !errors.Is(err, problem.ErrUnavailable) {
+				t.Errorf("cards, %d: %v", n, err)
+			}
+		}
+		if devices := i.Devices(); len(devices) != 1 || devices[0].Problem == "" {
+			t.Errorf("still granted: %+v", devices)
+		}
+		close(d.release)
+		synctest.Wait()
+		if err := i.Refresh(t.Context()); err != nil || i.Devices()[0].Problem != "" {
+			t.Errorf("it answers again: %v, %+v", err, i.Devices())
+		}
+	})
 }

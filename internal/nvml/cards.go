@@ -32,7 +32,7 @@ func (d *Driver) Cards(ctx context.Context) ([]gpu.Card, error) {
 		c, err := d.card(i, nums)
 		if err != nil {
 			c = d.lastSeen(i)
-			c.Problem = err.Error()
+			c.Problem, c.Mend = gpu.Lost(i, err.Error())
 		} else {
 			d.seen[i] = c
 		}
@@ -95,6 +95,10 @@ func (d *Driver) card(index int, nums majors) (gpu.Card, error) {
 		return c, failed("read device number", ret)
 	}
 	c.Nodes, c.Problem = nums.card(minor)
+	c.Health = health(dev)
+	if why, mend := c.Health.Judge(index); why != "" {
+		c.Problem, c.Mend = why, mend
+	}
 	c.NUMANode = numaNode(dev)
 	mode, pending, ret := dev.GetMigMode()
 	switch ret {

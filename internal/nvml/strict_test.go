@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"testing/fstest"
+	"time"
 
 	driver "github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock"
@@ -18,6 +19,7 @@ import (
 // asks and to refuse what a driver refuses.
 func dgx() *server.Server {
 	s := dgxa100.New()
+	s.EventSetCreateFunc = func() (driver.EventSet, driver.Return) { return quiet(), driver.SUCCESS }
 	s.LookupSymbolFunc = func(string) error { return errors.New("an old driver") }
 	for _, dev := range s.Devices {
 		d := dev.(*server.Device)
@@ -48,11 +50,27 @@ func dgx() *server.Server {
 	return s
 }
 
+// quiet is a set in which nothing happens.
+func quiet() *mock.EventSet {
+	return &mock.EventSet{
+		FreeFunc: func() driver.Return { return driver.SUCCESS },
+		WaitFunc: func(uint32) (driver.EventData, driver.Return) {
+			time.Sleep(time.Millisecond)
+			return driver.EventData{}, driver.ERROR_TIMEOUT
+		},
+	}
+}
+
 // readable gives a device the readings that the mock leaves out.
 func readable(d *mock.Device) {
 	none := func() ([]driver.ProcessInfo, driver.Return) { return nil, driver.SUCCESS }
 	d.GetComputeRunningProcessesFunc, d.GetGraphicsRunningProcessesFunc = none, none
 	d.GetPowerUsageFunc = func() (uint32, driver.Return) { return 61500, driver.SUCCESS }
+	d.GetTotalEccErrorsFunc = func(driver.MemoryErrorType, driver.EccCounterType) (uint64, driver.Return) { return 0, driver.SUCCESS }
+	d.GetRemappedRowsFunc = func() (int, int, bool, bool, driver.Return) { return 0, 0, false, false, driver.SUCCESS }
+	d.GetRetiredPagesPendingStatusFunc = func() (driver.EnableState, driver.Return) { return 0, driver.ERROR_NOT_SUPPORTED }
+	d.GetFieldValuesFunc = func([]driver.FieldValue) driver.Return { return driver.ERROR_INVALID_ARGUMENT } // an old driver
+	d.RegisterEventsFunc = func(uint64, driver.EventSet) driver.Return { return driver.SUCCESS }
 	d.GetTemperatureFunc = func(driver.TemperatureSensors) (uint32, driver.Return) { return 31, driver.SUCCESS }
 }
 

@@ -31,3 +31,28 @@ func TestADrainOutlivesTheProcess(t *testing.T) {
 		t.Errorf("drains (-want +got): %v\n%s", err, diff)
 	}
 }
+
+func TestAFaultOutlivesTheProcess(t *testing.T) {
+	path := file(t)
+	s := open(t, path)
+	first := gpu.Record{Fault: gpu.Fault{Card: "GPU-0", Device: "MIG-1", XID: 48}, At: joined, Boot: "b"}
+	second, gone := first, first
+	second.Confirmed, gone.XID = true, 79
+	for _, f := range []gpu.Record{first, gone, second} {
+		if err := s.SaveFault(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time there is nothing to delete
+		if err := s.DeleteFault(t.Context(), gone.Fault); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := open(t, path).Faults(t.Context())
+	if diff := cmp.Diff([]gpu.Record{second}, got); diff != "" || err != nil {
+		t.Errorf("faults (-want +got): %v\n%s", err, diff)
+	}
+}

@@ -1,24 +1,30 @@
 // Package warden keeps cards from being granted that must not be: those that an
-// administrator drained. It remembers why over restarts. It ends nothing that
-// runs, and chooses no device.
+// administrator drained, and those that had an error which the driver tells of
+// once. It remembers why over restarts. It ends nothing that runs, and chooses no
+// device.
 package warden
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
 
-// A Store remembers drains over restarts.
+// A Store remembers drains and faults over restarts.
 type Store interface {
 	Drains(ctx context.Context) ([]gpu.Drain, error)
 	SaveDrain(ctx context.Context, d gpu.Drain) error
 	DeleteDrain(ctx context.Context, card string) error
+	Faults(ctx context.Context) ([]gpu.Record, error)
+	SaveFault(ctx context.Context, f gpu.Record) error
+	DeleteFault(ctx context.Context, f gpu.Fault) error
 	Flush() error
 }
 
@@ -26,7 +32,13 @@ type Store interface {
 type Parts struct {
 	Store   Store
 	Refresh func(ctx context.Context) error // has the inventory read the cards anew, which calls Mark
-	Now     func() time.Time
+	// Watch tells of each error that the driver reports, until ctx ends or the
+	// driver can't be listened to any more.
+	Watch  func(ctx context.Context, tell func(gpu.Fault)) error
+	Boot   string            // names this run of the host's kernel
+	Record func(event.Event) // writes down what happened
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
 // Warden is one host's. It is safe for concurrent use.
@@ -36,11 +48,12 @@ type Warden struct {
 	mu     sync.Mutex
 	cards  []gpu.Card           // as last marked
 	drains map[string]gpu.Drain // by UUID of the card
+	faults map[gpu.Fault]gpu.Record
 }
 
 // New reads what was remembered.
 func New(ctx context.Context, p Parts) (*Warden, error) {
-	w := &Warden{Parts: p, drains: map[string]gpu.Drain{}}
+	w := &Warden{Parts: p, drains: map[string]gpu.Drain{}, faults: map[gpu.Fault]gpu.Record{}}
 	drains, err := p.Store.Drains(ctx)
 	if err != nil {
 		return nil, err
@@ -48,12 +61,12 @@ func New(ctx context.Context, p Parts) (*Warden, error) {
 	for _, d := range drains {
 		w.drains[d.Card] = d
 	}
-	return w, nil
+	return w, w.recall(ctx)
 }
 
 // Mark tells cards, as the driver told them, what keeps them from being
 // granted besides.
-func (w *Warden) Mark(cards []gpu.Card) {
+func (w *Warden) Mark(ctx context.Context, cards []gpu.Card) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range cards {
@@ -61,6 +74,8 @@ func (w *Warden) Mark(cards []gpu.Card) {
 			cards[i].Drained = d.String()
 		}
 	}
+	w.compare(ctx, cards)
+	gpu.Blame(cards, w.sorted())
 	w.cards = slices.Clone(cards)
 }
 
@@ -82,16 +97,17 @@ func (w *Warden) Drain(ctx context.Context, name, reason, by string) (Drained, e
 	return w.change(ctx, d.Card, &d)
 }
 
-// Undrain lets a card be granted again, if nothing else is wrong with it. One
-// that isn't drained is of kind problem.ErrConflict.
+// Undrain lets a card be granted again, and forgets the errors that it and its
+// instances had: what the driver says of it now goes on to count. One with
+// neither a drain nor an error is of kind problem.ErrConflict.
 func (w *Warden) Undrain(ctx context.Context, name string) (Drained, error) {
 	c, err := w.find(name)
 	if err != nil {
 		return Drained{}, err
 	}
-	if c.Drained == "" {
+	if c.Drained == "" && !w.faulty(c.UUID) {
 		return Drained{}, &problem.Error{
-			What: fmt.Sprintf("Card %d not undrained", c.Index), Why: problem.Because(problem.ErrConflict, "it isn't drained"),
+			What: fmt.Sprintf("Card %d not undrained", c.Index), Why: problem.Because(problem.ErrConflict, "it isn't drained, and had no error"),
 			Next: "'ds01 gpu list' shows what keeps a card from being granted.",
 		}
 	}
@@ -124,6 +140,9 @@ func (w *Warden) store(ctx context.Context, card string, d *gpu.Drain) error {
 			return err
 		}
 		delete(w.drains, card)
+		if err := w.forgive(ctx, card); err != nil {
+			return err
+		}
 		return w.Store.Flush()
 	}
 	if err := w.Store.SaveDrain(ctx, *d); err != nil {

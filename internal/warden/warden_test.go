@@ -3,9 +3,12 @@ package warden_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/warden"
@@ -14,7 +17,12 @@ import (
 // memory is a store.
 type memory struct {
 	drains map[string]gpu.Drain
+	faults map[gpu.Fault]gpu.Record
 	err    error
+}
+
+func empty() *memory {
+	return &memory{drains: map[string]gpu.Drain{}, faults: map[gpu.Fault]gpu.Record{}}
 }
 
 func (m *memory) Drains(context.Context) (all []gpu.Drain, err error) {
@@ -38,6 +46,27 @@ func (m *memory) DeleteDrain(_ context.Context, card string) error {
 	return m.err
 }
 
+func (m *memory) Faults(context.Context) (all []gpu.Record, err error) {
+	for _, f := range m.faults {
+		all = append(all, f)
+	}
+	return all, m.err
+}
+
+func (m *memory) SaveFault(_ context.Context, f gpu.Record) error {
+	if m.err == nil {
+		m.faults[f.Fault] = f
+	}
+	return m.err
+}
+
+func (m *memory) DeleteFault(_ context.Context, f gpu.Fault) error {
+	if m.err == nil {
+		delete(m.faults, f)
+	}
+	return m.err
+}
+
 func (m *memory) Flush() error { return m.err }
 
 // A host is two cards and what ds01 remembers of them.
@@ -47,11 +76,16 @@ type host struct {
 	cards   []gpu.Card // as they are granted from
 	silent  error      // what the driver answers
 	present []gpu.Card // as the driver tells
+	boot    string
+	written []event.Event
+	errors  chan gpu.Fault // that the driver tells of
 }
 
 func begin(t *testing.T, m *memory) *host {
 	t.Helper()
-	h := &host{store: m, present: []gpu.Card{{UUID: "GPU-0"}, {UUID: "GPU-1", Index: 1}}}
+	h := &host{store: m, errors: make(chan gpu.Fault), boot: "first", present: []gpu.Card{
+		{UUID: "GPU-0"}, {UUID: "GPU-1", Index: 1, MIG: true, Instances: []gpu.Instance{{UUID: "MIG-1"}, {UUID: "MIG-2", Index: 1}}},
+	}}
 	h.start(t)
 	return h
 }
@@ -59,7 +93,10 @@ func begin(t *testing.T, m *memory) *host {
 // start starts ds01 on the host, anew.
 func (h *host) start(t *testing.T) {
 	t.Helper()
-	w, err := warden.New(t.Context(), warden.Parts{Store: h.store, Refresh: h.refresh, Now: time.Now})
+	w, err := warden.New(t.Context(), warden.Parts{
+		Store: h.store, Refresh: h.refresh, Watch: h.watch, Boot: h.boot, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Record: func(e event.Event) { h.written = append(h.written, e) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +106,16 @@ func (h *host) start(t *testing.T) {
 	}
 }
 
-func (h *host) refresh(context.Context) error {
+func (h *host) refresh(ctx context.Context) error {
 	if h.silent != nil {
 		return h.silent
 	}
-	h.cards = append([]gpu.Card{}, h.present...)
-	h.Mark(h.cards)
+	h.cards = nil
+	for _, c := range h.present {
+		c.Instances = slices.Clone(c.Instances)
+		h.cards = append(h.cards, c)
+	}
+	h.Mark(ctx, h.cards)
 	return nil
 }
 
@@ -88,7 +129,7 @@ func (h *host) want(t *testing.T, drained ...string) {
 }
 
 func TestADrainHoldsUntilItIsUndone(t *testing.T) {
-	h := begin(t, &memory{drains: map[string]gpu.Drain{}})
+	h := begin(t, empty())
 	if d, err := h.Drain(t.Context(), "1", "a fan", "root"); err != nil || d.Card.UUID != "GPU-1" || d.Drain.Reason != "a fan" {
 		t.Fatalf("got %+v, %v", d, err)
 	}
@@ -108,7 +149,7 @@ func TestADrainHoldsUntilItIsUndone(t *testing.T) {
 }
 
 func TestWhatCannotBeDrained(t *testing.T) {
-	h := begin(t, &memory{drains: map[string]gpu.Drain{}})
+	h := begin(t, empty())
 	if _, err := h.Drain(t.Context(), "2", "", "root"); !errors.Is(err, problem.ErrNotFound) {
 		t.Errorf("a card that isn't there: %v", err)
 	}

@@ -63,42 +63,59 @@ func terminalOf(t *testing.T, l *lab.Lab, who string) func() string {
 	}
 }
 
-// TestACardOutOfUse: root drains the card that alice's container runs on. It
-// runs on, she is told, and nobody is granted the card, also after the daemon
-// was killed.
+// TestACardOutOfUse: root drains the card that alice's container runs on, and
+// later it falls off the bus. Her work runs on, she is told, and nobody is
+// granted the card, also after the daemon was killed.
 func TestACardOutOfUse(t *testing.T) {
 	l := start(t, lab.Options{GPU: "{provider: sim, sim: {gpus: [a100-80gb]}}", Users: []string{"alice", "bob"}})
-	run := func(who, name string) lab.Result {
-		return l.Docker(who, "run", "-d", "--name", name, "--network", "none", "--gpus", "1", "busybox", "sleep", "1000")
-	}
-	if r := run("alice", "train"); r.Code != 0 {
-		t.Fatalf("alice: %+v", r)
-	}
+	card := l.GPUs()[0].UUID
 	screen := terminalOf(t, l, "alice")
-	l.OK("root", l.Binary(), "gpu", "drain", "0", "--reason", "a fan")
-	const why = "drained: a fan (by root)"
-	l.Eventually("alice is told", 15*time.Second, func() bool { return strings.Contains(screen(), "train holds GPU 0, which isn't granted any more: "+why) })
-	if out := l.OK("alice", l.Binary(), "container", "list", "--running"); !strings.Contains(out, why) {
-		t.Errorf("her list says nothing of it:\n%s", out)
+	outOfUse(t, l, screen, "drained: a fan (by root)", "gpu undrain 0", "gpu", "drain", "0", "--reason", "a fan")
+	l.OK("root", l.Binary(), "gpu", "sim", "set", card, "--xid", "31") // a program's own error
+	outOfUse(t, l, screen, "XID 79: the card has fallen off the bus", "Reboot the host", "gpu", "sim", "set", card, "--xid", "79")
+	if r := runOnGPU(l, "bob", "b"); r.Code != 0 {
+		t.Errorf("bob, in the end: %+v", r)
 	}
 	if r := l.DS01("bob", "gpu", "drain", "0"); r.Code != 5 {
 		t.Errorf("bob may drain: %+v", r)
+	}
+	if out := l.OK("root", l.Binary(), "audit", "show", "--json"); !strings.Contains(out, "gpu fault") || !strings.Contains(out, "gpu undrain") || !strings.Contains(out, `"warn"`) {
+		t.Errorf("not written down:\n%s", out)
+	}
+}
+
+func runOnGPU(l *lab.Lab, who, name string) lab.Result {
+	return l.Docker(who, "run", "-d", "--name", name, "--network", "none", "--gpus", "1", "busybox", "sleep", "1000")
+}
+
+// outOfUse has alice work on the card, root do something to it, and checks what
+// everybody sees of that.
+func outOfUse(t *testing.T, l *lab.Lab, screen func() string, why, mend string, words ...string) {
+	t.Helper()
+	if r := runOnGPU(l, "alice", "train"); r.Code != 0 {
+		t.Fatalf("alice: %+v", r)
+	}
+	l.OK("root", append([]string{l.Binary()}, words...)...)
+	l.Eventually("alice is told", 15*time.Second, func() bool {
+		return strings.Contains(screen(), "train holds GPU 0, which isn't granted any more: "+why)
+	})
+	if out := l.OK("alice", l.Binary(), "container", "list", "--running"); !strings.Contains(out, why) {
+		t.Errorf("her list says nothing of it:\n%s", out)
 	}
 	l.OK("alice", "docker", "rm", "-f", "train")
 
 	l.EndDaemon(syscall.SIGKILL)
 	l.StartDaemon()
-	if r := run("bob", "b"); r.Code == 0 || !strings.Contains(r.Err, "out of service: 1") {
-		t.Errorf("bob is granted a drained card, or isn't told why not: %+v", r)
+	if r := runOnGPU(l, "bob", "b"); r.Code == 0 || !strings.Contains(r.Err, "out of service: 1") {
+		t.Errorf("bob is granted it, or isn't told why not: %+v", r)
 	}
-	if out := l.OK("bob", l.Binary(), "gpu", "why"); !strings.Contains(out, why) {
-		t.Errorf("bob can't find out why:\n%s", out)
+	for _, command := range []string{"list", "why"} {
+		if out := l.OK("bob", l.Binary(), "gpu", command); !strings.Contains(out, why) {
+			t.Errorf("gpu %s says nothing of it:\n%s", command, out)
+		}
 	}
-	if out := l.DS01("root", "doctor").Out; !strings.Contains(out, "gpu undrain 0") {
+	if out := l.DS01("root", "doctor").Out; !strings.Contains(out, mend) {
 		t.Errorf("doctor doesn't say what to do:\n%s", out)
 	}
 	l.OK("root", l.Binary(), "gpu", "undrain", "0")
-	if r := run("bob", "c"); r.Code != 0 {
-		t.Errorf("bob, after the drain: %+v", r)
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
@@ -24,6 +25,7 @@ type Driver interface {
 	SetMIGMode(ctx context.Context, cardUUID string, on bool) (resetNeeded bool, err error)
 	CreateInstance(ctx context.Context, cardUUID, profile string, start int) (gpu.Instance, error)
 	DestroyInstance(ctx context.Context, uuid string) error
+	Watch(ctx context.Context, tell func(gpu.Fault)) error
 	Close() error
 }
 
@@ -38,6 +40,8 @@ func Suite(t *testing.T, newDriver func(t *testing.T) Driver) {
 	t.Run("profiles are consistent", func(t *testing.T) { profiles(t, newDriver(t)) })
 	t.Run("what can't be is refused", func(t *testing.T) { refusals(t, newDriver(t)) })
 	t.Run("a cancelled call ends", func(t *testing.T) { cancelled(t, newDriver(t)) })
+	t.Run("the state of each card is judged", func(t *testing.T) { judged(t, newDriver(t)) })
+	t.Run("errors are listened for until one has heard enough", func(t *testing.T) { watched(t, newDriver(t)) })
 	t.Run("the driver has a version", func(t *testing.T) {
 		if v, err := newDriver(t).DriverVersion(t.Context()); err != nil || v == "" {
 			t.Errorf("got %q, %v", v, err)
@@ -263,5 +267,73 @@ func refused(t *testing.T, what string, err, kind error) {
 	t.Helper()
 	if !errors.Is(err, kind) {
 		t.Errorf("%s: got %v, want %v", what, err, kind)
+	}
+}
+
+// judged checks that a card isn't granted whose state forbids it.
+func judged(t *testing.T, d Driver) {
+	for _, c := range cards(t, d) {
+		if why, mend := c.Health.Judge(c.Index); why != "" && (c.Problem == "" || c.Mend == "" || mend == "") {
+			t.Errorf("card %d: %s, yet it is granted, or nobody says what helps: %+v", c.Index, why, c)
+		}
+		if c.Health.Uncorrectable < 0 {
+			t.Errorf("card %d: %+v", c.Index, c.Health)
+		}
+	}
+}
+
+// A striker can let an error happen.
+type striker interface {
+	Strike(uuid string, xid int) error
+}
+
+// endsWithin is how long listening may go on when nobody wants it any more.
+const endsWithin = 5 * time.Second
+
+func watched(t *testing.T, d Driver) {
+	ctx, cancel := context.WithCancel(t.Context())
+	heard, over := make(chan gpu.Fault, 8), make(chan error, 1)
+	go func() { over <- d.Watch(ctx, func(f gpu.Fault) { heard <- f }) }()
+	if s, ok := d.(striker); ok {
+		for _, dev := range gpu.Devices(cards(t, d))[:2] {
+			want := gpu.Fault{Card: cards(t, d)[dev.Card].UUID, Device: dev.UUID, XID: 48}
+			if got := struck(t, s, want, heard); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		}
+	}
+	cancel()
+	select {
+	case err := <-over:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(endsWithin):
+		t.Fatal("it still listens")
+	}
+}
+
+// struck lets an error happen until it is heard: nobody knows when listening has
+// begun.
+func struck(t *testing.T, s striker, f gpu.Fault, heard <-chan gpu.Fault) gpu.Fault {
+	t.Helper()
+	deadline := time.After(endsWithin)
+	for {
+		if err := s.Strike(f.Device, f.XID); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			select {
+			case got := <-heard:
+				if got.Device != f.Device {
+					continue // the one before, once more
+				}
+				return got
+			case <-time.After(10 * time.Millisecond):
+			case <-deadline:
+				t.Fatal("nothing is heard")
+			}
+			break
+		}
 	}
 }

@@ -58,6 +58,7 @@ func (d *Driver) Reset(_ context.Context, cardUUID string) error {
 		return conflict(fmt.Sprintf("card %d not reset", c.index), why, "Stop what uses the card, then try again.")
 	}
 	c.activate()
+	c.health = gpu.Health{Remedy: min(c.health.Remedy, gpu.RemedyNone)}
 	return d.save()
 }
 

@@ -47,8 +47,10 @@ type Driver struct {
 	file   string
 	config string
 
-	mu    sync.Mutex
-	cards []*card
+	mu       sync.Mutex
+	cards    []*card
+	watchers map[int]func(gpu.Fault)
+	watches  int // how many there have been
 }
 
 type card struct {
@@ -59,6 +61,7 @@ type card struct {
 	mig        bool
 	migPending bool // the mode after the next reset
 	lost       bool
+	health     gpu.Health
 	instances  []*instance // by MIG device index
 }
 
@@ -72,7 +75,7 @@ type instance struct {
 // ErrInvalid, with what is possible.
 func New(cfg Config) (*Driver, error) {
 	known := models()
-	d := &Driver{file: cfg.File, config: fmt.Sprint(cfg.GPUs, cfg.MIG)}
+	d := &Driver{file: cfg.File, config: fmt.Sprint(cfg.GPUs, cfg.MIG), watchers: map[int]func(gpu.Fault){}}
 	if len(cfg.GPUs) > maxCards {
 		return nil, invalid(fmt.Sprintf("%d simulated cards", len(cfg.GPUs)), fmt.Sprintf("there is room for %d", maxCards), "")
 	}
@@ -130,8 +133,10 @@ func (d *Driver) Cards(ctx context.Context) ([]gpu.Card, error) {
 			NUMANode: numaNode(c.index, len(d.cards)), Peers: d.peers(c),
 			Nodes: []gpu.Node{node(fmt.Sprintf("nvidia%d", c.index), c.index*minorsPerCard)},
 		}
+		cards[i].Health = c.health
+		cards[i].Problem, cards[i].Mend = c.health.Judge(c.index)
 		if c.lost {
-			cards[i].Problem = "the card doesn't answer (GPU is lost)"
+			cards[i].Problem, cards[i].Mend = gpu.Lost(c.index, "GPU is lost")
 		}
 		for _, in := range c.instances {
 			cp := in.Instance
