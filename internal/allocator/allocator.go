@@ -44,7 +44,10 @@ type Allocator struct {
 	byID    map[string]string           // container id → claim id
 	gone    map[string]tombstone        // container id → who owned it
 	taken   map[string]string           // device UUID → why nobody gets it
-	sight   chan struct{}               // closed once taken is known; nil: it is
+
+	foreign, strangers map[string]string // what it is made of: see SetTaken and SetStrangers
+
+	sight   chan struct{} // closed once taken is known; nil: it is
 	locks   map[string]*keyLock
 	changed chan struct{} // a record changed since somebody last read from it
 	queue   queue

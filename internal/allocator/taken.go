@@ -58,7 +58,40 @@ func (a *Allocator) adoptable(r container.Record, uuids []string) error {
 func (a *Allocator) SetTaken(taken map[string]string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.taken = taken
+	a.foreign = taken
+	a.merge()
+}
+
+// Claims returns the claim of every container.
+func (a *Allocator) Claims() []gpu.Claim {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make([]gpu.Claim, 0, len(a.records))
+	for _, r := range a.records {
+		all = append(all, r.Claim)
+	}
+	return all
+}
+
+// SetStrangers tells which devices have processes that no claim explains, and
+// which.
+func (a *Allocator) SetStrangers(strangers map[string]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if maps.Equal(a.strangers, strangers) {
+		return
+	}
+	a.strangers = strangers
+	a.merge()
+}
+
+// merge puts together what is out of reach; the caller holds mu.
+func (a *Allocator) merge() {
+	a.taken = maps.Clone(a.strangers)
+	if a.taken == nil {
+		a.taken = map[string]string{}
+	}
+	maps.Copy(a.taken, a.foreign)
 	a.tell()
 }
 
@@ -125,5 +158,5 @@ func (a *Allocator) sighted() error {
 func (a *Allocator) Taken() map[string]string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return maps.Clone(a.taken)
+	return maps.Clone(a.foreign)
 }

@@ -3,6 +3,7 @@ package allocator_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -31,6 +32,39 @@ func TestNoDeviceIsGrantedBeforeSomebodyHasLooked(t *testing.T) {
 	b.SetBlind(false)
 	if err := errors.Join(<-seen, b.AwaitSight(t.Context())); err != nil {
 		t.Errorf("somebody has looked: %v", err)
+	}
+	if _, _, err := b.Claim(t.Context(), order(100, "web", 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADeviceThatSomebodyUsesWithoutAClaimIsNotGranted(t *testing.T) {
+	b := setup(t)
+	strangers, foreign := map[string]string{}, map[string]string{}
+	for i, d := range b.devices {
+		if i%2 == 0 {
+			strangers[d.UUID] = "process 4711 uses it"
+		} else {
+			foreign[d.UUID] = "a container of the engine's reaches it"
+		}
+	}
+	b.SetStrangers(strangers)
+	b.SetTaken(foreign) // neither undoes the other
+	b.SetStrangers(maps.Clone(strangers))
+	if _, _, err := b.Claim(t.Context(), order(100, "web", 1)); !errors.Is(err, problem.ErrExhausted) {
+		t.Errorf("granted: %v", err)
+	}
+	if got := b.Taken(); len(got) != len(foreign) {
+		t.Errorf("of the engine's: %v", got)
+	}
+	for len(b.Changed()) > 0 {
+		<-b.Changed()
+	}
+	b.SetStrangers(nil)
+	select {
+	case <-b.Changed(): // somebody may be waiting for it
+	default:
+		t.Error("nobody is told")
 	}
 	if _, _, err := b.Claim(t.Context(), order(100, "web", 1)); err != nil {
 		t.Error(err)

@@ -24,6 +24,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
@@ -129,6 +130,7 @@ type lab struct {
 	warden     *warden.Warden
 	card       gpu.Card // as the driver tells it
 	seen       atomic.Pointer[[]gpu.Device]
+	readings   map[string]gpu.Reading // that the warden sees
 }
 
 const file = "defaults: {max_mig_instances: 1, max_gpus_per_container: 1, allow_full_gpu: true, memory: 1g, memory_swap: 1g, max_containers_per_user: 3}\n"
@@ -151,7 +153,13 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { records.Close() })
 	l.card = gpu.Card{UUID: "GPU-0", Model: "A100"}
-	if l.warden, err = warden.New(t.Context(), warden.Parts{Store: records, Refresh: l.refresh, Now: time.Now}); err != nil {
+	if l.warden, err = warden.New(t.Context(), warden.Parts{
+		Store: records, Refresh: l.refresh, Now: time.Now, Log: slog.New(slog.DiscardHandler), Record: func(event.Event) {},
+		Readings: func(context.Context) (map[string]gpu.Reading, error) { return l.readings, nil },
+		Claims:   func() []gpu.Claim { return l.ledger.Claims() }, Members: func(gpu.Claim) map[int]bool { return nil },
+		Identify: func(int) (user, command string, there bool) { return "mallory", "python3", true },
+		Taken:    func(taken map[string]string) { l.ledger.SetStrangers(taken) },
+	}); err != nil {
 		t.Fatal(err)
 	}
 	l.refresh(t.Context())

@@ -108,8 +108,13 @@ func checkDisk(s container.Space) apitype.Check {
 
 func (c *call) checkGPUs() apitype.Check {
 	all, free, sick, mend := len(c.Devices()), 0, []string{}, []string{}
-	holders, taken := c.holders(), c.Ledger.Taken()
+	holders, taken, strangers := c.holders(), c.Ledger.Taken(), c.Warden.Strangers()
 	for _, d := range c.Devices() {
+		if present := strangers[d.UUID]; len(present) > 0 {
+			sick = append(sick, d.Slot+": "+gpu.Presence(present))
+			mend = append(mend, d.Slot+": have them ended, or 'ds01 container adopt' what they run in.")
+			continue
+		}
 		if d.Problem != "" {
 			sick = append(sick, d.Slot+": "+d.Problem)
 			mend = append(mend, d.Slot+": "+cmp.Or(d.Mend, "see the driver's log."))

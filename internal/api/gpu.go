@@ -25,7 +25,7 @@ func (c *call) allGPUs() ([]apitype.GPU, error) {
 	if err != nil {
 		return nil, err
 	}
-	holders, taken := c.holders(), c.Ledger.Taken()
+	holders, taken, strangers := c.holders(), c.Ledger.Taken(), c.Warden.Strangers()
 	all := []apitype.GPU{}
 	for _, d := range c.Devices() {
 		g := apitype.GPU{
@@ -37,6 +37,9 @@ func (c *call) allGPUs() ([]apitype.GPU, error) {
 			if c.roles.Admin {
 				g.Holder.Container = why
 			}
+		}
+		for _, s := range strangers[d.UUID] {
+			g.Strangers = append(g.Strangers, apitype.Process{PID: s.PID, User: s.User, Command: s.Command, MemoryBytes: s.MemoryBytes})
 		}
 		all = append(all, g)
 	}

@@ -57,7 +57,11 @@ func (c *call) describeCard(d warden.Drained) apitype.Card {
 
 // outOfService notes which devices aren't granted to anybody, and why.
 func (c *call) outOfService(out *apitype.GPUWhy) {
+	strangers := c.Warden.Strangers()
 	for _, d := range c.Devices() {
+		if all := strangers[d.UUID]; len(all) > 0 {
+			out.Notes = append(out.Notes, "GPU "+d.Slot+" isn't granted now: "+gpu.Presence(all)+".")
+		}
 		if d.Problem == "" {
 			continue
 		}

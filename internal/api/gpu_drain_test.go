@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -51,5 +52,32 @@ func TestADrainedCardIsNotGrantedAndEverybodyIsToldWhy(t *testing.T) {
 	}
 	wantKind(t, l.ask(t, admin, "DELETE", "/v1/gpus/0/drain", "", nil), problem.ErrConflict)
 	wantKind(t, l.ask(t, admin, "POST", "/v1/gpus/7/drain", "{}", nil), problem.ErrNotFound)
+	l.must(t, bob, "POST", "/v1/containers", `{"name": "b", "gpus": 1}`, nil)
+}
+
+func TestADeviceThatSomebodyUsesWithoutAClaimIsNotGranted(t *testing.T) {
+	l := newLab(t)
+	l.readings = map[string]gpu.Reading{"GPU-0": {Processes: []gpu.Process{{PID: 4711, MemoryBytes: 5}}}}
+	l.warden.Look(t.Context())
+	const who = "process 4711 (python3) of mallory"
+	var gpus []apitype.GPU
+	l.must(t, bob, "GET", "/v1/gpus", "", &gpus)
+	if len(gpus) != 1 || gpus[0].Holder != nil || len(gpus[0].Strangers) != 1 || gpus[0].Strangers[0] != (apitype.Process{PID: 4711, User: "mallory", Command: "python3", MemoryBytes: 5}) {
+		t.Errorf("the list: %+v", gpus)
+	}
+	wantKind(t, l.ask(t, bob, "POST", "/v1/containers", `{"name": "b", "gpus": 1}`, nil), problem.ErrExhausted)
+	var why apitype.GPUWhy
+	if l.must(t, bob, "GET", "/v1/gpus/why", "", &why); why.Granted || len(why.Notes) != 1 || !strings.Contains(why.Notes[0], who) {
+		t.Errorf("why: %+v", why)
+	}
+	var doctor apitype.Doctor
+	l.must(t, bob, "GET", "/v1/doctor", "", &doctor)
+	for _, c := range doctor.Checks {
+		if c.Name == "gpus" && (c.Result != apitype.CheckWarn || !strings.Contains(c.Detail, who) || !strings.HasPrefix(c.Detail, "0 of 1")) {
+			t.Errorf("doctor: %+v", c)
+		}
+	}
+	l.readings = nil
+	l.warden.Look(t.Context())
 	l.must(t, bob, "POST", "/v1/containers", `{"name": "b", "gpus": 1}`, nil)
 }

@@ -201,6 +201,16 @@ type GPU struct {
 	Problem string  `json:"problem,omitempty"` // why it isn't granted
 	Next    string  `json:"next,omitempty"`    // what an administrator does about that
 	Holder  *Holder `json:"holder,omitempty"`  // nil: free
+
+	Strangers []Process `json:"strangers,omitempty"` // that no claim explains: while they are there it isn't granted
+}
+
+// Process is one process on a device.
+type Process struct {
+	PID         int    `json:"pid"`
+	User        string `json:"user,omitempty"`
+	Command     string `json:"command,omitempty"` // its first word
+	MemoryBytes int64  `json:"memory_bytes"`      // of the device, -1: unknown
 }
 
 // Drain keeps a card and its instances from being granted.
@@ -270,6 +280,7 @@ type SimReading struct {
 	ECCErrors          *int64   `json:"uncorrectable_errors,omitempty"`  // of a card's memory, until a reset
 	RowRemap           *string  `json:"row_remap,omitempty"`             // of a card: "none", "pending" or "failed"
 	RetirePending      *bool    `json:"retired_pages_pending,omitempty"` // of a card
+	Processes          *[]int   `json:"processes,omitempty"`             // that use the device from now on, by PID
 	Lost               *bool    `json:"lost,omitempty"`                  // a card doesn't answer any more, or does again
 }
 

@@ -87,6 +87,9 @@ func (t *Tree) Holds(group string, pid int) bool {
 	return processes(t.hierarchies(group))[pid]
 }
 
+// Processes returns who is in a group, or below it.
+func (t *Tree) Processes(group string) map[int]bool { return processes(t.hierarchies(group)) }
+
 // removeTree removes groups from the leaves up; one that is in use stays.
 func removeTree(root string) {
 	var groups []string

@@ -91,7 +91,7 @@ func (a *app) drawCard(w io.Writer, devices []apitype.GPU) string {
 	for _, g := range devices {
 		fill := "#"
 		switch {
-		case g.Problem != "":
+		case unusable(g):
 			fill = "!"
 		case g.Holder == nil:
 			fill = "."
@@ -107,13 +107,16 @@ func (a *app) drawCard(w io.Writer, devices []apitype.GPU) string {
 // shade is the colour of a device by whether it can be had.
 func shade(g apitype.GPU) string {
 	switch {
-	case g.Problem != "":
+	case unusable(g):
 		return red
 	case g.Holder == nil:
 		return green
 	}
 	return yellow
 }
+
+// unusable reports whether nobody is granted a device, whoever holds it.
+func unusable(g apitype.GPU) bool { return g.Problem != "" || len(g.Strangers) > 0 }
 
 func memoryOf(g apitype.GPU) string { return size(g.MemoryUsedBytes) + " of " + size(g.MemoryBytes) }
 
@@ -122,6 +125,8 @@ func holder(g apitype.GPU) string {
 	switch {
 	case g.Holder == nil && g.Problem != "":
 		return "unusable: " + g.Problem
+	case g.Holder == nil && len(g.Strangers) > 0:
+		return "no claim: " + strangers(g)
 	case g.Holder == nil:
 		return "free"
 	}
@@ -135,5 +140,17 @@ func holder(g apitype.GPU) string {
 	if g.Problem != "" {
 		text += "; " + g.Problem
 	}
+	if len(g.Strangers) > 0 {
+		text += "; no claim: " + strangers(g)
+	}
 	return text
+}
+
+// strangers names the processes that no claim explains.
+func strangers(g apitype.GPU) string {
+	names := make([]string, len(g.Strangers))
+	for i, p := range g.Strangers {
+		names[i] = gpu.Stranger{Process: gpu.Process{PID: p.PID}, User: p.User, Command: p.Command}.String()
+	}
+	return strings.Join(names, ", ")
 }

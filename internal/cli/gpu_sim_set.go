@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,6 +25,7 @@ type simFlags struct {
 	remap string
 	pages bool
 	lost  bool
+	pids  []int
 }
 
 func (f *simFlags) register(set *pflag.FlagSet) {
@@ -36,6 +38,7 @@ func (f *simFlags) register(set *pflag.FlagSet) {
 	set.Int64Var(&f.ecc, "ecc", 0, "so `MANY` errors of a card's memory that couldn't be corrected")
 	set.StringVar(&f.remap, "row-remap", "", "rows of a card's memory wait to be replaced, or can't be: `STATE` none, pending or failed")
 	set.BoolVar(&f.pages, "retired-pages", false, "pages of a card's memory wait to be retired")
+	set.IntSliceVar(&f.pids, "process", nil, "the processes with these `PIDS` use it from now on, 0: none does")
 	set.BoolVar(&f.lost, "lost", false, "the card doesn't answer any more; --lost=false: it does again")
 }
 
@@ -94,6 +97,10 @@ func (f *simFlags) reading() (apitype.SimReading, error) {
 	if f.set.Changed("retired-pages") {
 		r.RetirePending = &f.pages
 	}
+	if f.set.Changed("process") {
+		pids := slices.DeleteFunc(slices.Clone(f.pids), func(pid int) bool { return pid == 0 })
+		r.Processes = &pids
+	}
 	if f.set.Changed("lost") {
 		r.Lost = &f.lost
 	}
@@ -105,7 +112,7 @@ func (f *simFlags) reading() (apitype.SimReading, error) {
 		r.MemoryUsedBytes = &bytes
 	}
 	if r == (apitype.SimReading{}) {
-		return r, usage("nothing to set", "no reading is given", "Write at least one of --util, --memory, --power, --temp, --xid, --ecc, --row-remap, --retired-pages, --lost.")
+		return r, usage("nothing to set", "no reading is given", "Write at least one of --util, --memory, --power, --temp, --xid, --ecc, --row-remap, --retired-pages, --process, --lost.")
 	}
 	return r, nil
 }

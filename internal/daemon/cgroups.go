@@ -10,7 +10,10 @@ import (
 	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/cgroup"
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/directory"
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/probe"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/systemd"
 )
@@ -80,6 +83,27 @@ func (h *host) container(uid int, id string) string {
 // holds reports whether a process is in a container.
 func (h *host) holds(uid int, id string, pid int) bool {
 	return h.tree.Holds(h.container(uid, id), pid)
+}
+
+// members returns the processes of a claim's container.
+func (h *host) members(c gpu.Claim) map[int]bool {
+	if c.ContainerID == "" {
+		return nil
+	}
+	return h.tree.Processes(h.container(c.UID, c.ContainerID))
+}
+
+// identify says who a process is.
+func identify(pid int) (user, command string, there bool) {
+	uid, command, there := probe.Process(pid)
+	if !there {
+		return "", "", false
+	}
+	user = "uid " + strconv.Itoa(uid)
+	if who, err := directory.Lookup(uid); err == nil {
+		user = who.Name
+	}
+	return user, command, true
 }
 
 // Container reads what one container uses.

@@ -24,6 +24,7 @@ import (
 	"ds01.dev/ds01/internal/docker/buildkit"
 	"ds01.dev/ds01/internal/docker/dockerfile"
 	"ds01.dev/ds01/internal/gateway"
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/partitioner"
@@ -153,6 +154,8 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	d.records = records
 	if d.warden, err = warden.New(ctx, warden.Parts{
 		Store: records, Refresh: d.refreshDevices, Watch: d.driver.Watch, Boot: probe.Boot(), Record: d.recorder.Daemon, Log: d.Log, Now: time.Now,
+		Readings: d.host.readings, Claims: func() []gpu.Claim { return d.ledger.Claims() }, Members: d.host.members, Identify: identify,
+		Taken: func(taken map[string]string) { d.ledger.SetStrangers(taken) },
 	}); err != nil {
 		return err
 	}
@@ -215,6 +218,13 @@ func (d *daemon) wire(context.Context) error {
 func (d *daemon) refreshDevices(ctx context.Context) error {
 	defer d.ledger.DevicesChanged()
 	return d.inventory.Refresh(ctx)
+}
+
+// refreshSimulated has everybody know the cards and what runs on them.
+func (d *daemon) refreshSimulated(ctx context.Context) error {
+	err := d.refreshDevices(ctx)
+	d.warden.Look(ctx)
+	return err
 }
 
 // removeNow removes a container, whatever is under way in it.
@@ -292,7 +302,7 @@ const refreshGPUs = 15 * time.Second
 func (d *daemon) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
-	g.Go(func() error { return d.warden.Run(ctx) })
+	g.Go(func() error { return d.warden.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.partitioner.Run(ctx) })
 	g.Go(func() error { return d.cut(ctx) })

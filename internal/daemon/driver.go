@@ -45,7 +45,7 @@ func (d *daemon) openDriver(context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.driver, d.sim = s, simulator{s, d.refreshDevices}
+		d.driver, d.sim = s, simulator{s, d.refreshSimulated}
 	} else {
 		hardware, err := nvml.Open()
 		if err != nil {
@@ -80,6 +80,15 @@ func (s simulator) Simulate(ctx context.Context, uuid string, r apitype.SimReadi
 func (s simulator) ail(uuid string, r apitype.SimReading) error {
 	if r.ECCErrors != nil || r.RowRemap != nil || r.RetirePending != nil {
 		if err := s.driver.SetHealth(uuid, func(h *gpu.Health) { setHealth(h, r) }); err != nil {
+			return err
+		}
+	}
+	if r.Processes != nil {
+		processes := make([]gpu.Process, len(*r.Processes))
+		for i, pid := range *r.Processes {
+			processes[i] = gpu.Process{PID: pid}
+		}
+		if err := s.driver.SetProcesses(uuid, processes); err != nil {
 			return err
 		}
 	}

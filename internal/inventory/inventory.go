@@ -35,9 +35,10 @@ type Inventory struct {
 	log    *slog.Logger
 	seen   atomic.Pointer[sight]
 
-	refreshing sync.Mutex // so that nobody's older look comes after a newer
-	cards      line       // for the driver's cards
-	telemetry  line       // for its readings
+	refreshing sync.Mutex  // so that nobody's older look comes after a newer
+	cards      line        // for the driver's cards
+	telemetry  line        // for its readings
+	stale      atomic.Bool // the cards were read anew since readings were
 
 	mu       sync.Mutex
 	readAt   time.Time
@@ -92,6 +93,7 @@ func (i *Inventory) Refresh(ctx context.Context) error {
 		}
 	}
 	i.seen.Store(&sight{cards, devices})
+	i.stale.Store(true)
 	return nil
 }
 
@@ -163,7 +165,7 @@ const freshFor = time.Second
 func (i *Inventory) Readings(ctx context.Context, now time.Time) (map[string]gpu.Reading, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.readings != nil && now.Sub(i.readAt) < freshFor {
+	if stale := i.stale.Swap(false); i.readings != nil && !stale && now.Sub(i.readAt) < freshFor {
 		return i.readings, nil
 	}
 	readings, err := ask(ctx, &i.telemetry, i.driver.Readings)

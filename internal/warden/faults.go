@@ -14,9 +14,34 @@ import (
 // be any more.
 const listenAgain = 15 * time.Second
 
-// Run listens to the driver until ctx ends. Each error that says something of a
+// Run listens to the driver until ctx ends, and looks at the processes on the
+// cards at once and then every so often. Each error that says something of a
 // device keeps it from being granted from then on.
-func (w *Warden) Run(ctx context.Context) error {
+func (w *Warden) Run(ctx context.Context, every time.Duration) error {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		w.looks(ctx, every)
+	}()
+	defer func() { <-over }()
+	return w.listen(ctx)
+}
+
+func (w *Warden) looks(ctx context.Context, every time.Duration) {
+	w.Look(ctx)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.Look(ctx)
+		}
+	}
+}
+
+func (w *Warden) listen(ctx context.Context) error {
 	silent := false
 	for {
 		err := w.Watch(ctx, func(f gpu.Fault) { w.heard(ctx, f) })

@@ -34,7 +34,7 @@ func listening(t *testing.T, story func(t *testing.T, h *host)) {
 		h := begin(t, empty())
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
-		go func() { over <- h.Run(ctx) }()
+		go func() { over <- h.Run(ctx, time.Minute) }()
 		story(t, h)
 		cancel()
 		if err := <-over; err != nil {

@@ -1,6 +1,7 @@
 // Package warden keeps cards from being granted that must not be: those that an
-// administrator drained, and those that had an error which the driver tells of
-// once. It remembers why over restarts. It ends nothing that runs, and chooses no
+// administrator drained, those that had an error which the driver tells of once,
+// and devices that somebody uses without a claim. It remembers the first two over
+// restarts. It ends nothing that runs, and chooses no
 // device.
 package warden
 
@@ -34,21 +35,33 @@ type Parts struct {
 	Refresh func(ctx context.Context) error // has the inventory read the cards anew, which calls Mark
 	// Watch tells of each error that the driver reports, until ctx ends or the
 	// driver can't be listened to any more.
-	Watch  func(ctx context.Context, tell func(gpu.Fault)) error
-	Boot   string            // names this run of the host's kernel
-	Record func(event.Event) // writes down what happened
-	Log    *slog.Logger
-	Now    func() time.Time
+	Watch func(ctx context.Context, tell func(gpu.Fault)) error
+	// Readings, Claims, Members and Identify tell what runs on the cards, who
+	// holds them, which processes a claim's container has, and who a process is.
+	Readings func(ctx context.Context) (map[string]gpu.Reading, error)
+	Claims   func() []gpu.Claim
+	Members  func(gpu.Claim) map[int]bool
+	Identify func(pid int) (user, command string, there bool)
+	Taken    func(map[string]string) // has devices not be granted, by UUID with the reason
+	Boot     string                  // names this run of the host's kernel
+	Record   func(event.Event)       // writes down what happened
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Warden is one host's. It is safe for concurrent use.
 type Warden struct {
 	Parts
 
+	looking sync.Mutex // held by who looks at processes
+
 	mu     sync.Mutex
 	cards  []gpu.Card           // as last marked
 	drains map[string]gpu.Drain // by UUID of the card
 	faults map[gpu.Fault]gpu.Record
+
+	strangers map[string][]gpu.Stranger // as last seen
+	seen      map[sighting]bool         // whether they counted
 }
 
 // New reads what was remembered.

@@ -79,6 +79,10 @@ type host struct {
 	boot    string
 	written []event.Event
 	errors  chan gpu.Fault // that the driver tells of
+	running map[string]gpu.Reading
+	claims  []gpu.Claim
+	gone    map[int]bool // processes that are
+	taken   map[string]string
 }
 
 func begin(t *testing.T, m *memory) *host {
@@ -95,7 +99,11 @@ func (h *host) start(t *testing.T) {
 	t.Helper()
 	w, err := warden.New(t.Context(), warden.Parts{
 		Store: h.store, Refresh: h.refresh, Watch: h.watch, Boot: h.boot, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Record: func(e event.Event) { h.written = append(h.written, e) },
+		Readings: func(context.Context) (map[string]gpu.Reading, error) { return h.running, h.silent },
+		Claims:   func() []gpu.Claim { return h.claims }, Members: func(gpu.Claim) map[int]bool { return map[int]bool{10: true} },
+		Identify: func(pid int) (user, command string, there bool) { return "bob", "train", !h.gone[pid] },
+		Taken:    func(taken map[string]string) { h.taken = taken },
+		Record:   func(e event.Event) { h.written = append(h.written, e) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package tenants_test
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -81,6 +82,52 @@ func TestACardOutOfUse(t *testing.T) {
 	}
 	if out := l.OK("root", l.Binary(), "audit", "show", "--json"); !strings.Contains(out, "gpu fault") || !strings.Contains(out, "gpu undrain") || !strings.Contains(out, `"warn"`) {
 		t.Errorf("not written down:\n%s", out)
+	}
+}
+
+// TestAProcessOutsideOfContainersKeepsAGPU: bob's program on the host keeps a
+// card from being granted, and is named to everybody. A container's own
+// processes don't, and bob's on alice's card is named while hers run on.
+func TestAProcessOutsideOfContainersKeepsAGPU(t *testing.T) {
+	l := start(t, lab.Options{GPU: "{provider: sim, sim: {gpus: [a100-80gb]}}", Users: []string{"alice", "bob"}})
+	program := l.Command("bob", "sleep", "1000")
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = program.Process.Kill() // it may have ended
+		_ = program.Wait()
+	})
+	use := func(pids ...string) {
+		t.Helper()
+		l.OK("root", l.Binary(), "gpu", "sim", "set", l.GPUs()[0].UUID, "--process", strings.Join(pids, ","))
+	}
+	stray := strconv.Itoa(program.Process.Pid)
+	who := "process " + stray + " (sleep) of " + l.Login("bob")
+	use(stray)
+	if r := runOnGPU(l, "alice", "train"); r.Code == 0 {
+		t.Errorf("alice is granted a card that somebody uses: %+v", r)
+	}
+	for _, words := range [][]string{{"gpu", "list"}, {"gpu", "why"}, {"doctor"}} {
+		if r := l.DS01("alice", words...); !strings.Contains(r.Out, who) {
+			t.Errorf("%v doesn't say who uses it: %+v", words, r)
+		}
+	}
+	use("0")
+	if r := runOnGPU(l, "alice", "train2"); r.Code != 0 {
+		t.Fatalf("alice: %+v", r)
+	}
+	own := l.PIDOf("alice", "train2")
+	use(own)
+	if g := l.GPUs()[0]; len(g.Strangers) > 0 {
+		t.Errorf("her own process %s is a stranger: %+v", own, g.Strangers)
+	}
+	use(own, stray)
+	if out := l.OK("alice", l.Binary(), "gpu", "list"); !strings.Contains(out, "running; no claim: "+who) && !strings.Contains(out, "(train2); no claim: "+who) {
+		t.Errorf("the list:\n%s", out)
+	}
+	if l.Shown("alice", "train2", "{{.State.Status}}") != "running" || program.Process.Signal(syscall.Signal(0)) != nil {
+		t.Error("something was ended")
 	}
 }
 
