@@ -35,9 +35,10 @@ type node struct {
 	path   string
 	tables gpu.Tables
 
-	records   *store.Store
-	inventory *inventory.Inventory
-	ledger    *allocator.Allocator
+	records     *store.Store
+	inventory   *inventory.Inventory
+	ledger      *allocator.Allocator
+	partitioner *partitioner.Partitioner
 
 	mu       sync.Mutex
 	now      time.Time
@@ -110,6 +111,7 @@ func (n *node) start(t T) {
 	p := partitioner.New(partitioner.Parts{
 		Driver: n, Store: n.records, Ledger: n.ledger, Refresh: n.inventory.Refresh, Log: log, Now: n.clock,
 	})
+	n.partitioner = p
 	n.ledger.Shape(allocator.Cards{
 		List: n.inventory.Cards, Readings: n.Readings, Carry: p.Carry,
 		Policy: func() gpu.Policy {
@@ -346,12 +348,13 @@ func (n *node) crash(t *rapid.T) {
 	if n.killedIn = rapid.IntRange(0, 3).Draw(t, "calls"); n.killedIn > 0 {
 		n.claim(t)
 		n.due(t)
+		n.declare(t)
 	}
 	n.restart(t)
 }
 
-// Whatever people ask for, give back and run, on whatever cards, and whenever
-// ds01 is killed: nobody gets what another has, nobody is over a limit, and
+// Whatever people ask for, give back and run, and administrators declare, on
+// whatever cards, and whenever ds01 is killed: nobody gets what another has, nobody is over a limit, and
 // nothing in use is destroyed.
 func TestCardsThatAreCutKeepEveryPromise(t *testing.T) {
 	for name, cfg := range map[string]sim.Config{
@@ -364,7 +367,7 @@ func TestCardsThatAreCutKeepEveryPromise(t *testing.T) {
 				defer func() { _ = n.records.Close() }()
 				rt.Repeat(map[string]func(*rapid.T){
 					"": func(rt *rapid.T) { n.check(rt) }, "claim": n.claim, "claim more": n.claim, "give back": n.giveBack, "start again": n.again,
-					"join": n.join, "due": n.due, "wait": n.wait, "stray": n.strange, "crash": n.crash,
+					"join": n.join, "due": n.due, "wait": n.wait, "stray": n.strange, "crash": n.crash, "declare": n.declare,
 				})
 			})
 		})
