@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/client"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/layout"
 	"ds01.dev/ds01/internal/problem"
@@ -25,6 +27,7 @@ func (a *app) gpuMIGApply() *cobra.Command {
 			"device on the cards meanwhile. What is begun is done to its end, also when you leave or ds01 is killed.\n" +
 			"A MIG mode that changes with a reset of the card only is yours to change: it says how. With --skip-resets such\n" +
 			"cards are left as they are, and the others go on.\n" +
+			"At a terminal it offers to drain cards that somebody holds, see 'ds01 gpu drain'.\n" +
 			"Without a FILE, and with somebody at the terminal, it asks which card is to be cut, and how.\n" + aboutLayouts,
 		examples: []string{
 			"ds01 gpu mig apply", "ds01 gpu mig apply layout.yaml", "ds01 gpu mig apply layout.yaml --config all-balanced --yes",
@@ -89,6 +92,9 @@ func (a *app) applyMIG(ctx context.Context, file apitype.LayoutFile, yes bool) e
 	a.writeMIGPlan(a.Out, plan)
 	switch {
 	case plan.Refusal != nil:
+		if err := a.offerDrains(ctx, c, plan, yes); err != nil {
+			return err
+		}
 		return problem.FromDocument(*plan.Refusal)
 	case plan.Steps == 0:
 		return a.leftOut(plan)
@@ -120,6 +126,37 @@ func (a *app) applyMIG(ctx context.Context, file apitype.LayoutFile, yes bool) e
 		fmt.Fprintf(a.Err, "%d of %s done, and they stay done.\n", done, stepCount(steps))
 	}
 	return withNext(err, problem.ErrUnavailable, "What was begun is finished when ds01 runs again. Then look with 'ds01 gpu mig plan'.")
+}
+
+// offerDrains asks at a terminal whether the cards of which somebody holds
+// something shall be granted to nobody else, so that they become free. One that
+// is out of use already is left with its reason.
+func (a *app) offerDrains(ctx context.Context, c *client.Client, plan apitype.MIGPlan, yes bool) error {
+	if yes || !a.interactive() {
+		return nil
+	}
+	gpus, err := c.GPUs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, card := range plan.Cards {
+		held := slices.ContainsFunc(card.InTheWay, func(b apitype.MIGHindrance) bool { return b.User != "" })
+		if !held || slices.ContainsFunc(gpus, func(g apitype.GPU) bool { return g.Card == card.Card && g.Problem != "" }) {
+			continue
+		}
+		drain, err := a.form(ctx).Confirm(fmt.Sprintf("Keep others off GPU %d, so that it becomes free?", card.Card), "ds01 gpu drain")
+		if err != nil {
+			return err
+		}
+		if !drain {
+			continue
+		}
+		if _, err := c.Drain(ctx, card.UUID, "it is to be cut anew"); err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Out, "GPU %d is drained, until 'ds01 gpu undrain %d'.\n", card.Card, card.Card)
+	}
+	return nil
 }
 
 // leftOut says that it is done, or which cards were left as they are.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +79,36 @@ func TestWhatIsInTheWayIsARefusal(t *testing.T) {
 	code, out, _ = run(t.Context(), t, f, "ds01", "gpu", "mig", "plan", layoutFile(t))
 	if code != 0 || !strings.Contains(out, "It can't be applied now") {
 		t.Errorf("plan ended with %d, %s", code, out)
+	}
+}
+
+func TestACardThatSomebodyHoldsCanBeDrained(t *testing.T) {
+	for answer, drained := range map[string]bool{"yes\r": true, "\r": false} {
+		s, f := newScreen(t), world(t.TempDir())
+		doc := problem.Describe(&problem.Error{What: "MIG layout not applied", Why: problem.Because(problem.ErrConflict, "2.1 is held by bob (web)")})
+		f.MIGPlan.Refusal, f.MIGPlan.Steps = &doc, 0
+		f.MIGPlan.Cards[2].UUID = "MIG-2-0"
+		f.MIGPlan.Cards[2].InTheWay = []apitype.MIGHindrance{{Slot: "2.1", User: "bob", Container: "web", Why: "2.1 is held by bob (web)", Next: "Wait."}}
+		ended := s.begin(t.Context(), t, f, nil, "ds01", "gpu", "mig", "apply", layoutFile(t))
+		s.typing(t, "Keep others off GPU 2, so that it becomes free? (yes or no) [no]: ", answer)
+		if code := ended(); code != 6 {
+			t.Errorf("ended with %d", code)
+		}
+		if got := slices.Contains(f.Requests(), "POST /v1/gpus/MIG-2-0/drain"); got != drained || len(f.Layouts()) != 1 {
+			t.Errorf("%q: %v", answer, f.Requests())
+		}
+	}
+}
+
+func TestACardThatIsDrainedKeepsItsReason(t *testing.T) {
+	s, f := newScreen(t), world(t.TempDir())
+	doc := problem.Describe(&problem.Error{What: "MIG layout not applied", Why: problem.Because(problem.ErrConflict, "2.1 is held by bob (web)")})
+	f.MIGPlan.Refusal, f.MIGPlan.Steps = &doc, 0
+	f.MIGPlan.Cards[2].InTheWay = []apitype.MIGHindrance{{Slot: "2.1", User: "bob", Container: "web", Why: "2.1 is held by bob (web)", Next: "Wait."}}
+	f.GPUs[3].Problem = "drained: a fan (by root)"
+	ended := s.begin(t.Context(), t, f, nil, "ds01", "gpu", "mig", "apply", layoutFile(t))
+	if code := ended(); code != 6 || strings.Contains(strings.Join(f.Requests(), " "), "drain") {
+		t.Errorf("ended with %d, %v", code, f.Requests())
 	}
 }
 
