@@ -11,12 +11,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // Config is the whole of ds01.yaml. Paths and sockets are as written; Paths
@@ -81,8 +83,29 @@ func defaultGPU() GPU {
 
 // SimGPU is the simulated host.
 type SimGPU struct {
-	GPUs []string         `yaml:"gpus"` // model per card, "a100-80gb"
-	MIG  map[int][]string `yaml:"mig"`  // card index → profiles
+	GPUs  []string         `yaml:"gpus"`  // model per card, "a100-80gb"
+	MIG   map[int][]string `yaml:"mig"`   // card index → profiles
+	Takes string           `yaml:"takes"` // each change of a card takes so long, "2s"; "": no time
+}
+
+// TakesFor returns how long a change of a card takes.
+func (s SimGPU) TakesFor() time.Duration { return orZero(s.Takes) }
+
+// mostTakes bounds gpu.sim.takes: who asks for a device waits no longer.
+const mostTakes = time.Minute
+
+func (s SimGPU) validate() error {
+	if s.Takes == "" {
+		return nil
+	}
+	takes, err := quantity.ParseDuration(s.Takes)
+	if err == nil && takes > mostTakes {
+		return fault("gpu.sim.takes", "%s is too long: the most is %s", s.Takes, quantity.FormatDuration(mostTakes))
+	}
+	if err != nil {
+		return fault("gpu.sim.takes", "%s", err)
+	}
+	return nil
 }
 
 // Cgroup says below which group people's groups are made.
@@ -188,6 +211,9 @@ func (c Config) validate() error {
 	}
 	if c.GPU.Provider == Sim && len(c.GPU.Sim.GPUs) == 0 {
 		return fault("gpu.sim.gpus", "name at least one model, such as a100-80gb")
+	}
+	if err := c.GPU.Sim.validate(); err != nil {
+		return err
 	}
 	if err := c.GPU.MIG.validate(); err != nil {
 		return err

@@ -101,6 +101,8 @@ func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
 		"less than no cards kept":      {"version: 1\ngpu:\n  mig: {keep_full: -1}\n", "line 3: gpu.mig.keep_full: -1 cards"},
 		"bare seconds":                 {"version: 1\ngpu: {mig: {hysteresis: 60}}\n", "line 2: gpu.mig.hysteresis:"},
 		"an instance that stays":       {"version: 1\ngpu: {mig: {hysteresis: 25h}}\n", "line 2: gpu.mig.hysteresis: 25h is too long: the most is 1d"},
+		"a card that takes for ever":   {"version: 1\ngpu: {sim: {takes: 1h}}\n", "line 2: gpu.sim.takes: 1h is too long: the most is 1m"},
+		"a card that takes a number":   {"version: 1\ngpu: {sim: {takes: 2}}\n", "line 2: gpu.sim.takes:"},
 		"a simulation of nothing":      {"version: 1\ngpu: {provider: sim}\n", "gpu.sim.gpus: name at least one model"},
 		"an address without a port":    {"version: 1\n\nweb: {listen: localhost}\n", `line 3: web.listen: "localhost" is not address:port`},
 		"a port without an address":    {"version: 1\nmetrics: {listen: \":9101\"}\n", "line 2: metrics.listen:"},

@@ -41,7 +41,7 @@ func (g guarded) Cards(ctx context.Context) ([]gpu.Card, error) {
 func (d *daemon) openDriver(context.Context) error {
 	c := d.settings.config().GPU
 	if c.Provider == config.Sim {
-		s, err := sim.New(sim.Config{GPUs: c.Sim.GPUs, MIG: c.Sim.MIG, File: filepath.Join(d.paths.RunDir, "sim-cards.json")})
+		s, err := sim.New(sim.Config{GPUs: c.Sim.GPUs, MIG: c.Sim.MIG, Takes: c.Sim.TakesFor(), File: filepath.Join(d.paths.RunDir, "sim-cards.json")})
 		if err != nil {
 			return err
 		}

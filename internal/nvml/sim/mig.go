@@ -26,6 +26,8 @@ func (d *Driver) Profiles(_ context.Context, cardUUID string) ([]gpu.Profile, er
 // the card, and resetNeeded says so; later cards change at once. A card with
 // processes or instances is refused with ErrConflict.
 func (d *Driver) SetMIGMode(_ context.Context, cardUUID string, on bool) (resetNeeded bool, err error) {
+	d.half()
+	defer d.half()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c, err := d.answering(cardUUID)
@@ -48,6 +50,8 @@ func (d *Driver) SetMIGMode(_ context.Context, cardUUID string, on bool) (resetN
 // makes a waiting MIG mode take effect. A card with processes or instances is
 // refused with ErrConflict.
 func (d *Driver) Reset(_ context.Context, cardUUID string) error {
+	d.half()
+	defer d.half()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c, err := d.answering(cardUUID)
@@ -85,6 +89,8 @@ func (c *card) busy() string {
 // that is free. A profile or place that the card doesn't offer is ErrInvalid;
 // MIG off, no room and an overlap are ErrConflict.
 func (d *Driver) CreateInstance(_ context.Context, cardUUID, profile string, start int) (gpu.Instance, error) {
+	d.half()
+	defer d.half()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c, err := d.answering(cardUUID)
@@ -172,6 +178,8 @@ func (c *card) noRoom(p gpu.Profile, at gpu.Placement) string {
 // DestroyInstance removes an instance with its compute instance. Processes on
 // it are ErrConflict, an unknown UUID is ErrNotFound.
 func (d *Driver) DestroyInstance(_ context.Context, uuid string) error {
+	d.half()
+	defer d.half()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c, in, err := d.device(uuid)

@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
@@ -37,15 +38,17 @@ const (
 
 // A Config says which cards there are.
 type Config struct {
-	GPUs []string         // the model of each card, by index
-	MIG  map[int][]string // card index → MIG profiles; a card that is named has MIG on
-	File string           // keeps instances and MIG modes; "": they are as above with each New
+	GPUs  []string         // the model of each card, by index
+	MIG   map[int][]string // card index → MIG profiles; a card that is named has MIG on
+	Takes time.Duration    // each change of a card takes so long, half of it before it is done and half after
+	File  string           // keeps instances and MIG modes; "": they are as above with each New
 }
 
 // A Driver is the simulated driver. Its methods may be called concurrently.
 type Driver struct {
 	file   string
 	config string
+	takes  time.Duration
 
 	mu       sync.Mutex
 	cards    []*card
@@ -75,7 +78,7 @@ type instance struct {
 // ErrInvalid, with what is possible.
 func New(cfg Config) (*Driver, error) {
 	known := models()
-	d := &Driver{file: cfg.File, config: fmt.Sprint(cfg.GPUs, cfg.MIG), watchers: map[int]func(gpu.Fault){}}
+	d := &Driver{file: cfg.File, takes: cfg.Takes, config: fmt.Sprint(cfg.GPUs, cfg.MIG), watchers: map[int]func(gpu.Fault){}}
 	if len(cfg.GPUs) > maxCards {
 		return nil, invalid(fmt.Sprintf("%d simulated cards", len(cfg.GPUs)), fmt.Sprintf("there is room for %d", maxCards), "")
 	}
@@ -117,6 +120,9 @@ func (c *card) layOut(profiles []string) error {
 	}
 	return nil
 }
+
+// half lets half of the time pass that a change takes.
+func (d *Driver) half() { time.Sleep(d.takes / 2) }
 
 // Cards returns all cards, by index.
 func (d *Driver) Cards(ctx context.Context) ([]gpu.Card, error) {
