@@ -203,7 +203,7 @@ func (a *Allocator) Kinds(o Order) ([]gpu.Kind, error) {
 	if err := a.sighted(); err != nil {
 		return nil, err
 	}
-	return gpu.Kinds(a.pool(), o.Account.UID, o.quota()), nil
+	return gpu.Kinds(a.pool(), o.Account.UID, o.quota(), a.now()), nil
 }
 
 // Advise returns what somebody should hear whose order was granted these

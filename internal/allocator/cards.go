@@ -62,6 +62,13 @@ func (a *Allocator) dynamic() bool {
 	return a.cut.Policy != nil && a.cut.Policy().Mode == gpu.MIGDynamic
 }
 
+// HasGPUs reports whether the host has a device, or a card to make one on.
+func (a *Allocator) HasGPUs() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.devices()) > 0 || a.dynamic() && len(a.cut.List()) > 0
+}
+
 // Close keeps a device from being granted until open is called, because its
 // card is about to be changed, and returns who holds what from then on: Claims
 // and Taken of the host. That it is held already is for the caller to see.

@@ -99,6 +99,22 @@ func (s *shop) carry(_ context.Context, steps []gpu.Step, why string) error {
 	return nil
 }
 
+// What is only supposed has a kind and a model, and no UUID.
+func TestWhatWouldBeMadeIsTold(t *testing.T) {
+	s := openShop(t)
+	if !s.HasGPUs() {
+		t.Error("a host on which everything can be made has no GPUs")
+	}
+	r, devices, err := s.Suppose(order(1, "a", 1))
+	if err != nil || len(devices) != 1 || devices[0].UUID != "" || devices[0].Model != "small" || r.Slots()[0] != "0.new" || len(s.steps) > 0 {
+		t.Errorf("%+v, %v, %v", devices, r.Slots(), err)
+	}
+	kinds, err := s.Kinds(order(1, "a", 1))
+	if err != nil || len(kinds) != 3 || kinds[0].Profile != "1g.1gb" || kinds[0].Free != 4 || kinds[0].Most != 2 {
+		t.Errorf("%+v, %v", kinds, err)
+	}
+}
+
 func TestWhatIsBeingMadeIsKeptForWhoAsked(t *testing.T) {
 	s := openShop(t, 0)
 	asked := 0

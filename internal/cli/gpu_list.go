@@ -40,7 +40,7 @@ func (a *app) gpuList() *cobra.Command {
 				return a.printJSON(list(gpus))
 			}
 			if len(gpus) == 0 {
-				fmt.Fprintln(a.Out, "No GPUs. 'ds01 doctor' says what is missing.")
+				fmt.Fprintln(a.Out, "No GPU stands ready. 'ds01 gpu why' says what can be made for you, 'ds01 doctor' whether something is missing.")
 				return nil
 			}
 			a.writeMap(a.Out, gpus)

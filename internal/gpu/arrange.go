@@ -195,14 +195,18 @@ func kindsOf(offers []Offer) string {
 func (p Pool) Picked(plan Plan) []Device {
 	all := make([]Device, 0, len(plan.Picks))
 	for _, pick := range plan.Picks {
+		if i := slices.IndexFunc(p.Devices, func(o Device) bool { return pick.Step < 0 && o.UUID == pick.UUID }); i >= 0 {
+			all = append(all, p.Devices[i])
+			continue
+		}
 		d := Device{
 			Slot: strconv.Itoa(pick.Card) + ".new", Card: pick.Card, Instance: -1, Profile: pick.Profile, Share: pick.Share, MemoryBytes: pick.MemoryBytes,
 		}
 		if pick.Profile == Full {
 			d.Slot = strconv.Itoa(pick.Card)
 		}
-		if i := slices.IndexFunc(p.Devices, func(o Device) bool { return pick.Step < 0 && o.UUID == pick.UUID }); i >= 0 {
-			d = p.Devices[i]
+		if c := (Host{Cards: p.Cutting.Cards}).card(pick.CardUUID); c != nil {
+			d.Model = c.Model
 		}
 		all = append(all, d)
 	}

@@ -8,9 +8,10 @@ import (
 
 // An Offer is a kind of MIG instance that can be asked for on a host.
 type Offer struct {
-	Profile     string
-	Slices      int   // compute slices
-	MemoryBytes int64 // at least; cards may differ a little
+	Profile      string
+	Slices       int   // compute slices
+	SlicesOfCard int   // of the largest profile of its card
+	MemoryBytes  int64 // at least; cards may differ a little
 }
 
 // Offers returns what instances are to be had on these cards, now or when
@@ -28,12 +29,12 @@ func Offers(cards []Card, p Policy) []Offer {
 		c := &cards[i]
 		if t := p.Tables.byCard[c.UUID]; t != nil && p.Mode == MIGDynamic {
 			for name, n := range t.names {
-				add(Offer{name, t.kinds[n.kind].Slices, t.kinds[n.kind].MemoryBytes})
+				add(Offer{name, t.kinds[n.kind].Slices, t.ofCard, t.kinds[n.kind].MemoryBytes})
 			}
 		}
 		for _, in := range c.Instances {
 			if p.Mode != MIGOff {
-				add(Offer{in.Profile, in.Slices, in.MemoryBytes})
+				add(Offer{in.Profile, in.Slices, in.SlicesOfCard, in.MemoryBytes})
 			}
 		}
 	}

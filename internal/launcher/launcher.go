@@ -298,7 +298,7 @@ func MayHold(what string, who account.Account, roles account.Roles) error {
 // one is free.
 func (l *Launcher) MayGrantGPUs(roles account.Roles) bool {
 	_, err := l.Libraries()
-	return err == nil && roles.GPU && len(l.Devices()) > 0
+	return err == nil && roles.GPU && l.Ledger.HasGPUs()
 }
 
 // order is what the plan needs of the ledger.
