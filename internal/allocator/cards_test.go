@@ -12,6 +12,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 func TestADeviceThatIsClosedIsGrantedToNobody(t *testing.T) {
@@ -242,6 +243,9 @@ func TestWhatHasBeenFreeForLongEnoughIsFolded(t *testing.T) {
 	}
 	look(0, 1, time.Minute)
 	look(time.Minute, 0, 0)
+	if got := s.Uses(); len(got) != 1 || got[quantity.ShareOf(1, 4)] == 0 {
+		t.Errorf("used %v", got)
+	}
 }
 
 func TestNothingIsCutBeforeItIsKnownWhatTheEngineRuns(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // A QueueStore keeps the queue over restarts, and what its order depends on.
@@ -71,7 +72,8 @@ type queue struct {
 	tickets   map[string]gpu.Ticket
 	standings map[int]gpu.Standing // as last looked up
 	tallies   map[int]gpu.Tally
-	seen      []time.Duration // how long devices were held, sorted
+	seen      []time.Duration           // how long devices were held, sorted
+	shares    map[quantity.GPUShare]int // how often so much was
 	made      []gpu.Reservation
 	reserved  []gpu.Reservation // of the limits file, as last looked up
 	moved     chan struct{}     // closed, and a new one made, when a ticket changed
@@ -99,7 +101,8 @@ func (a *Allocator) loadQueue(ctx context.Context) error {
 			Reserved: func() []gpu.Reservation { return nil },
 			Hold:     func() time.Duration { return 10 * time.Minute },
 		},
-		tickets: map[string]gpu.Ticket{}, standings: map[int]gpu.Standing{}, tallies: map[int]gpu.Tally{}, moved: make(chan struct{}),
+		tickets: map[string]gpu.Ticket{}, standings: map[int]gpu.Standing{}, tallies: map[int]gpu.Tally{},
+		shares: map[quantity.GPUShare]int{}, moved: make(chan struct{}),
 	}
 	tickets, err := a.store.Tickets(ctx)
 	if err != nil {
@@ -134,6 +137,7 @@ func (a *Allocator) Govern(s Site) {
 // count adds a use that has ended to what is known.
 func (q *queue) count(u gpu.Use) {
 	q.tallies[u.UID] = q.tallies[u.UID].Add(u)
+	q.shares[u.Share]++
 	if len(q.seen) >= mostSeen { // any one may go
 		i := int(u.Until.UnixNano()/1e9) % len(q.seen)
 		q.seen = slices.Delete(q.seen, max(i, 0), max(i, 0)+1)
@@ -141,6 +145,14 @@ func (q *queue) count(u gpu.Use) {
 	last := u.Until.Sub(u.From)
 	at, _ := slices.BinarySearch(q.seen, last)
 	q.seen = slices.Insert(q.seen, at, last)
+}
+
+// Uses returns how often devices of which share together were held and given
+// back, as far as that is remembered.
+func (a *Allocator) Uses() map[quantity.GPUShare]int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.queue.shares)
 }
 
 // stir wakes who waits for a ticket to move; the caller holds mu.

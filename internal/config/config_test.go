@@ -99,6 +99,8 @@ func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
 		"other libraries":              {"version: 1\ngpu:\n  libraries: docker\n", `line 3: gpu.libraries: "docker" is not one of`},
 		"another mode of MIG":          {"version: 1\ngpu: {mig: {mode: on}}\n", `line 2: gpu.mig.mode: "on" is not one of off, static, dynamic`},
 		"less than no cards kept":      {"version: 1\ngpu:\n  mig: {keep_full: -1}\n", "line 3: gpu.mig.keep_full: -1 cards"},
+		"a mix of nothing known":       {"version: 1\ngpu:\n  mig:\n    mix: {small: 3}\n", `line 4: gpu.mig.mix: "small"`},
+		"less than none of a profile":  {"version: 1\ngpu: {mig: {mix: {1g: -1}}}\n", `gpu.mig.mix: "1g"`},
 		"bare seconds":                 {"version: 1\ngpu: {mig: {hysteresis: 60}}\n", "line 2: gpu.mig.hysteresis:"},
 		"an instance that stays":       {"version: 1\ngpu: {mig: {hysteresis: 25h}}\n", "line 2: gpu.mig.hysteresis: 25h is too long: the most is 1d"},
 		"a card that takes for ever":   {"version: 1\ngpu: {sim: {takes: 1h}}\n", "line 2: gpu.sim.takes: 1h is too long: the most is 1m"},

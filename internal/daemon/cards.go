@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,11 +19,13 @@ type shape struct {
 	mu     sync.Mutex
 	of     string // what the tables were made of
 	tables gpu.Tables
+	mix    gpu.Mix
 }
 
 // cards are the host's as the allocator may have them cut.
 func (d *daemon) cards() allocator.Cards {
 	s := &shape{d: d}
+	d.shape = s
 	return allocator.Cards{
 		List: d.inventory.Cards, Policy: s.policy, Carry: d.partitioner.Carry,
 		Readings: func(ctx context.Context) (map[string]gpu.Reading, error) {
@@ -42,19 +45,38 @@ func (s *shape) policy() gpu.Policy {
 	return p
 }
 
-// tablesOf returns the tables of the cards, made anew when other cards or
-// profiles are there than before.
-func (s *shape) tablesOf(cards []gpu.Card) gpu.Tables {
-	var of strings.Builder
-	for i := range cards {
-		fmt.Fprintln(&of, cards[i].UUID, len(cards[i].Profiles))
+// learn works out what people ask for: what they used, else what ds01.yaml
+// says, else what any lab does. The ledger must not be locked.
+func (s *shape) learn() {
+	cards, mix := s.d.inventory.Cards(), gpu.Mix(nil)
+	if i := slices.IndexFunc(cards, func(c gpu.Card) bool { return len(c.Profiles) > 0 }); i >= 0 {
+		of, _ := gpu.Capacity(cards[i].Profiles)
+		mix = gpu.Learn(s.d.ledger.Uses(), of)
+	}
+	for _, other := range []gpu.Mix{s.d.settings.config().GPU.MIG.Mix, gpu.LabMix()} {
+		if len(mix) == 0 {
+			mix = other
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.mix = mix
+}
+
+// tablesOf returns the tables of the cards, made anew when other cards or
+// profiles are there than before, or people ask for something else.
+func (s *shape) tablesOf(cards []gpu.Card) gpu.Tables {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var of strings.Builder
+	fmt.Fprintln(&of, s.mix)
+	for i := range cards {
+		fmt.Fprintln(&of, cards[i].UUID, len(cards[i].Profiles))
+	}
 	if of.String() == s.of {
 		return s.tables
 	}
-	tables, err := gpu.NewTables(cards, gpu.LabMix())
+	tables, err := gpu.NewTables(cards, s.mix)
 	if err != nil {
 		s.d.Log.Error("MIG profiles not understood: no instance is made", "error", err)
 	}
@@ -72,6 +94,7 @@ const (
 // cut has done what is due on the cards, until ctx ends.
 func (d *daemon) cut(ctx context.Context) error {
 	for {
+		d.shape.learn()
 		next, err := d.ledger.Cut(ctx)
 		wait, due := lookAgain, d.ledger.Due()
 		if err != nil && ctx.Err() == nil {

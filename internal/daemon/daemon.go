@@ -84,6 +84,7 @@ type daemon struct {
 	inventory   *inventory.Inventory
 	ledger      *allocator.Allocator
 	partitioner *partitioner.Partitioner
+	shape       *shape
 	registrar   *registrar.Registrar
 	images      *curator.Curator
 	launcher    *launcher.Launcher
@@ -174,6 +175,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 		Driver: d.driver, Store: records, Ledger: d.ledger, Refresh: d.inventory.Refresh, Log: d.Log, Now: time.Now,
 	})
 	d.ledger.Shape(d.cards())
+	d.shape.learn()
 	d.registrar, err = registrar.New(ctx, registrar.Parts{
 		Engine: announced{d.engine}, Store: records, Lock: d.ledger.Lock, Config: d.settings.config, Served: d.host.bridged,
 		Routes: routes, Log: d.Log, Now: time.Now,
