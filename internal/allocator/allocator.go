@@ -116,6 +116,7 @@ type Order struct {
 	Admin     bool         // may name any device; the limits bind all the same
 	Waits     bool
 	Restart   container.RestartPolicy
+	AtStart   bool                                 // its devices come to it at each start
 	Mounts    func(claim string) []container.Mount // the mounts of the claim with this id; nil: none
 	Ports     []port.Ask                           // to publish at the host
 	Policy    port.Policy                          // within which; only read where there are Ports
@@ -249,6 +250,9 @@ func (a *Allocator) record(o Order, g grant) (container.Record, error) {
 	}
 	if len(g.devices) > 0 {
 		r.Since = r.CreatedAt
+	}
+	if o.AtStart && o.GPU != nil {
+		r.AtStart, r.Asked = true, o.GPU.String()
 	}
 	if o.Mounts != nil {
 		r.Mounts = o.Mounts(r.ID)
@@ -418,7 +422,9 @@ func (a *Allocator) Update(ctx context.Context, claim string, change func(*conta
 }
 
 // Acquire makes sure that the claim holds its devices and marks it running:
-// devices that were given back are asked for again, the same ones.
+// devices that were given back are asked for again. Where they come to the
+// container at each start these are the same ones if they are free, and else
+// what the container's request may be granted.
 func (a *Allocator) Acquire(ctx context.Context, claim string, l limits.Limits) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -430,12 +436,12 @@ func (a *Allocator) Acquire(ctx context.Context, claim string, l limits.Limits) 
 		return nil
 	}
 	var g grant
-	if r.State == gpu.Released && len(r.Devices) > 0 {
+	if r.State == gpu.Released && r.AsksAgain() {
 		var err error
-		if g, err = a.turn(wishOf(r), StandingOf(l)); err != nil {
+		if g, err = a.again(r, StandingOf(l)); err != nil {
 			return err
 		}
-		r.Since = a.now().UTC()
+		r.Devices, r.Since = grants(g.devices), a.now().UTC()
 	}
 	r.State, r.HeldUntil = gpu.Running, time.Time{}
 	r.Quota.HoldAfterStop = HoldOf(l)
@@ -451,18 +457,42 @@ func (a *Allocator) SupposeAcquire(r container.Record, l limits.Limits) error {
 }
 
 func (a *Allocator) reclaimable(r container.Record, l limits.Limits) error {
-	if r.State != gpu.Released || len(r.Devices) == 0 {
+	if r.State != gpu.Released || !r.AsksAgain() {
 		return nil
 	}
-	_, err := a.turn(wishOf(r), StandingOf(l))
+	_, err := a.again(r, StandingOf(l))
 	return err
+}
+
+// again grants devices to a container that gave its own back: what is kept for
+// it, else the ones that it had, else what it may have of others. The caller
+// holds mu.
+func (a *Allocator) again(r container.Record, s gpu.Standing) (grant, error) {
+	wish := wishOf(r)
+	if len(wish.Exact) > 0 {
+		return a.turn(wish, s)
+	}
+	if g, ok := a.redeem(&wish, s.Quota); ok {
+		return g, nil
+	}
+	if same := wish; len(r.Devices) > 0 {
+		same.Exact = uuidsOf(r.Devices)
+		if g, err := a.turn(same, s); err == nil {
+			return g, nil
+		}
+	}
+	return a.turn(wish, s)
 }
 
 // wishOf is what the start of a container that gave its devices back asks for.
 func wishOf(r container.Record) gpu.Ticket {
-	return gpu.Ticket{
-		UID: r.UID, Login: r.Login, Claim: r.ID, Exact: uuidsOf(r.Devices), Request: gpu.Request{Count: len(r.Devices)},
+	t := gpu.Ticket{UID: r.UID, Login: r.Login, Claim: r.ID}
+	if asked, err := gpu.ParseRequest(r.Asked); r.Asked != "" && err == nil {
+		t.Request = asked
+		return t
 	}
+	t.Exact, t.Request = uuidsOf(r.Devices), gpu.Request{Count: len(r.Devices)}
+	return t
 }
 
 // Forget drops a record: its container is gone. Forgetting an unknown claim

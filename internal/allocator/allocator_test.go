@@ -3,6 +3,7 @@ package allocator_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -184,6 +185,49 @@ func TestAcquire(t *testing.T) {
 	if err := b.Acquire(t.Context(), "unknown", bounds()); !errors.Is(err, problem.ErrNotFound) {
 		t.Errorf("unknown: %v", err)
 	}
+}
+
+func TestAContainerWhoseDevicesComeAtEachStartTakesOthers(t *testing.T) {
+	b := setup(t)
+	o := order(1, "web", 0)
+	o.GPU, o.AtStart = &gpu.Request{Parts: []gpu.Part{{Count: 1, Profile: "1g.10gb"}}}, true
+	r, _, err := b.Claim(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds := func(want string) {
+		t.Helper()
+		got, _ := b.Record(r.ID)
+		if len(got.Devices) != 1 || got.Devices[0].UUID != want || got.State != gpu.Running {
+			t.Errorf("want %s, got %s %v", want, got.State, got.Devices)
+		}
+	}
+	start := func() error {
+		b.set(t, r.ID, gpu.Released)
+		return b.Acquire(t.Context(), r.ID, bounds())
+	}
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	holds("MIG-0") // still free, so the same
+	b.set(t, r.ID, gpu.Released)
+	b.claim(t, 2, "other", 1)
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	holds("MIG-1")
+	b.set(t, r.ID, gpu.Released)
+	b.devices = slices.DeleteFunc(b.devices, func(d gpu.Device) bool { return d.UUID == "MIG-1" }) // folded
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	holds("MIG-2")
+	b.set(t, r.ID, gpu.Released)
+	b.claim(t, 3, "last", 1)
+	if err := start(); !errors.Is(err, problem.ErrExhausted) { // a whole card is free, and isn't what it asked for
+		t.Errorf("got %v", err)
+	}
+	b.reopen(t)
 }
 
 func TestFind(t *testing.T) {

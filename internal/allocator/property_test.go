@@ -73,6 +73,7 @@ func (b *bench) doClaim(t *rapid.T) {
 		o := order(rapid.IntRange(1, 3).Draw(t, "uid"), rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "name"), rapid.IntRange(0, 3).Draw(t, "gpus"))
 		if o.GPU != nil {
 			o.GPU.All = rapid.Bool().Draw(t, "all")
+			o.AtStart = rapid.Bool().Draw(t, "at start")
 		}
 		_, _, err := b.Claim(context.Background(), o)
 		return err

@@ -209,10 +209,11 @@ func (a *Allocator) mayJoin(t *gpu.Ticket, w Wish) error {
 	}
 	if w.Claim != "" {
 		r, ok := a.records[w.Claim]
-		if !ok || r.UID != t.UID || len(r.Devices) == 0 || r.State != gpu.Released {
+		if !ok || r.UID != t.UID || !r.AsksAgain() || r.State != gpu.Released {
 			return notQueued(problem.ErrConflict, "the container waits for no device", "Start it: 'ds01 container start NAME'.")
 		}
-		t.Claim, t.Exact, t.Request = r.ID, uuidsOf(r.Devices), gpu.Request{Count: len(r.Devices)}
+		wish := wishOf(r)
+		t.Claim, t.Exact, t.Request = wish.Claim, wish.Exact, wish.Request
 	}
 	return a.possible(t, QuotaOf(w.Limits))
 }

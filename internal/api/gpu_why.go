@@ -107,8 +107,11 @@ func refuseWhy(out *apitype.GPUWhy, err error) {
 
 // holding says why a container holds its devices, or doesn't.
 func holding(r container.Record, hold string) string {
-	if len(r.Devices) == 0 {
-		return "it was made without a GPU"
+	switch {
+	case len(r.Devices) == 0 && r.Asked != "":
+		return "it holds none; a start asks for " + r.Asked
+	case len(r.Devices) == 0:
+		return "it was made without a GPU, or has released it"
 	}
 	switch r.State {
 	case gpu.Pending:
@@ -120,6 +123,9 @@ func holding(r container.Record, hold string) string {
 	case gpu.Held:
 		return "it is stopped, and keeps them for gpu_hold_after_stop (" + hold + ")"
 	default:
+		if r.AtStart {
+			return "it gave them back; a start asks for the same ones again, or for others that are what it asked for: " + r.Asked
+		}
 		return "it gave them back; a start asks for the same ones again"
 	}
 }

@@ -25,7 +25,17 @@ type Record struct {
 	Waits     bool        // made by `container create`: ds01's own shell waits in it
 	Restart   Restart     // when it is started again, and how often it was
 	Ports     []port.Port // published at the host, fixed when it was made
+	// AtStart tells that the engine has stored no device of it: it is given
+	// what its claim holds at each start.
+	AtStart bool
+	// Asked is the request for devices, as gpu.ParseRequest reads it, of which a
+	// start after they were given back may be granted others; "": the same ones.
+	Asked string
 }
+
+// AsksAgain reports whether the container, once its claim was released, asks
+// for devices when it is started.
+func (r Record) AsksAgain() bool { return r.Asked != "" || len(r.Devices) > 0 }
 
 // A Mount is one of the owner's directories or files, made visible in the
 // container. The engine is given HostPath; Source is opened again at each
@@ -128,6 +138,7 @@ type Observed struct {
 	AutoRemove bool          // the engine removes it when it ends: docker run --rm
 	Restart    RestartPolicy // the engine's own; no for what ds01 made
 	Group      string        // the control group that it is to run below, as the engine was told
+	AtStart    bool          // devices come to it at each start, and its configuration names none
 	Hints      gpu.Hints     // whatever in its configuration names a GPU
 	Mounts     []Mounted     // what of the host, or of a volume, is in it
 	Volumes    []volume.Mounted

@@ -77,8 +77,16 @@ CREATE TABLE networks (
 		repartitionTable,
 		toldTable,
 		healthTables,
+		attachColumns,
 	}
 }
+
+// attachColumns say what a container asks for when it is started again, and
+// that its devices come to it then. Those that are there already have them for
+// good.
+const attachColumns = `
+ALTER TABLE containers ADD COLUMN at_start INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN asked TEXT NOT NULL DEFAULT '';    -- gpu.ParseRequest`
 
 // migrate brings the schema forward, never back.
 func (s *Store) migrate(ctx context.Context) error {
