@@ -425,27 +425,68 @@ func (a *Allocator) Update(ctx context.Context, claim string, change func(*conta
 // devices that were given back are asked for again. Where they come to the
 // container at each start these are the same ones if they are free, and else
 // what the container's request may be granted.
+// Cards are cut for them where they must be, as for Claim.
 func (a *Allocator) Acquire(ctx context.Context, claim string, l limits.Limits) error {
+	if err := a.lookAtCards(ctx); err != nil {
+		return err
+	}
+	for {
+		wait, err := a.acquire(ctx, claim, l)
+		if wait == nil {
+			return err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// acquire tries once; wait is as claim's.
+func (a *Allocator) acquire(ctx context.Context, claim string, l limits.Limits) (wait <-chan struct{}, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r, ok := a.records[claim]
 	if !ok {
-		return fmt.Errorf("claim %s: %w", claim, problem.ErrNotFound)
+		return nil, fmt.Errorf("claim %s: %w", claim, problem.ErrNotFound)
 	}
 	if r.State == gpu.Running {
-		return nil
+		return nil, nil
 	}
 	var g grant
 	if r.State == gpu.Released && r.AsksAgain() {
-		var err error
 		if g, err = a.again(r, StandingOf(l)); err != nil {
-			return err
+			if Waitable(err) {
+				wait = a.inMotion()
+			}
+			return wait, err
+		}
+		if len(g.plan.Steps) > 0 {
+			if r, g, err = a.makeAgain(ctx, r, g.plan); err != nil {
+				return nil, err
+			}
 		}
 		r.Devices, r.Since = grants(g.devices), a.now().UTC()
 	}
 	r.State, r.HeldUntil = gpu.Running, time.Time{}
 	r.Quota.HoldAfterStop = HoldOf(l)
-	return a.saveGrant(ctx, r, g.ticket)
+	return nil, a.saveGrant(ctx, r, g.ticket)
+}
+
+// makeAgain cuts cards for a container that gave its devices back, and returns
+// its record as it is then. The caller holds mu, which isn't held meanwhile.
+func (a *Allocator) makeAgain(ctx context.Context, r container.Record, plan gpu.Plan) (container.Record, grant, error) {
+	a.beginMaking(r.ID, r.UID, plan)
+	a.mu.Unlock()
+	failed := a.carry(ctx, plan, r.Name+" of "+r.Login)
+	a.mu.Lock()
+	devices, err := a.endMaking(r.ID, failed)
+	now, ok := a.records[r.ID]
+	if err == nil && (!ok || now.State != gpu.Released) {
+		err = fmt.Errorf("claim %s: %w", r.ID, problem.ErrNotFound)
+	}
+	return now, grant{devices: devices}, err
 }
 
 // SupposeAcquire returns what Acquire would say to the devices of a record now,

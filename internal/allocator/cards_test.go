@@ -179,6 +179,42 @@ func TestANameThatWasTakenMeanwhileIsRefused(t *testing.T) {
 	}
 }
 
+// A container whose instance was folded while it was stopped has one made again.
+func TestAStartMakesAgainWhatWasFolded(t *testing.T) {
+	s := openShop(t)
+	o := order(1, "a", 1)
+	o.AtStart = true
+	r, _, err := s.Claim(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set(t, r.ID, gpu.Released)
+	for range 2 {
+		if _, err := s.Cut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(time.Minute)
+	}
+	if len(s.devices) > 0 {
+		t.Fatalf("not folded: %+v", s.devices)
+	}
+	s.fails = problem.ErrUnavailable
+	if err := s.Acquire(t.Context(), r.ID, bounds()); !errors.Is(err, s.fails) {
+		t.Errorf("got %v", err)
+	}
+	if now, _ := s.Record(r.ID); now.State != gpu.Released {
+		t.Errorf("after a start that failed: %+v", now)
+	}
+	s.fails = nil
+	if err := s.Acquire(t.Context(), r.ID, bounds()); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := s.Record(r.ID); now.State != gpu.Running || len(now.Devices) != 1 || now.Devices[0].UUID != s.devices[0].UUID {
+		t.Errorf("%+v, there is %+v", now, s.devices)
+	}
+	s.reopen(t)
+}
+
 func TestAPlaceInTheQueueHasCardsCut(t *testing.T) {
 	s := openShop(t)
 	ticket, err := s.Join(t.Context(), allocator.Wish{Account: person(1), Limits: bounds(), Request: gpu.Request{Parts: []gpu.Part{{Count: 2, Profile: "1g.1gb"}}}})

@@ -272,7 +272,9 @@ func (n *node) refused(t T, err error) {
 }
 
 func (n *node) claim(t *rapid.T) {
-	_, devices, err := n.ledger.Claim(context.Background(), n.order(person(t), wish(t)))
+	o := n.order(person(t), wish(t))
+	o.AtStart = rapid.Bool().Draw(t, "at start")
+	_, devices, err := n.ledger.Claim(context.Background(), o)
 	n.refused(t, err)
 	for _, d := range devices {
 		if d.UUID == "" {
