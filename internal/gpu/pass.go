@@ -42,6 +42,7 @@ type pass struct {
 	own     map[int][]Claim      // by uid: what they hold
 	got     map[string]bool      // given in this pass
 	granted []Claim              // the same, as claims
+	back    []returned           // of those, which come back when
 	waits   map[int]bool         // by uid: a ticket of theirs ahead waits
 	closed  map[string]string    // cards that are cut in this pass, or that somebody ahead waits for → why
 	reaches map[reach][]Device   // what usable found out
@@ -85,7 +86,7 @@ func (p *pass) decide(r *rank, place *Place) {
 	if (len(open) > 0 || p.cuts(r)) && !p.waits[r.ticket.UID] {
 		devices, plan, err := p.choose(r, open, until)
 		if err == nil {
-			p.grant(r, devices, plan)
+			p.grant(r, devices, plan, until)
 			place.Granted, place.Plan = devices, plan
 			return
 		}
@@ -253,13 +254,22 @@ type wish struct {
 	until      time.Time
 }
 
+// A returned device comes back at a time that is known.
+type returned struct {
+	device Device
+	at     time.Time
+}
+
 // grant takes the devices away from those behind, and the cards that are cut
 // for them.
-func (p *pass) grant(r *rank, devices []Device, plan Plan) {
+func (p *pass) grant(r *rank, devices []Device, plan Plan, until time.Time) {
 	p.closeCards(plan)
 	for _, d := range devices {
 		p.got[d.UUID] = true
 		delete(p.kept, d.UUID)
+		if !until.IsZero() {
+			p.back = append(p.back, returned{d, until})
+		}
 	}
 	uid := r.ticket.UID
 	c := Claim{ID: r.ticket.ID, UID: uid, State: Pending, Devices: grantsOf(devices)}
@@ -314,7 +324,7 @@ func (r *rank) useful(d *Device) bool {
 // the latest; zero where nobody knows.
 func (p *pass) sure(r *rank) time.Time {
 	need := max(r.ticket.Request.Devices(), len(r.ticket.Exact))
-	if r.ticket.Request.All || len(p.Ends) == 0 {
+	if r.ticket.Request.All || len(p.Ends)+len(p.back) == 0 {
 		return time.Time{}
 	}
 	devices := make(map[string]*Device, len(p.Pool.Devices))
@@ -327,6 +337,11 @@ func (p *pass) sure(r *rank) time.Time {
 		}
 	}
 	var ends []time.Time
+	for i := range p.back {
+		if r.useful(&p.back[i].device) {
+			ends = append(ends, p.back[i].at)
+		}
+	}
 	for i := range p.Pool.Claims {
 		c := &p.Pool.Claims[i]
 		end, known := p.Ends[c.ID]

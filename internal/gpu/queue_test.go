@@ -140,6 +140,16 @@ func TestPass(t *testing.T) {
 				q.Ends, q.People[2] = soon, gpu.Standing{Quota: quota(2, 2, true), Priority: 10, Runtime: 2*time.Hour + 1}
 			}, "a: b:", "",
 		},
+		"nor who is done after what the one before got is back": {
+			whole(3),
+			[]string{"2"},
+			[]gpu.Ticket{ticket("a", 1, 1, 3), ticket("b", 2, 2, 2), ticket("c", 3, 1, 1)},
+			func(q *gpu.Queue) {
+				q.Ends = soon
+				q.People[1] = gpu.Standing{Quota: quota(2, 2, true), Priority: 10, Runtime: time.Hour}
+				q.People[3] = gpu.Standing{Quota: quota(2, 2, true), Priority: 10, Runtime: 2 * time.Hour}
+			}, "a:0 b: c:", "",
+		},
 		"nor does anybody while nobody knows when the one ahead begins": {
 			whole(2),
 			[]string{"1"},
@@ -309,9 +319,18 @@ func TestWhoGoesFirstDelaysNobody(t *testing.T) {
 		alone := q
 		alone.Waiting = nil
 		for _, p := range places[:head+1] {
-			alone.Waiting = append(alone.Waiting, p.Ticket)
+			if !p.Limited {
+				alone.Waiting = append(alone.Waiting, p.Ticket)
+			}
 		}
-		id := places[head].Ticket.ID
+		id, joined := places[head].Ticket.ID, places[head].Ticket.JoinedAt
+		// Who has waited for longer goes first after Patience, and may delay it;
+		// and who waits for a limit of their own is themselves delayed.
+		for i, p := range places {
+			if p.Limited || i > head && !p.Ticket.JoinedAt.After(joined) {
+				q.Waiting = slices.DeleteFunc(slices.Clone(q.Waiting), func(w gpu.Ticket) bool { return w.ID == p.Ticket.ID })
+			}
+		}
 		with, without := begins(q, id), begins(alone, id)
 		if with.After(without) {
 			t.Fatalf("%s begins at %s, and at %s where nobody is behind", id, with, without)
