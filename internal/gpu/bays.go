@@ -31,8 +31,8 @@ type planner struct {
 	policy Policy
 	now    time.Time
 	host   Host
-	held   map[string]bool // UUIDs that claims hold
-	bays   []bay           // healthy cards, by index
+	held   holding
+	bays   []bay // healthy cards, by index
 
 	wants []Want
 	order []int  // of the wants, largest first
@@ -43,25 +43,14 @@ type planner struct {
 }
 
 func newPlanner(h Host, p Policy, now time.Time) *planner {
-	pl := &planner{policy: p, now: now, host: h, held: make(map[string]bool, len(h.Claims)), bays: make([]bay, 0, len(h.Cards))}
-	for i := range h.Claims {
-		if h.Claims[i].State == Released {
-			continue
-		}
-		for _, g := range h.Claims[i].Devices {
-			pl.held[g.UUID] = true
-		}
-	}
-	instances := 0
-	for i := range h.Cards {
-		instances += len(h.Cards[i].Instances)
-	}
+	pl := &planner{policy: p, now: now, host: h, held: hold(h.Cards, h.Claims), bays: make([]bay, 0, len(h.Cards))}
+	instances := len(pl.held.instances)
 	stand, all := make([]string, instances), make([]free, instances)
 	for i := range h.Cards {
 		c := &h.Cards[i]
 		if why, _ := c.unfit(); why == "" {
 			n := len(c.Instances)
-			pl.bays = append(pl.bays, pl.bay(c, stand[:0:n], all[:0:n]))
+			pl.bays = append(pl.bays, pl.bay(i, stand[:0:n], all[:0:n]))
 			stand, all = stand[n:], all[n:]
 		}
 	}
@@ -72,13 +61,16 @@ func newPlanner(h Host, p Policy, now time.Time) *planner {
 	return pl
 }
 
-// bay looks at a card. stand and all are memory for its instances.
-func (pl *planner) bay(c *Card, stand []string, all []free) bay {
+// bay looks at the card at that place. stand and all are memory for its
+// instances.
+func (pl *planner) bay(at int, stand []string, all []free) bay {
+	c := &pl.host.Cards[at]
 	_, taken := pl.host.Taken[c.UUID]
+	held := pl.held.card(c, at)
 	b := bay{
 		Card: c, table: pl.policy.Tables.byCard[c.UUID], mig: c.MIG,
-		closed: pl.policy.Mode != MIGDynamic || c.MIGWaits || taken || pl.held[c.UUID],
-		gone:   taken || pl.held[c.UUID],
+		closed: pl.policy.Mode != MIGDynamic || c.MIGWaits || taken || held,
+		gone:   taken || held,
 	}
 	if !c.MIG || b.gone {
 		return b
@@ -89,16 +81,16 @@ func (pl *planner) bay(c *Card, stand []string, all []free) bay {
 	}
 	b.stand, b.free = stand, all
 	for i := range c.Instances {
-		pl.settle(&b, &c.Instances[i])
+		pl.settle(&b, &c.Instances[i], pl.held.instance(&c.Instances[i], at, i))
 	}
 	return b
 }
 
 // settle puts an instance where it belongs: in use, free but to stay, or free.
-func (pl *planner) settle(b *bay, in *Instance) {
+func (pl *planner) settle(b *bay, in *Instance, held bool) {
 	_, taken := pl.host.Taken[in.UUID]
 	switch {
-	case taken || pl.held[in.UUID] || in.Problem != "":
+	case taken || held || in.Problem != "":
 		b.add(in, true)
 	case b.closed || pl.now.Sub(pl.host.FreedAt[in.UUID]) < pl.policy.Hysteresis:
 		b.add(in, false)

@@ -31,7 +31,7 @@ func deck(t testing.TB, lines ...string) (gpu.Host, gpu.Policy) {
 			MIG: words[0] == "on", MIGResets: slices.Contains(words, "reset"), Profiles: a100(4, 8),
 		}
 		if words[0] == "off!" {
-			h.Claims = append(h.Claims, gpu.Claim{State: gpu.Running, Devices: []gpu.Grant{{UUID: c.UUID}}})
+			h.Claims = append(h.Claims, gpu.Claim{State: gpu.Running, Devices: []gpu.Grant{{UUID: c.UUID, Slot: strconv.Itoa(i)}}})
 		}
 		for _, word := range words[1:] {
 			if strings.Contains(word, "@") {
@@ -47,18 +47,47 @@ func deck(t testing.TB, lines ...string) (gpu.Host, gpu.Policy) {
 	return h, gpu.Policy{Mode: gpu.MIGDynamic, Tables: tables}
 }
 
+// A grant says where its device is, but its UUID says which it is: what was
+// made or numbered anew since is found all the same.
+func TestADeviceIsHeldWhereverItsSlotSays(t *testing.T) {
+	for name, slot := range map[string]func(was string) string{
+		"no slot":                     func(string) string { return "" },
+		"another's slot":              func(was string) string { return map[string]string{"0.0": "0.1", "0.1": "1", "1": "0"}[was] },
+		"a slot that the host lacks":  func(string) string { return "7.9" },
+		"an instance the card lacks":  func(string) string { return "0.9" },
+		"no slot at all":              func(string) string { return "first" },
+		"two dots":                    func(string) string { return "0.0.0" },
+		"a number larger than an int": func(string) string { return "99999999999999999999.0" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, p := deck(t, "on 1g.10gb@6! 3g.40gb@0! 1g.10gb@4", "off!", "off")
+			want, err := gpu.Repartition(h, wants("1g.10gb full"), p, noon)
+			if err != nil || told(want) != "get 0:1g.10gb@4; get 2:full" {
+				t.Fatalf("got %s, %v", told(want), err)
+			}
+			for i := range h.Claims {
+				g := &h.Claims[i].Devices[0]
+				g.Slot = slot(g.Slot)
+			}
+			if got, err := gpu.Repartition(h, wants("1g.10gb full"), p, noon); err != nil || told(got) != told(want) {
+				t.Errorf("got %s, %v", told(got), err)
+			}
+		})
+	}
+}
+
 func instance(h *gpu.Host, c gpu.Card, word string) gpu.Instance {
 	name, at, _ := strings.Cut(strings.TrimRight(word, "!?"), "@")
 	start, _ := strconv.Atoi(at)
 	p := c.Profiles[slices.IndexFunc(c.Profiles, func(p gpu.Profile) bool { return p.Name == name })]
 	place := p.Placements[slices.IndexFunc(p.Placements, func(p gpu.Placement) bool { return p.Start == start })]
 	in := gpu.Instance{
-		UUID: fmt.Sprintf("MIG-%d-%s-%d", c.Index, name, start), Profile: name, Slices: p.Slices, SlicesOfCard: 7,
+		UUID: fmt.Sprintf("MIG-%d-%s-%d", c.Index, name, start), Index: len(c.Instances), Profile: name, Slices: p.Slices, SlicesOfCard: 7,
 		Start: start, Size: place.Size, MemoryBytes: p.MemoryBytes,
 	}
 	switch word[len(word)-1] {
 	case '!':
-		h.Claims = append(h.Claims, gpu.Claim{State: gpu.Running, Devices: []gpu.Grant{{UUID: in.UUID}}})
+		h.Claims = append(h.Claims, gpu.Claim{State: gpu.Running, Devices: []gpu.Grant{{UUID: in.UUID, Slot: fmt.Sprintf("%d.%d", c.Index, in.Index)}}})
 	case '?':
 		h.Taken[in.UUID] = "a stranger"
 	}

@@ -19,6 +19,9 @@ var results table
 func TestMain(m *testing.M) {
 	code := m.Run()
 	results.print(os.Stdout)
+	for _, line := range growth {
+		fmt.Println(line)
+	}
 	os.Exit(code)
 }
 
