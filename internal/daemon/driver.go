@@ -23,13 +23,13 @@ type driver interface {
 
 // guarded is a driver whose cards say what else keeps them from being granted.
 type guarded struct {
-	inventory.Driver
+	driver
 	warden *warden.Warden
 }
 
 // Cards returns the driver's cards, marked.
 func (g guarded) Cards(ctx context.Context) ([]gpu.Card, error) {
-	cards, err := g.Driver.Cards(ctx)
+	cards, err := g.driver.Cards(ctx)
 	if err == nil {
 		g.warden.Mark(ctx, cards)
 	}

@@ -2,9 +2,11 @@ package nvml_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	driver "github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock"
@@ -21,6 +23,9 @@ import (
 // changes MIG; on any other the error must say what to do.
 func TestContractOnTheRealDriver(t *testing.T) {
 	d, err := nvml.Open()
+	if err != nil && os.Getenv("DS01_TEST_GPU") != "" {
+		t.Fatalf("DS01_TEST_GPU wants a card: %v", err)
+	}
 	if err != nil {
 		text := problem.OneLine(err)
 		if !errors.Is(err, problem.ErrUnavailable) || problem.ExitCode(err) != 7 || !strings.Contains(text, "gpu.provider: sim") {
@@ -28,6 +33,7 @@ func TestContractOnTheRealDriver(t *testing.T) {
 		}
 		return
 	}
+	describe(t, d)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +49,26 @@ func TestContractOnTheRealDriver(t *testing.T) {
 		})
 		return d
 	})
+}
+
+// describe tells what the cards are like, and how long the driver takes.
+func describe(t *testing.T, d *nvml.Driver) {
+	t.Helper()
+	began := time.Now()
+	all := cards(t, d)
+	looked := time.Since(began)
+	began = time.Now()
+	if _, err := d.Readings(t.Context()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d cards read in %s, what they do in %s", len(all), looked, time.Since(began))
+	for _, c := range all {
+		t.Logf("card %d, %s: MIG %v, waits %v, resets %v; %d profiles, %d instances; NUMA node %d, %d peers; %+v; problem %q",
+			c.Index, c.Model, c.MIG, c.MIGWaits, c.MIGResets, len(c.Profiles), len(c.Instances), c.NUMANode, len(c.Peers), c.Health, c.Problem)
+		for _, p := range c.Profiles {
+			t.Logf("card %d: %s", c.Index, p)
+		}
+	}
 }
 
 func start(t *testing.T, s *server.Server, files fstest.MapFS) *nvml.Driver {
