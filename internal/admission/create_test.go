@@ -382,6 +382,42 @@ func TestDevicesAreGrantedByMountAndRule(t *testing.T) {
 	}
 }
 
+func TestWhatComesAtEachStartIsNotStored(t *testing.T) {
+	c, err := admission.DecodeCreate([]byte(host(`"DeviceRequests":[{"Count":2,"Capabilities":[["gpu"]]}]`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for libraries, requests := range map[string]int{admission.LibrariesNone: 0, admission.LibrariesHook: 1} {
+		g := grant(admission.Ask{})
+		g.Libraries, g.Devices, g.AtStart = libraries, devices(), true
+		granted, err := admission.Review(c, subject(t, admission.UserNS), g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := granted.HostConfig
+		if h.Runtime != "ds01" || len(h.DeviceCgroupRules)+len(h.Mounts) != 0 || len(h.DeviceRequests) != requests {
+			t.Errorf("%s: %+v", libraries, h)
+		}
+		now := g
+		now.Devices = devices()[:1] // it has others by now
+		for name, changes := range map[string]map[string]any{
+			"":                              {},
+			"HostConfig.DeviceCgroupRules:": {"DeviceCgroupRules": []string{"c 120:0 rw"}},
+			"HostConfig.Runtime:":           {"Runtime": "runc"},
+			"HostConfig.DeviceRequests:":    {"DeviceRequests": []map[string]any{{"Driver": "cdi", "DeviceIDs": []string{"nvidia.com/gpu=GPU-b"}}}},
+		} {
+			_, err := storedAs(t, granted, changes).Check(subject(t, admission.UserNS), now)
+			if name == "" && err != nil || name != "" && (err == nil || !strings.Contains(err.Error(), name)) {
+				t.Errorf("%s, stored with %v: %v", libraries, changes, err)
+			}
+		}
+		now.AtStart = false
+		if _, err := storedAs(t, granted, nil).Check(subject(t, admission.UserNS), now); err == nil {
+			t.Errorf("%s: what was made otherwise has the runtime", libraries)
+		}
+	}
+}
+
 func TestNoDeviceReachesAContainerThatWasGrantedNone(t *testing.T) {
 	for _, libraries := range []string{admission.LibrariesNone, admission.LibrariesCDI, admission.LibrariesHook} {
 		c, err := admission.DecodeCreate([]byte(host(`"DeviceRequests":[{"Count":-1,"Capabilities":[["gpu"]]}]`)))

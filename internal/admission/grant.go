@@ -23,6 +23,7 @@ type Grant struct {
 	Devices      []gpu.Device
 	Libraries    string // how driver libraries come: LibrariesNone, LibrariesCDI or LibrariesHook
 	NodeFolder   string // host folder that holds the devices' nodes
+	AtStart      bool   // devices come at each start, and the engine stores none
 	Mounts       []container.Mount
 	CgroupParent string
 	Runtime      string // the engine's own default, "" for runc
@@ -63,13 +64,22 @@ func bind(source, target string, readOnly bool) MountPoint {
 	}
 }
 
+// AtStartRuntime is the engine's runtime that gives a container its devices when
+// it starts.
+const AtStartRuntime = "ds01"
+
 // grantDevices opens the granted devices, by bind mount and cgroup rule or
 // through the engine's own GPU support where libraries must come with them.
+// Where they come at each start, what is stored opens none: NVIDIA's hook is
+// asked for, and is told then which devices.
 func grantDevices(c *Create, _ Subject, g Grant) error {
 	h := &c.HostConfig
 	h.DeviceRequests, h.Devices = nil, nil
 	if len(g.Devices) == 0 {
 		return nil
+	}
+	if g.AtStart {
+		h.Runtime = AtStartRuntime
 	}
 	ids := make([]string, len(g.Devices))
 	for i, d := range g.Devices {
@@ -90,8 +100,10 @@ func grantDevices(c *Create, _ Subject, g Grant) error {
 		// The hook opens devices behind the engine's back, and systemd, which
 		// knows what the engine tells it, closes them when it reads its units
 		// again (NVIDIA/nvidia-docker#1671).
-		for _, n := range nodes(g.Devices) {
-			h.DeviceCgroupRules = append(h.DeviceCgroupRules, rule(n))
+		if !g.AtStart {
+			for _, n := range gpu.Nodes(g.Devices) {
+				h.DeviceCgroupRules = append(h.DeviceCgroupRules, rule(n))
+			}
 		}
 	default:
 		grantNodes(h, g)
@@ -101,7 +113,10 @@ func grantDevices(c *Create, _ Subject, g Grant) error {
 
 // grantNodes mounts the devices' nodes and opens them.
 func grantNodes(h *HostConfig, g Grant) {
-	for _, n := range nodes(g.Devices) {
+	if g.AtStart {
+		return
+	}
+	for _, n := range gpu.Nodes(g.Devices) {
 		h.Mounts = append(h.Mounts, bind(path.Join(g.NodeFolder, n.Name), "/dev/"+n.Name, false))
 		h.DeviceCgroupRules = append(h.DeviceCgroupRules, rule(n))
 	}
@@ -113,16 +128,3 @@ func withoutVisible(env []string) []string {
 
 // rule lets a container open the node.
 func rule(n gpu.Node) string { return fmt.Sprintf("c %d:%d rw", n.Major, n.Minor) }
-
-// nodes returns every node of the devices once: they share control nodes.
-func nodes(devices []gpu.Device) []gpu.Node {
-	var all []gpu.Node
-	for _, d := range devices {
-		for _, n := range d.Nodes {
-			if !slices.ContainsFunc(all, func(o gpu.Node) bool { return o.Name == n.Name }) {
-				all = append(all, n)
-			}
-		}
-	}
-	return all
-}

@@ -91,7 +91,7 @@ func checkReach(st Stored, _ Subject, g Grant) error {
 	}
 	c := Create{HostConfig: st.host}
 	h := &c.HostConfig
-	if h.Runtime != "" && h.Runtime != "runc" && h.Runtime != g.Runtime {
+	if h.Runtime != "" && h.Runtime != "runc" && h.Runtime != g.Runtime && h.Runtime != AtStartRuntime {
 		return exceeds("Runtime", fmt.Sprintf("%q isn't the engine's own", h.Runtime))
 	}
 	if h.UsernsMode != "" && !g.plain() {

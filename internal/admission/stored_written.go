@@ -82,9 +82,14 @@ func checkLasting(st Stored, s Subject, g Grant) error {
 	return starting(err)
 }
 
-// checkDevices makes sure that no device opens but those of the claim.
+// checkDevices makes sure that no device opens but those of the claim. Where
+// they come at each start, none opens by what is stored; the devices that it
+// names for NVIDIA's hook are those of when it was made, and mean nothing.
 func checkDevices(st Stored, _ Subject, g Grant) error {
 	var allowed HostConfig
+	if runtime := st.host.Runtime == AtStartRuntime; runtime != g.AtStart {
+		return exceeds("Runtime", fmt.Sprintf("%q isn't what it was made with", st.host.Runtime))
+	}
 	grantNodes(&allowed, g)
 	for _, rule := range st.host.DeviceCgroupRules {
 		if !slices.Contains(allowed.DeviceCgroupRules, rule) {
@@ -94,6 +99,9 @@ func checkDevices(st Stored, _ Subject, g Grant) error {
 	for _, r := range st.host.DeviceRequests {
 		if r.Count != 0 {
 			return exceeds("DeviceRequests", "devices are chosen by the engine")
+		}
+		if g.AtStart && r.Driver == "nvidia" {
+			continue
 		}
 		for _, id := range r.DeviceIDs {
 			if uuid := strings.TrimPrefix(id, "nvidia.com/gpu="); !slices.ContainsFunc(g.Devices, func(d gpu.Device) bool { return d.UUID == uuid }) {

@@ -284,6 +284,33 @@ func TestDoctorTellsAdministratorsHowLibrariesCome(t *testing.T) {
 	}
 }
 
+func TestDoctorTellsWhetherGPUsComeAtEachStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		libraries    string
+		engine       container.EngineInfo
+		result, says string
+	}{
+		"with the runtime":           {config.LibrariesHook, container.EngineInfo{Version: "1", AtStart: true}, "ok", "starts on another"},
+		"without":                    {config.LibrariesHook, container.EngineInfo{Version: "1"}, "warn", "runtime ds01"},
+		"with CDI":                   {config.LibrariesCDI, container.EngineInfo{Version: "1", AtStart: true, CDI: true}, "warn", "with CDI"},
+		"an engine that never spoke": {config.LibrariesNone, container.EngineInfo{}, "warn", "isn't known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.state.Libraries, l.state.Engine = c.libraries, c.engine
+			var d apitype.Doctor
+			l.must(t, admin, "GET", "/v1/doctor", "", &d)
+			i := slices.IndexFunc(d.Checks, func(c apitype.Check) bool { return c.Name == "gpus at start" })
+			if i < 0 {
+				t.Fatal("nothing is said of it")
+			}
+			if got := d.Checks[i]; got.Result != c.result || !strings.Contains(got.Detail, c.says) || (got.Result == "ok") != (got.Next == "") {
+				t.Errorf("told %+v", got)
+			}
+		})
+	}
+}
+
 func TestDoctorTellsOfTheSitesRules(t *testing.T) {
 	const broken = "site.rego:3: undefined function http.send"
 	for name, c := range map[string]struct {

@@ -187,7 +187,7 @@ func (c *call) checkHost(state State) []apitype.Check {
 	if pending > 0 {
 		checks = append(checks, warn("claims", fmt.Sprintf("%d claims wait for the engine's word.", pending), "They are settled within a minute once the engine answers."))
 	}
-	checks = append(checks, checkLibraries(state))
+	checks = append(checks, checkLibraries(state), checkAtStart(state))
 	for _, w := range state.Warnings {
 		checks = append(checks, warn("host", w, "See the daemon's log."))
 	}
@@ -223,6 +223,22 @@ func checkPolicy(state State, admin bool) apitype.Check {
 		return ok(name, "There is none: limits alone decide.")
 	}
 	return ok(name, fmt.Sprintf("%d rules are in force.", state.PolicyRules))
+}
+
+// checkAtStart says whether a stopped container can start on other GPUs.
+func checkAtStart(state State) apitype.Check {
+	const name = "gpus at start"
+	switch {
+	case state.Engine.Version == "":
+		return warn(name, "Whether the engine can give containers their GPUs at each start isn't known before it answers.", "See the engine's line.")
+	case !state.Engine.AtStart:
+		return warn(name, "A stopped container whose GPU went to somebody else starts on no other: the engine doesn't know the runtime ds01.",
+			`Add "runtimes": {"ds01": {"path": "/usr/lib/ds01/ds01-runtime"}} to /etc/docker/daemon.json, then: systemctl reload docker && systemctl restart ds01.`)
+	case state.Libraries == config.LibrariesCDI:
+		return warn(name, "A stopped container whose GPU went to somebody else starts on no other: with CDI the engine has stored which it gets.",
+			"With gpu.libraries: hook in ds01.yaml, containers that are made from then on can.")
+	}
+	return ok(name, "Containers get their GPUs at each start: one whose GPU went to somebody else starts on another.")
 }
 
 // checkLibraries says how driver libraries come into containers, and what

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ds01.dev/ds01/internal/client"
+	"ds01.dev/ds01/internal/docker/grant"
 	"ds01.dev/ds01/internal/docker/step"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/wizard"
@@ -65,6 +66,9 @@ type app struct {
 func Run(ctx context.Context, args []string, s Streams, env func(string) string, e Entry) int {
 	if filepath.Base(args[0]) == step.Program {
 		return step.Run(ctx, args, env("PATH"), s.Err)
+	}
+	if filepath.Base(args[0]) == grant.Program {
+		return runtime(args, env("PATH"), s.Err)
 	}
 	a := &app{Streams: s, env: env, entry: e, now: time.Now, stdin: newInput(s.In)}
 	root := a.root() //nolint:contextcheck // commands get ctx when they are executed

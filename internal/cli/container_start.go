@@ -16,7 +16,8 @@ func (a *app) containerStart() *cobra.Command {
 	return a.command(spec{
 		use:   "start NAME…",
 		short: "Start containers in the background",
-		long: "Starts containers. One that gave its GPUs back asks for new ones, and is refused while none is free.\n" +
+		long: "Starts containers. One that gave its GPUs back gets the same ones if they are free, else others\n" +
+			"that are what it asked for, and is refused while there are none.\n" +
 			"One that runs already is left as it is.",
 		examples: []string{"ds01 container start web", "ds01 container start web train", "ds01 container start train --wait --timeout 2h"},
 		flags:    w.register,

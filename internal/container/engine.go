@@ -23,6 +23,7 @@ type EngineInfo struct {
 	CDI           bool   // it can inject CDI devices
 	CDISpec       bool   // and NVIDIA's specification is where it looks
 	Hook          bool   // NVIDIA's hook is installed
+	AtStart       bool   // it has ds01's runtime, which gives containers their devices when they start
 	Runc          string // version of its runc, "1.1.5+ds1"
 	Bridge        bool   // it makes networks
 }

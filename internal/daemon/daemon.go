@@ -23,6 +23,7 @@ import (
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/docker/buildkit"
 	"ds01.dev/ds01/internal/docker/dockerfile"
+	"ds01.dev/ds01/internal/docker/grant"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/inventory"
@@ -160,7 +161,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if d.inventory, err = inventory.New(ctx, guarded{permitted{d}, d.warden}, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
+	if d.inventory, err = inventory.New(ctx, guarded{permitted{d.driver, d.settings}, d.warden}, d.paths.DeviceNodes, d.paths.DeviceLinks, d.Log); err != nil {
 		return err
 	}
 	if d.ledger, err = allocator.New(ctx, records, d.inventory.Devices, time.Now); err != nil {
@@ -197,6 +198,7 @@ func (d *daemon) wire(context.Context) error {
 		Doors: doors, Gateway: d.paths.Gateway,
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
+		AtStart: h.atStart, Grants: grant.Folder(d.paths.DeviceNodes),
 		Policy: d.policy.current, Roles: h.roles,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})

@@ -7,7 +7,6 @@ import (
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/config"
 	"ds01.dev/ds01/internal/gpu"
-	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/nvml"
 	"ds01.dev/ds01/internal/nvml/sim"
 	"ds01.dev/ds01/internal/partitioner"
@@ -121,12 +120,15 @@ func setHealth(h *gpu.Health, r apitype.SimReading) {
 
 // permitted is the driver as the inventory sees it: with gpu.mig.mode off, no
 // instance can be granted.
-type permitted struct{ d *daemon }
+type permitted struct {
+	driver
+	settings *settings
+}
 
 // Cards tells what the driver does.
 func (p permitted) Cards(ctx context.Context) ([]gpu.Card, error) {
-	cards, err := p.d.driver.Cards(ctx)
-	if mode, _ := p.d.settings.config().GPU.MIG.Keeps(); mode == gpu.MIGOff {
+	cards, err := p.driver.Cards(ctx)
+	if mode, _ := p.settings.config().GPU.MIG.Keeps(); mode == gpu.MIGOff {
 		for _, c := range cards {
 			for i := range c.Instances {
 				c.Instances[i].Problem = "MIG instances aren't granted here (gpu.mig.mode is off)"
@@ -134,9 +136,4 @@ func (p permitted) Cards(ctx context.Context) ([]gpu.Card, error) {
 		}
 	}
 	return cards, err
-}
-
-// Readings tells what the driver does.
-func (p permitted) Readings(ctx context.Context) (map[string]gpu.Reading, error) {
-	return p.d.driver.Readings(ctx)
 }

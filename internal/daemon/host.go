@@ -102,6 +102,13 @@ func (h *host) runtime() string {
 	return info.Runtime
 }
 
+// atStart reports whether the engine can give containers their devices when they
+// start.
+func (h *host) atStart() bool {
+	info, _ := h.info()
+	return info.AtStart
+}
+
 func (h *host) isolation() admission.Isolation {
 	switch info, ok := h.info(); {
 	case !ok:

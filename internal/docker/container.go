@@ -17,6 +17,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
 
+	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
@@ -83,6 +84,7 @@ func observe(c dcontainer.InspectResponse) container.Observed {
 	}
 	if h := c.HostConfig; h != nil {
 		o.AutoRemove, o.ReadOnly, o.Group = h.AutoRemove, h.ReadonlyRootfs, h.CgroupParent
+		o.AtStart = h.Runtime == admission.AtStartRuntime
 		o.Restart = container.RestartPolicy{Name: string(h.RestartPolicy.Name), MaxRetries: h.RestartPolicy.MaximumRetryCount}
 	}
 	o.Hints = hints(c)
@@ -126,13 +128,15 @@ func parseTime(s string) time.Time {
 }
 
 // hints collects everything in a container's configuration that can name a
-// GPU.
+// GPU. What it asked for when it was made is nothing where devices come at each
+// start.
 func hints(c dcontainer.InspectResponse) gpu.Hints {
 	var h gpu.Hints
 	for _, m := range c.Mounts {
 		h.Paths = append(h.Paths, m.Source)
 	}
-	if c.Config != nil {
+	atStart := c.HostConfig != nil && c.HostConfig.Runtime == admission.AtStartRuntime
+	if c.Config != nil && !atStart {
 		for _, v := range c.Config.Env {
 			if value, ok := strings.CutPrefix(v, "NVIDIA_VISIBLE_DEVICES="); ok {
 				h.Visible = append(h.Visible, value)
@@ -146,6 +150,9 @@ func hints(c dcontainer.InspectResponse) gpu.Hints {
 	h.Rules = c.HostConfig.DeviceCgroupRules
 	for _, d := range c.HostConfig.Devices {
 		h.Paths = append(h.Paths, d.PathOnHost)
+	}
+	if atStart {
+		return h
 	}
 	for _, r := range c.HostConfig.DeviceRequests {
 		h.All = h.All || r.Count < 0

@@ -24,6 +24,7 @@ import (
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
 
+	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
@@ -99,6 +100,7 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 		CPUs:    quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
 		CDI: len(info.CDISpecDirs) > 0, CDISpec: hasNvidiaSpec(info.CDISpecDirs),
 	}
+	_, out.AtStart = info.Runtimes[admission.AtStartRuntime]
 	if version, err := e.api.ServerVersion(ctx); err == nil { // not known, not judged
 		for _, part := range version.Components {
 			if part.Name == "runc" {

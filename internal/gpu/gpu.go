@@ -5,6 +5,7 @@ package gpu
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -101,6 +102,19 @@ func Devices(cards []Card) []Device {
 				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes,
 				Problem: cmp.Or(why, i.Problem), Mend: cmp.Or(mend, i.Mend),
 			})
+		}
+	}
+	return all
+}
+
+// Nodes returns every node of the devices once: they share control nodes.
+func Nodes(devices []Device) []Node {
+	var all []Node
+	for _, d := range devices {
+		for _, n := range d.Nodes {
+			if !slices.ContainsFunc(all, func(o Node) bool { return o.Name == n.Name }) {
+				all = append(all, n)
+			}
 		}
 	}
 	return all

@@ -71,6 +71,7 @@ func (l *Launcher) owner(ctx context.Context, record container.Record) (s admiss
 func (l *Launcher) check(ctx context.Context, record container.Record, seen container.Observed, config admission.Stored, s admission.Subject, parent string, why cause) (admission.Update, error) {
 	g := admission.Grant{
 		CgroupParent: parent, NodeFolder: l.NodeFolder, Mounts: record.Mounts, Devices: l.devicesOf(record), Runtime: l.runtime(),
+		AtStart: record.AtStart,
 	}
 	l.attached(record, config, &g)
 	if seen.ClaimID() == record.ID {

@@ -30,6 +30,21 @@ import (
 
 var noon = time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)
 
+// grants are what containers are given when they start.
+type grants map[string][]string
+
+func (g grants) Give(id string, devices []gpu.Device) error {
+	g[id] = []string{}
+	for _, d := range devices {
+		g[id] = append(g[id], d.UUID)
+	}
+	return nil
+}
+
+func (g grants) Take(id string) error { delete(g, id); return nil }
+
+func (g grants) Given(id string) ([]string, error) { return g[id], nil }
+
 // A scene is a launcher with everything it works with.
 type scene struct {
 	*launcher.Launcher
@@ -44,6 +59,8 @@ type scene struct {
 
 	devices      []gpu.Device // nil: one whole card
 	librariesErr error        // why libraries don't come
+	atStart      bool         // the engine has the runtime that gives devices at each start
+	grants       grants
 
 	registrar *registrar.Registrar
 	config    config.Config
@@ -192,7 +209,7 @@ func bound() limits.Limits {
 
 func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	t.Helper()
-	s := &scene{mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, doors: &doors{open: map[string]container.Record{}}, now: noon, who: accounts{1001: alice()}, bound: bound(), config: config.Default()}
+	s := &scene{grants: grants{}, mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, doors: &doors{open: map[string]container.Record{}}, now: noon, who: accounts{1001: alice()}, bound: bound(), config: config.Default()}
 	clock := func() time.Time { return s.now }
 	s.engine = dockertest.New(clock)
 	records, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "ds01.db"))
@@ -227,6 +244,7 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 		Doors: s.doors, Gateway: "/srv/docker.sock",
 		Limits: func(account.Account) limits.Limits { return s.bound }, Roots: admission.MountRoots, Mappable: s.mounter.mappable, Devices: devices,
 		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return admission.LibrariesNone, s.librariesErr },
+		AtStart: func() bool { return s.atStart }, Grants: s.grants,
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",
 	})
 	return s

@@ -93,6 +93,16 @@ type Cgroups interface {
 	Thaw(uid int, container string) error
 }
 
+// Grants tell the engine's runtime what to give containers when they start.
+type Grants interface {
+	// Give has the container be given the devices, and nothing else.
+	Give(id string, devices []gpu.Device) error
+	// Take has it be given none.
+	Take(id string) error
+	// Given returns the UUIDs of what it is given; nil: nothing was ever said.
+	Given(id string) ([]string, error)
+}
+
 // Accounts looks people up.
 type Accounts interface {
 	Lookup(uid int) (account.Account, error)
@@ -114,6 +124,8 @@ type Parts struct {
 	Isolation func() admission.Isolation // "" while the engine was never reached
 	Libraries func() (string, error)     // admission.LibrariesNone, …; an error keeps GPUs from being granted
 	Runtime   func() string              // the engine's own, "" while unknown; nil: runc
+	AtStart   func() bool                // the engine has admission.AtStartRuntime; nil: it hasn't
+	Grants    Grants                     // nil where it hasn't
 	Space     func() container.Space     // on the engine's disk; nil: it isn't looked at
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -150,6 +162,9 @@ func New(p Parts) *Launcher {
 	}
 	if p.Mappable == nil {
 		p.Mappable = func(account.Account, admission.MountRoot, container.Mount) (bool, error) { return true, nil }
+	}
+	if p.AtStart == nil {
+		p.AtStart = func() bool { return false }
 	}
 	if p.Policy == nil {
 		p.Policy = func() Rules { return nil }
@@ -276,6 +291,7 @@ func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
 	p.grant = admission.Grant{
 		ImageLabels: image.Labels, ImageEnv: image.Env, ImageMakes: image.Makes, ImageVolumes: image.Volumes, ImageDir: image.WorkingDir,
 		ImageProbes: image.Probes, Libraries: libraries, NodeFolder: l.NodeFolder, CgroupParent: parent,
+		AtStart: p.ask.GPU != nil && l.atStart(libraries),
 	}
 	p.ports, err = l.reach(ctx, r, &p.ask, image, &p.grant)
 	p.request, p.facts = r, facts(r, p.ask, p.wanted, image)
@@ -307,7 +323,7 @@ func (l *Launcher) order(p plan) allocator.Order {
 	return allocator.Order{
 		Account: r.Account, Limits: p.subject.Limits, Name: r.Name, Image: p.wanted, Interface: r.Interface,
 		GPU: p.ask.GPU, Admin: r.Roles.Admin, Waits: r.Person, Mounts: p.mounts.lay(l.MountFolder, p.user), Restart: p.ask.Restart,
-		Ports: p.ask.Ports, Policy: p.ports,
+		Ports: p.ask.Ports, Policy: p.ports, AtStart: p.grant.AtStart,
 	}
 }
 

@@ -134,7 +134,7 @@ func (l *Launcher) autoRemove(ctx context.Context, id string) {
 
 // bringUp makes everything ready and starts the container.
 func (l *Launcher) bringUp(ctx context.Context, record container.Record, f footing, why cause) error {
-	if record.State == gpu.Released && len(record.Devices) > 0 {
+	if record.State == gpu.Released && record.AsksAgain() {
 		if err := l.Ledger.AwaitSight(ctx); err != nil {
 			return err
 		}
@@ -164,6 +164,9 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 		return err
 	}
 	if err := l.mountAll(ctx, f.subject, record); err != nil {
+		return err
+	}
+	if err := l.give(ctx, record.ID); err != nil {
 		return err
 	}
 	err := l.Engine.Start(ctx, record.ContainerID)
@@ -226,6 +229,7 @@ func (l *Launcher) putBack(ctx context.Context, record container.Record, err err
 	}
 	back := func(c *container.Record) {
 		c.State, c.HeldUntil, c.Restart = record.State, record.HeldUntil, record.Restart
+		c.Devices = record.Devices       // those of a start that came to nothing may have been others
 		if record.State == gpu.Running { // nobody has seen its end yet
 			c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(now.FinishedAt, c.Quota)
 		}
@@ -246,6 +250,9 @@ func (l *Launcher) Cleanup(ctx context.Context, record container.Record) error {
 	l.closeDoor(ctx, record)
 	if record.ContainerID == "" {
 		return nil
+	}
+	if err := l.takeBack(record); err != nil {
+		return err
 	}
 	ended, err := l.Cgroups.End(ctx, record.UID, record.ContainerID)
 	if ended > 0 {

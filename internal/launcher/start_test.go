@@ -2,6 +2,7 @@ package launcher_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 func TestStartMountsThenStarts(t *testing.T) {
@@ -136,6 +138,49 @@ func TestStartAsksAgainForDevicesThatWereGivenBack(t *testing.T) {
 	if err := s.Start(t.Context(), r.ID); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestDevicesThatComeAtEachStartMayBeOthers(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.atStart = true
+	for i := range 2 {
+		s.devices = append(s.devices, gpu.Device{UUID: fmt.Sprint("GPU-", i), Slot: fmt.Sprint(i), Card: i, Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU})
+	}
+	r := s.create(t, request())
+	if _, given := s.grants[r.ContainerID]; given {
+		t.Error("it is given devices before it starts")
+	}
+	starts := func(want string) {
+		t.Helper()
+		if err := s.Start(t.Context(), r.ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.grants[r.ContainerID]; !slices.Equal(got, []string{want}) || s.record(t, r.ID).Devices[0].UUID != want {
+			t.Errorf("given %v, holds %v, want %s", got, s.record(t, r.ID).Devices, want)
+		}
+	}
+	starts("GPU-0")
+	s.engine.Exit(r.ContainerID, 0)
+	if err := s.Cleanup(t.Context(), s.record(t, r.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if _, given := s.grants[r.ContainerID]; given {
+		t.Error("it would be given its devices though it doesn't run")
+	}
+	if err := s.Ledger.Update(t.Context(), r.ID, func(c *container.Record) { c.State = gpu.Released }); err != nil {
+		t.Fatal(err)
+	}
+	second := request()
+	second.Name, second.Account.UID = "other", 1002
+	s.create(t, second)
+	s.engine.Fail("Start", errors.New("no such runtime"), false)
+	if err := s.Start(t.Context(), r.ID); err == nil {
+		t.Fatal("it started")
+	}
+	if got := s.record(t, r.ID); got.State != gpu.Released || got.Devices[0].UUID != "GPU-0" || s.grants[r.ContainerID] != nil {
+		t.Errorf("a failed start left %s %v, given %v", got.State, got.Devices, s.grants)
+	}
+	starts("GPU-1")
 }
 
 func TestStartOfWhatIsNotThere(t *testing.T) {

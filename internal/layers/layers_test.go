@@ -28,7 +28,7 @@ var floors = []floor{
 	{"1c decide", []string{"admission", "lifecycle"}},
 	{"1d decide", []string{"policy"}},
 	{"2 speak", []string{
-		"docker", "docker/scratch", "docker/dockertest", "docker/dockerfile", "docker/buildkit", "docker/step",
+		"docker", "docker/scratch", "docker/dockertest", "docker/dockerfile", "docker/buildkit", "docker/step", "docker/grant",
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
 		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser", "rego", "terminal", "mail",

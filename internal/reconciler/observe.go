@@ -191,6 +191,10 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	})
 }
 
+// errPast is why what was started past ds01 has none of the devices that it would
+// have been granted.
+var errPast = problem.Because(problem.ErrConflict, "it was started past ds01, which gives it its devices when it starts")
+
 // followRunning makes sure that what runs holds its devices, also when it was
 // started past ds01. One whose devices went to somebody else is stopped: a
 // GPU never has two owners.
@@ -207,8 +211,9 @@ func (r *Reconciler) followRunning(ctx context.Context, record container.Record,
 	if err != nil {
 		return err
 	}
-	err = r.Ledger.Acquire(ctx, record.ID, bound)
-	if err == nil {
+	if record.AtStart && record.State == gpu.Released && record.AsksAgain() {
+		err = errPast
+	} else if err = r.Ledger.Acquire(ctx, record.ID, bound); err == nil {
 		return nil
 	}
 	r.Log.ErrorContext(ctx, "container runs without its devices, stopping it", "container", o.ID, "claim", record.ID, "error", err)

@@ -14,6 +14,12 @@ import (
 )
 
 func (r *Reconciler) quarantine(o container.Observed) {
+	if given, err := r.Launcher.Given(o); err != nil {
+		r.Log.Error("devices of a container not looked up", "container", o.ID, "error", err)
+		o.Hints = gpu.Hints{All: true}
+	} else {
+		o.Hints.DeviceIDs = append(slices.Clone(o.Hints.DeviceIDs), given...)
+	}
 	r.mu.Lock()
 	was, known := r.quarantined[o.ID]
 	r.quarantined[o.ID] = o
@@ -72,7 +78,7 @@ func (r *Reconciler) Adopt(ctx context.Context, id string, record container.Reco
 		record.Restart.Policy = o.Restart
 	}
 	uuids := o.Hints.Reaches(r.Devices())
-	record.ContainerID, record.Image, record.State = o.ID, o.Image, gpu.Held
+	record.ContainerID, record.Image, record.State, record.AtStart = o.ID, o.Image, gpu.Held, o.AtStart
 	if o.Running() {
 		record.State = gpu.Running
 	} else {

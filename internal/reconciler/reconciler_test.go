@@ -84,6 +84,10 @@ func (s silent) Ensure(_ context.Context, uid int, _ limits.Limits) (string, err
 }
 func (silent) Parent(uid int) string { return fmt.Sprintf("/ds01/u%d", uid) }
 
+func (silent) Give(string, []gpu.Device) error { return nil }
+func (silent) Take(string) error               { return nil }
+func (silent) Given(string) ([]string, error)  { return []string{"GPU-0"}, nil }
+
 func (silent) End(context.Context, int, string) (int, error) { return 0, nil }
 func (silent) Freeze(context.Context, int, string) error     { return nil }
 func (silent) Thaw(int, string) error                        { return nil }
@@ -148,7 +152,7 @@ func newScene(t *testing.T) *scene {
 		Engine: s.engine, Images: images, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
-		NodeFolder: "/run/ds01/dev",
+		NodeFolder: "/run/ds01/dev", Grants: silent{},
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Registrar: s.registrar, Devices: devices, Log: log, Now: time.Now,
@@ -407,6 +411,16 @@ func TestAMissedEventIsMadeUpForByTheSweep(t *testing.T) {
 		s.want(t, r.ID, gpu.Running, time.Time{})
 		time.Sleep(31 * time.Second)
 		s.want(t, r.ID, gpu.Held, ended.Add(time.Hour))
+	})
+}
+
+func TestWhatAnUnknownContainerWasGivenIsTaken(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *scene) {
+		s.past(t, "lost", `{"Image":"busybox","HostConfig":{"Runtime":"ds01"}}`)
+		synctest.Wait()
+		if why := s.ledger.Taken()["GPU-0"]; !strings.Contains(why, "lost") {
+			t.Errorf("taken: %v", s.ledger.Taken())
+		}
 	})
 }
 

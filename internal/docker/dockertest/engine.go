@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/gpu"
@@ -55,6 +56,7 @@ type Body struct {
 	HostConfig struct {
 		AutoRemove    bool
 		CgroupParent  string
+		Runtime       string
 		RestartPolicy struct {
 			Name              string
 			MaximumRetryCount int
@@ -324,7 +326,7 @@ func (e *Engine) Inspect(ctx context.Context, id string) (o container.Observed, 
 		c, err := e.find(id)
 		if err == nil {
 			o = c.Observed
-			o.AutoRemove = c.body.HostConfig.AutoRemove
+			o.AutoRemove, o.AtStart = c.body.HostConfig.AutoRemove, c.body.HostConfig.Runtime == admission.AtStartRuntime
 			for _, m := range c.body.HostConfig.Mounts {
 				if m.Type != "volume" {
 					o.Mounts = append(o.Mounts, container.Mounted{Source: m.Source, Target: m.Target})

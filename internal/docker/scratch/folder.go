@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -47,7 +48,7 @@ func prepare(ctx context.Context, opts Options) error {
 	if err := os.WriteFile(filepath.Join(opts.Dir, "containerd.toml"), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("configure containerd: %w", err)
 	}
-	config, err := dockerdConfig(ctx, opts.Dir)
+	config, err := dockerdConfig(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ disabled_plugins = [
 
 // dockerdConfig returns what flags can't say. Engines before 23 write a key
 // to /etc/docker if not told otherwise; later ones refuse to be told.
-func dockerdConfig(ctx context.Context, dir string) (string, error) {
+func dockerdConfig(ctx context.Context, opts Options) (string, error) {
 	out, err := exec.CommandContext(ctx, lookUp("dockerd"), "--version").Output() //nolint:gosec // a fixed program
 	if err != nil {
 		return "", fmt.Errorf("ask dockerd for its version: %w", err)
@@ -118,10 +119,15 @@ func dockerdConfig(ctx context.Context, dir string) (string, error) {
 	if _, err := fmt.Sscanf(string(out), "Docker version %d.", &major); err != nil {
 		return "", fmt.Errorf("read dockerd's version %q: %w", out, err)
 	}
-	if major >= 23 {
-		return "{}\n", nil
+	config := map[string]any{}
+	if major < 23 {
+		config["deprecated-key-path"] = filepath.Join(opts.Dir, "key.json")
 	}
-	return fmt.Sprintf("{\"deprecated-key-path\": %q}\n", filepath.Join(dir, "key.json")), nil
+	if opts.Runtime != "" {
+		config["runtimes"] = map[string]any{"ds01": map[string]any{"path": opts.Runtime, "runtimeArgs": opts.RuntimeArgs}}
+	}
+	data, err := json.Marshal(config)
+	return string(data) + "\n", err
 }
 
 // cgroupOf derives the cgroup from the folder, so that a later sweep finds it.

@@ -62,6 +62,10 @@ type Options struct {
 	// Path is a folder of programs that dockerd finds before the machine's own,
 	// such as a stand-in for NVIDIA's hook. "" is none.
 	Path string
+	// Runtime is a program that the engine knows as the runtime ds01; it is called
+	// with RuntimeArgs before runc's own arguments. "" is none.
+	Runtime     string
+	RuntimeArgs []string
 	// NetNS gives the engine a network namespace of its own, with a bridge and
 	// firewall rules in it: networks and published ports work there, and the
 	// host's are left alone. Without it containers have no network.

@@ -48,16 +48,16 @@ func Run(ctx context.Context, args []string, path string, stderr io.Writer) int 
 }
 
 func run(ctx context.Context, args []string, path string) (int, error) {
-	runc, err := next(path)
-	if err != nil {
-		return 0, err
-	}
-	s, ours, err := read(bundleOf(args))
+	s, ours, err := read(BundleOf(args))
 	if err != nil {
 		return 0, err
 	}
 	if !ours {
-		return 0, replaceBy(runc, args)
+		return 0, Become(args, path)
+	}
+	runc, err := next(path)
+	if err != nil {
+		return 0, err
 	}
 	if err := s.move(); err != nil {
 		return 0, err
@@ -88,13 +88,19 @@ func next(path string) (string, error) {
 	return "", errors.New("find runc: there is none behind ds01 on the engine's PATH")
 }
 
-func replaceBy(program string, args []string) error {
+// Become replaces this process by the runc that stands behind it on the path. It
+// returns only with an error.
+func Become(args []string, path string) error {
+	program, err := next(path)
+	if err != nil {
+		return err
+	}
 	//nolint:gosec // the engine's own arguments for the engine's own program
 	return fmt.Errorf("start %s: %w", program, syscall.Exec(program, append([]string{program}, args[1:]...), os.Environ()))
 }
 
-// bundleOf returns the folder of what is to be started, "" where nothing is.
-func bundleOf(args []string) string {
+// BundleOf returns the folder of what is to be started, "" where nothing is.
+func BundleOf(args []string) string {
 	if !slices.Contains(args, "run") && !slices.Contains(args, "create") {
 		return ""
 	}
@@ -119,7 +125,7 @@ func isBuildKits(bundle string) bool {
 // child runs runc to its end. Unlike what replaces the process it must be told
 // of signals, and must not outlive it.
 func child(ctx context.Context, program string, args []string) (int, error) {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, args[1:]...) //nolint:gosec // as replaceBy
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, args[1:]...) //nolint:gosec // as Become
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread() // the signal comes when the thread ends that started it

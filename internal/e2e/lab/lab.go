@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/docker/grant"
 	"ds01.dev/ds01/internal/docker/scratch"
 	"ds01.dev/ds01/internal/docker/step"
 	"ds01.dev/ds01/internal/systemd"
@@ -41,6 +42,7 @@ type Options struct {
 	NoStart bool     // leave the daemon stopped
 	Proxy   bool     // put a Proxy between the daemon and the engine
 	Disk    string   // size of a disk of its own for the engine's data, "300m"; "": the machine's
+	AtStart bool     // an engine with ds01's runtime: devices come to containers when they start
 	NetNS   bool     // an engine with networks, in a network namespace of its own
 	Config  string   // more of ds01.yaml
 	Keeper  bool     // a service manager that keeps the daemon's descriptors over a restart
@@ -172,9 +174,14 @@ func (l *Lab) startEngine(dir string) {
 	steps := filepath.Join(dir, "steps") // as the package installs it
 	l.must(os.Mkdir(steps, 0o755))
 	l.must(os.Symlink(l.opts.Binary, filepath.Join(steps, step.Program)))
-	engine, err := scratch.Start(context.Background(), scratch.Options{
+	o := scratch.Options{
 		Dir: filepath.Join(dir, "e"), Path: steps, Socket: socket, Remap: !l.opts.Plain, LiveRestore: true, NetNS: l.opts.NetNS, CgroupDriver: driver,
-	})
+	}
+	if l.opts.AtStart {
+		o.Runtime, o.RuntimeArgs = filepath.Join(steps, grant.Program), []string{grant.RootFlag, l.Root}
+		l.must(os.Symlink(l.opts.Binary, o.Runtime))
+	}
+	engine, err := scratch.Start(context.Background(), o)
 	l.must(err)
 	l.Engine = engine
 	l.t.Cleanup(func() {

@@ -1,0 +1,117 @@
+package tenants_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/e2e/lab"
+)
+
+// releasing gives devices back as soon as a container stops.
+const releasing = `defaults: {max_mig_instances: 2, max_gpu_share: null, max_gpus_per_container: 2, gpu_hold_after_stop: 0s,
+  memory: 64m, memory_swap: 64m, shm_size: 16m, max_cpus: 1}
+`
+
+const twoCards = "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}"
+
+func card(minor int) int { return int(unix.Mkdev(120, uint32(minor*16))) }
+
+// wantCards checks which of the two cards somebody's container web has and may open, and that
+// it may open no other.
+func wantCards(t *testing.T, l *lab.Lab, who string, cards ...int) {
+	t.Helper()
+	script := "cd /dev"
+	for minor := range 2 {
+		path := filepath.Join("/proc", l.PIDOf(who, "web"), "root", fmt.Sprint("tried", minor))
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		putNode(t, path, card(minor)) // past ds01
+		script += fmt.Sprintf("; echo /tried%d; (exec 3<>/tried%[1]d) 2>&1; echo nvidia%[1]d; [ -e nvidia%[1]d ] && (exec 3<>nvidia%[1]d) 2>&1", minor)
+	}
+	got := l.Docker(who, "exec", "web", "sh", "-c", script).Out
+	want := ""
+	for minor := range 2 {
+		tried, own := mayNotOpen, ""
+		if slices.Contains(cards, minor) {
+			tried, own = mayOpen, fmt.Sprintf("sh: can't create nvidia%d: %s\n", minor, mayOpen)
+		}
+		want += fmt.Sprintf("/tried%[1]d\nsh: can't create /tried%[1]d: %[2]s\nnvidia%[1]d\n%[3]s", minor, tried, own)
+	}
+	if strings.TrimSpace(got) != strings.TrimSpace(want) {
+		t.Errorf("%s's container should have the cards %v:\n%s", who, cards, got)
+	}
+}
+
+// TestAStoppedContainerStartsOnAnotherDevice: alice's card goes to bob while her
+// container is stopped. Her container starts on the other one, and the kernel
+// keeps it from the one it had.
+func TestAStoppedContainerStartsOnAnotherDevice(t *testing.T) {
+	for mode, plain := range lab.Modes() {
+		t.Run(mode, func(t *testing.T) {
+			l := start(t, lab.Options{Plain: plain, AtStart: true, GPU: twoCards, Limits: releasing})
+			run := func(who string) string {
+				return l.OK(who, "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+			}
+			id := run("alice")
+			wantCards(t, l, "alice", 0)
+			l.OK("alice", "docker", "stop", "-t", "0", "web")
+			l.Eventually("alice's card is free", 10*time.Second, func() bool { return l.Holder("0") == "free" })
+			run("bob")
+			wantCards(t, l, "bob", 0)
+			startedPastDs01(t, l, id)
+			l.EndDaemon(syscall.SIGKILL)
+			l.StartDaemon()
+			if out := l.OK("alice", l.Binary(), "container", "start", "web"); !strings.Contains(out, "GPU 1") {
+				t.Errorf("she isn't told which she has: %s", out)
+			}
+			wantCards(t, l, "alice", 1)
+			wantCards(t, l, "bob", 0)
+			l.OK("alice", "docker", "restart", "-t", "0", "web")
+			wantCards(t, l, "alice", 1)
+			noneFits(t, l)
+			l.ClearAll()
+			lab.Clean(t, l)
+		})
+	}
+}
+
+// startedPastDs01 starts a container at the engine's own socket: its device is
+// bob's by now.
+func startedPastDs01(t *testing.T, l *lab.Lab, id string) {
+	t.Helper()
+	l.EndDaemon(syscall.SIGKILL)
+	l.AtEngine("start", id)
+	path := filepath.Join("/proc", l.AtEngine("inspect", "-f", "{{.State.Pid}}", id), "root/past")
+	putNode(t, path, card(0))
+	defer os.Remove(path)
+	if out := l.AtEngine("exec", id, "sh", "-c", "ls /dev; (exec 3<>/past) 2>&1; true"); strings.Contains(out, "nvidia") || !strings.Contains(out, mayNotOpen) {
+		t.Errorf("started past ds01 it reaches a card: %s", out)
+	}
+	l.StartDaemon()
+	l.Eventually("what was started past ds01 is stopped", 10*time.Second, func() bool {
+		return l.AtEngine("inspect", "-f", "{{.State.Running}}", id) == "false"
+	})
+}
+
+// noneFits stops alice's container and gives her card to carol.
+func noneFits(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	l.OK("alice", "docker", "stop", "-t", "0", "web")
+	l.Eventually("alice's card is free", 10*time.Second, func() bool { return l.Holder("1") == "free" })
+	l.OK("carol", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+	r := l.DS01("alice", "container", "start", "web")
+	if r.Code != 4 {
+		t.Errorf("no card is free: %+v", r)
+	}
+	lab.Contains(t, r.Err, "GPU", "--wait")
+}
