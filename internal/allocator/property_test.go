@@ -33,6 +33,8 @@ func TestWhateverPeopleDo(t *testing.T) {
 			"acquire": b.doAcquire,
 			"state":   b.doState,
 			"forget":  b.doForget,
+			"extend":  b.doExtend,
+			"release": b.doRelease,
 			"adopt":   b.doAdopt,
 			"taken":   b.doTaken,
 			"join":    b.doJoin,
@@ -106,6 +108,33 @@ func (b *bench) doForget(t *rapid.T) {
 	}
 	if _, ok := b.Record(r.ID); ok {
 		t.Fatal("not forgotten")
+	}
+}
+
+func (b *bench) doExtend(t *rapid.T) {
+	r := b.some(t)
+	want := gpu.Request{Count: rapid.IntRange(1, 2).Draw(t, "more"), All: rapid.Bool().Draw(t, "all")}
+	b.unchanged(t, func() error {
+		_, err := b.Extend(context.Background(), r.ID, want, bounds())
+		return err
+	})
+	if got, _ := b.Record(r.ID); len(got.Devices) > max(bounds().MaxGPUsPerContainer.Value, len(r.Devices)) {
+		t.Fatalf("%d devices in one container", len(got.Devices))
+	}
+}
+
+func (b *bench) doRelease(t *rapid.T) {
+	r := b.some(t)
+	if len(r.Devices) == 0 {
+		t.Skip("it has none")
+	}
+	lost := rapid.SampledFrom(r.Devices).Draw(t, "device").UUID
+	if _, err := b.Release(context.Background(), r.ID, []string{lost}); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := b.Record(r.ID)
+	if len(got.Devices) != len(r.Devices)-1 || slices.ContainsFunc(got.Devices, func(g gpu.Grant) bool { return g.UUID == lost }) {
+		t.Fatalf("it still has %v", got.Devices)
 	}
 }
 

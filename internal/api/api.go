@@ -180,6 +180,8 @@ func Routes() []Route {
 		{"POST", "/v1/containers/{name}/pause", Users, (*call).pause},
 		{"POST", "/v1/containers/{name}/unpause", Users, (*call).unpause},
 		{"POST", "/v1/containers/{name}/rename", Users, (*call).rename},
+		{"POST", "/v1/containers/{name}/gpus/add", Users, (*call).addGPUs},
+		{"POST", "/v1/containers/{name}/gpus/release", Users, (*call).releaseGPUs},
 		{"DELETE", "/v1/containers/{name}", Users, (*call).remove},
 		{"POST", "/v1/containers/{name}/adopt", Admins, (*call).adopt},
 		{"GET", "/v1/images", Users, (*call).images},

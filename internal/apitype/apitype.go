@@ -152,6 +152,19 @@ type UpdateContainer struct {
 	Restart     string `json:"restart,omitempty"`
 }
 
+// AddGPUs asks for GPUs beside those that a container has, as gpu.ParseRequest
+// reads it.
+type AddGPUs struct {
+	Request string `json:"request"`
+}
+
+// ReleaseGPUs takes GPUs from a container, by slot or UUID; none means all. With
+// Force, processes that have them open are ended.
+type ReleaseGPUs struct {
+	Devices []string `json:"devices,omitempty"`
+	Force   bool     `json:"force,omitempty"`
+}
+
 // StopContainer carries an optional grace period.
 type StopContainer struct {
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty"` // nil: the owner's stop_timeout

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ds01.dev/ds01/internal/cgroup"
 )
 
@@ -39,6 +41,42 @@ func TestEveryProcessOfAGroupIsEndedAndNoOther(t *testing.T) {
 	}
 	if len(strings.Fields(read(t, other))) != 1 {
 		t.Error("somebody else's process was ended")
+	}
+}
+
+func TestWhoHasADeviceOpen(t *testing.T) {
+	tree, parent := host(t)
+	for _, name := range []string{"box", "other"} {
+		if err := tree.Ensure(parent, name, bounds(-1, -1, -1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold := func(group, device string) int {
+		cmd := exec.Command("sh", "-c", "echo $$ > "+procs(tree, filepath.Join(parent, group))+" && exec 3<"+device+" && echo in && exec sleep 1000")
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Read(make([]byte, 3))
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		return cmd.Process.Pid
+	}
+	zero := unix.Mkdev(1, 5)
+	pid := hold("box", "/dev/zero")
+	hold("box", "/dev/full")
+	hold("other", "/dev/zero")
+	got, err := tree.Openers(filepath.Join(parent, "box"), []uint64{zero})
+	if err != nil || len(got) != 1 || got[0].PID != pid || got[0].Name != "sleep" {
+		t.Errorf("open: %v, %v", got, err)
+	}
+	if got, err := tree.Openers(parent, []uint64{zero, unix.Mkdev(1, 7)}); err != nil || len(got) != 3 {
+		t.Errorf("in both groups: %v, %v", got, err)
+	}
+	if got, err := tree.Openers(filepath.Join(parent, "gone"), []uint64{zero}); err != nil || len(got) > 0 {
+		t.Errorf("in no group: %v, %v", got, err)
 	}
 }
 

@@ -30,7 +30,7 @@ func (a *app) commands() []*cobra.Command {
 		a.containerDeploy(), a.containerCreate(), a.containerOpen(), a.containerRun(), a.containerExec(),
 		a.containerStart(), a.containerStop(), a.containerUpdate(), a.containerLogs(), a.containerList(), a.containerStats(),
 		a.containerRemove(), a.containerRetire(), a.containerAdopt(), a.containerCp(), a.containerRename(), a.containerPause(),
-		a.containerUnpause(), a.containerPrune())
+		a.containerUnpause(), a.containerPrune(), a.containerGPU())
 	container.PersistentFlags().StringVar(&a.user, "user", "", "act for the person called `NAME` (admins; audited)")
 	completeFlag(container, "user", a.completeUsers)
 	all := []*cobra.Command{

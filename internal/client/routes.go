@@ -97,6 +97,16 @@ func (c *Client) Update(ctx context.Context, name string, r apitype.UpdateContai
 	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/update", nil, r)
 }
 
+// AddGPUs has a container get GPUs beside those that it has.
+func (c *Client) AddGPUs(ctx context.Context, name, request string) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/gpus/add", nil, apitype.AddGPUs{Request: request})
+}
+
+// ReleaseGPUs takes GPUs from a container.
+func (c *Client) ReleaseGPUs(ctx context.Context, name string, r apitype.ReleaseGPUs) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/gpus/release", nil, r)
+}
+
 // Pause makes a running container stand still.
 func (c *Client) Pause(ctx context.Context, name string) (apitype.Container, error) {
 	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/pause", nil, nil)

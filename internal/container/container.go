@@ -131,6 +131,7 @@ type Observed struct {
 	ImageID    string // "sha256:…"
 	State      string // created, running, paused, restarting, removing, exited, dead
 	ExitCode   int
+	PID        int // of its first process; 0: it doesn't run
 	CreatedAt  time.Time
 	StartedAt  time.Time // zero: never started
 	FinishedAt time.Time // zero: never stopped

@@ -198,7 +198,7 @@ func (d *daemon) wire(context.Context) error {
 		Doors: doors, Gateway: d.paths.Gateway,
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
-		AtStart: h.atStart, Grants: grant.Folder(d.paths.DeviceNodes),
+		AtStart: h.atStart, Grants: grant.Folder(d.paths.DeviceNodes), Live: live{h},
 		Policy: d.policy.current, Roles: h.roles,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})

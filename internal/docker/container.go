@@ -76,7 +76,7 @@ func (e *Engine) Stored(ctx context.Context, id string) (container.Observed, []b
 func observe(c dcontainer.InspectResponse) container.Observed {
 	o := container.Observed{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, ImageID: c.Image, CreatedAt: parseTime(c.Created)}
 	if s := c.State; s != nil {
-		o.State, o.ExitCode = s.Status, s.ExitCode
+		o.State, o.ExitCode, o.PID = s.Status, s.ExitCode, s.Pid
 		o.StartedAt, o.FinishedAt = parseTime(s.StartedAt), parseTime(s.FinishedAt)
 	}
 	if c.Config != nil {

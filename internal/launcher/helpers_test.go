@@ -61,6 +61,7 @@ type scene struct {
 	librariesErr error        // why libraries don't come
 	atStart      bool         // the engine has the runtime that gives devices at each start
 	grants       grants
+	live         *live
 
 	registrar *registrar.Registrar
 	config    config.Config
@@ -209,7 +210,7 @@ func bound() limits.Limits {
 
 func newScene(t *testing.T, isolation admission.Isolation) *scene {
 	t.Helper()
-	s := &scene{grants: grants{}, mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, doors: &doors{open: map[string]container.Record{}}, now: noon, who: accounts{1001: alice()}, bound: bound(), config: config.Default()}
+	s := &scene{grants: grants{}, live: &live{may: map[string]bool{}}, mounter: &mounter{refuse: map[string]error{}}, cgroups: &cgroups{}, doors: &doors{open: map[string]container.Record{}}, now: noon, who: accounts{1001: alice()}, bound: bound(), config: config.Default()}
 	clock := func() time.Time { return s.now }
 	s.engine = dockertest.New(clock)
 	records, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "ds01.db"))
@@ -244,7 +245,7 @@ func newScene(t *testing.T, isolation admission.Isolation) *scene {
 		Doors: s.doors, Gateway: "/srv/docker.sock",
 		Limits: func(account.Account) limits.Limits { return s.bound }, Roots: admission.MountRoots, Mappable: s.mounter.mappable, Devices: devices,
 		Isolation: func() admission.Isolation { return isolation }, Libraries: func() (string, error) { return admission.LibrariesNone, s.librariesErr },
-		AtStart: func() bool { return s.atStart }, Grants: s.grants,
+		AtStart: func() bool { return s.atStart }, Grants: s.grants, Live: s.live,
 		Log: slog.New(slog.DiscardHandler), Now: clock, MountFolder: "/run/ds01/mnt", NodeFolder: "/run/ds01/dev",
 	})
 	return s

@@ -103,6 +103,29 @@ type Grants interface {
 	Given(id string) ([]string, error)
 }
 
+// Live changes what a running container may open.
+type Live interface {
+	// Possible says why that can't be done on this host; nil: it can.
+	Possible() error
+	// Allow lets a container open a node and shows it there.
+	Allow(uid int, o container.Observed, n gpu.Node) error
+	// Deny keeps it from opening a node again; what is open stays open.
+	Deny(uid int, o container.Observed, n gpu.Node) error
+	// Hide takes a node out of its file system.
+	Hide(uid int, o container.Observed, n gpu.Node) error
+	// Openers returns the processes of a person's containers that have one of
+	// the nodes open.
+	Openers(uid int, nodes []gpu.Node) ([]Opener, error)
+	// EndOpeners ends them.
+	EndOpeners(ctx context.Context, uid int, nodes []gpu.Node) error
+}
+
+// An Opener is a process that has a device open.
+type Opener struct {
+	PID  int    // on the host
+	Name string // of its program
+}
+
 // Accounts looks people up.
 type Accounts interface {
 	Lookup(uid int) (account.Account, error)
@@ -126,7 +149,8 @@ type Parts struct {
 	Runtime   func() string              // the engine's own, "" while unknown; nil: runc
 	AtStart   func() bool                // the engine has admission.AtStartRuntime; nil: it hasn't
 	Grants    Grants                     // nil where it hasn't
-	Space     func() container.Space     // on the engine's disk; nil: it isn't looked at
+	Live      Live
+	Space     func() container.Space // on the engine's disk; nil: it isn't looked at
 	Log       *slog.Logger
 	Now       func() time.Time
 

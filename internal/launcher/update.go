@@ -68,6 +68,12 @@ func (l *Launcher) judgeUpdate(ctx context.Context, record container.Record, s a
 	return l.reviewExisting(ctx, "Container "+record.Name+" not updated", policy.ContainerUpdate, made{record, seen, config, s}, u)
 }
 
+// judgeDevices has the site's policy judge a container with other devices.
+func (l *Launcher) judgeDevices(ctx context.Context, record container.Record, s admission.Subject) error {
+	_, _, err := l.judgeUpdate(ctx, record, s, admission.Update{}, nil)
+	return err
+}
+
 // mayWish refuses, as the engine does, to start again what is removed when it
 // ends.
 func (l *Launcher) mayWish(ctx context.Context, record container.Record, wish *container.RestartPolicy) error {

@@ -205,7 +205,7 @@ func (r *Reconciler) followRunning(ctx context.Context, record container.Record,
 		}
 	}
 	if record.State == gpu.Running {
-		return nil
+		return r.Launcher.SettleDevices(ctx, record, o)
 	}
 	bound, err := r.Limits(record.UID)
 	if err != nil {

@@ -187,10 +187,51 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	}))
 	mux.HandleFunc("POST /v1/containers/{name}/pause", f.change(func(c *apitype.Container) { c.State = "paused" }))
 	mux.HandleFunc("POST /v1/containers/{name}/unpause", f.change(func(c *apitype.Container) { c.State = apitype.StateRunning }))
+	mux.HandleFunc("POST /v1/containers/{name}/gpus/add", f.addGPUs)
+	mux.HandleFunc("POST /v1/containers/{name}/gpus/release", f.releaseGPUs)
 	mux.HandleFunc("POST /v1/containers/{name}/rename", f.rename)
 	mux.HandleFunc("POST /v1/containers/{name}/adopt", f.adopt)
 	mux.HandleFunc("POST /v1/containers/{name}/update", f.update)
 	mux.HandleFunc("DELETE /v1/containers/{name}", f.remove)
+}
+
+// addGPUs gives a container what is asked for, whoever holds it.
+func (f *Fake) addGPUs(w http.ResponseWriter, r *http.Request) {
+	var ask apitype.AddGPUs
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		apiError(w, err)
+		return
+	}
+	more, err := f.grant(apitype.CreateContainer{Wanted: ask.Request})
+	if err != nil {
+		apiError(w, err)
+		return
+	}
+	f.change(func(c *apitype.Container) { c.GPUs = append(slices.Clone(c.GPUs), more...) })(w, r)
+}
+
+// releaseGPUs takes GPUs away; a container that runs has them open.
+func (f *Fake) releaseGPUs(w http.ResponseWriter, r *http.Request) {
+	var ask apitype.ReleaseGPUs
+	if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+		apiError(w, err)
+		return
+	}
+	f.mu.Lock()
+	at := f.index(r.PathValue("name"))
+	open := at >= 0 && f.containers[at].State == apitype.StateRunning && !ask.Force
+	f.mu.Unlock()
+	if open {
+		apiError(w, &problem.Error{
+			What: "GPU not released", Why: problem.Because(problem.ErrConflict, "it is open: python (process 42)"), Next: "End it, or: --force.", Code: "DEVICE_IN_USE",
+		})
+		return
+	}
+	f.change(func(c *apitype.Container) {
+		c.GPUs = slices.DeleteFunc(slices.Clone(c.GPUs), func(g apitype.GPUGrant) bool {
+			return len(ask.Devices) == 0 || slices.Contains(ask.Devices, g.Slot) || slices.Contains(ask.Devices, g.UUID)
+		})
+	})(w, r)
 }
 
 func (f *Fake) setSim(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,7 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ds01.dev/ds01/internal/docker/grant"
 	"ds01.dev/ds01/internal/e2e/lab"
+	"ds01.dev/ds01/internal/gpu"
 )
 
 // releasing gives devices back as soon as a container stops.
@@ -114,4 +117,121 @@ func noneFits(t *testing.T, l *lab.Lab) {
 		t.Errorf("no card is free: %+v", r)
 	}
 	lab.Contains(t, r.Err, "GPU", "--wait")
+}
+
+// TestARunningContainerGivesUpAndGetsDevices: alice's container gives its card to
+// bob while it runs, and gets it again when he is done. Programs that have it
+// open are in the way until they are ended.
+func TestARunningContainerGivesUpAndGetsDevices(t *testing.T) {
+	for mode, plain := range lab.Modes() {
+		t.Run(mode, func(t *testing.T) {
+			l := start(t, lab.Options{Plain: plain, AtStart: true, GPU: twoCards, Limits: releasing})
+			l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "2", "busybox", "sleep", "1000")
+			wantCards(t, l, "alice", 0, 1)
+			if r := l.DS01("alice", "container", "gpu", "add", "web"); r.Code != 5 || !strings.Contains(r.Err, "max_gpus_per_container") {
+				t.Errorf("over the limit: %+v", r)
+			}
+			inUse(t, l)
+			wantCards(t, l, "alice", 1)
+			l.OK("bob", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+			wantCards(t, l, "bob", 0)
+			l.EndDaemon(syscall.SIGKILL)
+			l.StartDaemon()
+			wantCards(t, l, "alice", 1)
+			if r := l.DS01("alice", "container", "gpu", "add", "web"); r.Code != 4 {
+				t.Errorf("no card is free: %+v", r)
+			}
+			l.OK("bob", "docker", "rm", "-f", "web")
+			l.OK("alice", l.Binary(), "container", "gpu", "add", "web", "--full")
+			wantCards(t, l, "alice", 0, 1)
+			halfDone(t, l)
+			l.OK("alice", l.Binary(), "container", "gpu", "release", "web")
+			wantCards(t, l, "alice")
+			l.OK("alice", "docker", "restart", "-t", "0", "web")
+			wantCards(t, l, "alice") // it doesn't ask again
+			if r := l.DS01("bob", "container", "gpu", "release", "web"); r.Code != 3 {
+				t.Errorf("bob takes from alice: %+v", r)
+			}
+			l.ClearAll()
+			lab.Clean(t, l)
+		})
+	}
+}
+
+// devicesGroup is where the kernel's rules for alice's container lie.
+func devicesGroup(t *testing.T, l *lab.Lab) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("/proc", l.PIDOf("alice", "web"), "cgroup"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if _, group, ok := strings.Cut(strings.TrimSpace(line), ":devices:"); ok {
+			return filepath.Join("/sys/fs/cgroup/devices", group)
+		}
+	}
+	t.Fatalf("no group of devices: %s", text)
+	return ""
+}
+
+// inUse has a program of alice's hold her first card open while she releases it.
+// No driver is behind the node, so the program has a descriptor that only names it.
+func inUse(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	fd, err := unix.Open(filepath.Join(l.Root, "run/ds01/dev/nvidia0"), unix.O_PATH, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := os.NewFile(uintptr(fd), "nvidia0")
+	defer node.Close()
+	program := exec.Command("sleep", "1000")
+	program.ExtraFiles = []*os.File{node}
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- program.Wait() }()
+	pid := fmt.Sprint(program.Process.Pid)
+	if err := os.WriteFile(filepath.Join(devicesGroup(t, l), "cgroup.procs"), []byte(pid), 0); err != nil {
+		t.Fatal(err)
+	}
+	release := []string{"container", "gpu", "release", "web", "--device", "0"}
+	r := l.DS01("alice", release...)
+	if r.Code != 6 {
+		t.Errorf("it is released while it is open: %+v", r)
+	}
+	lab.Contains(t, r.Err, "sleep (process "+pid+")", "--force")
+	wantCards(t, l, "alice", 0, 1)
+	if r := l.DS01("alice", append(release, "--force")...); r.Code != 0 {
+		t.Errorf("with force: %+v", r)
+	}
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the program goes on")
+		_ = program.Process.Kill()
+	}
+}
+
+// halfDone is a daemon that died after it had stored that alice's container has both
+// cards, and before the second could be opened.
+func halfDone(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	group := devicesGroup(t, l)
+	uuid := l.GPUs()[0].UUID
+	l.EndDaemon(syscall.SIGKILL)
+	first := gpu.Device{UUID: uuid, Nodes: []gpu.Node{{Name: "nvidia0", Major: 120}}}
+	if err := grant.Folder(filepath.Join(l.Root, "run/ds01/dev")).Give(l.AtEngine("inspect", "-f", "{{.Id}}", l.EngineName("alice", "web")), []gpu.Device{first}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(group, "devices.deny"), []byte("c 120:16 rwm"), 0); err != nil {
+		t.Fatal(err)
+	}
+	l.StartDaemon()
+	list := filepath.Join(group, "devices.list")
+	l.Eventually("the second card is opened", 10*time.Second, func() bool {
+		text, err := os.ReadFile(list)
+		return err == nil && strings.Contains(string(text), "c 120:16 rw")
+	})
+	wantCards(t, l, "alice", 0, 1)
 }

@@ -52,6 +52,33 @@ func TestAnEngineUnderSystemd(t *testing.T) {
 	}
 }
 
+// TestDevicesComeAtEachStartUnderSystemd: with control groups v2 too the kernel keeps a
+// container to the card that it got with its last start. While it runs, none comes or
+// goes.
+func TestDevicesComeAtEachStartUnderSystemd(t *testing.T) {
+	l := start(t, lab.Options{Systemd: true, AtStart: true, Slow: 6, GPU: twoCards, Limits: releasing, Users: []string{"alice", "bob"}})
+	l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+	wantCards(t, l, "alice", 0)
+	if r := l.DS01("alice", "container", "gpu", "release", "web"); r.Code != 7 || !strings.Contains(r.Err, "control groups v2") {
+		t.Errorf("released while it runs: %+v", r)
+	}
+	l.OK("alice", "docker", "stop", "-t", "0", "web")
+	l.Eventually("alice's card is free", l.Patience(10*time.Second), func() bool { return l.Holder("0") == "free" })
+	l.OK("bob", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+	l.OK("alice", l.Binary(), "container", "start", "web")
+	wantCards(t, l, "alice", 1)
+	wantCards(t, l, "bob", 0)
+	if out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput(); err != nil { // it sets the devices of its scopes anew
+		t.Fatalf("daemon-reload: %v, %s", err, out)
+	}
+	wantCards(t, l, "alice", 1)
+	l.OK("alice", "docker", "stop", "-t", "0", "web")
+	l.OK("alice", l.Binary(), "container", "gpu", "release", "web")
+	l.OK("alice", "docker", "start", "web")
+	wantCards(t, l, "alice")
+	l.ClearAll()
+}
+
 // sliceOf is where systemd keeps a person's groups.
 func sliceOf(l *lab.Lab, who string) string {
 	return fmt.Sprintf("/ds01.slice/ds01-u%d.slice", l.UID(who))

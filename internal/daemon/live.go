@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/mount"
+	"ds01.dev/ds01/internal/problem"
+)
+
+// live changes what a running container may open.
+type live struct{ *host }
+
+// Possible says why this host can't.
+func (l live) Possible() error {
+	switch {
+	case l.tree.Version() == 2:
+		return problem.Because(problem.ErrUnavailable, "this host has control groups v2, where ds01 can't change what a running container may open")
+	case l.bySystemd():
+		return problem.Because(problem.ErrUnavailable, "systemd keeps this host's control groups, and would undo a change when it reads its units again")
+	}
+	return nil
+}
+
+// Allow lets a container open a node and shows it there.
+func (l live) Allow(uid int, o container.Observed, n gpu.Node) error {
+	if err := l.tree.Allow(l.container(uid, o.ID), n.Major, n.Minor); err != nil {
+		return err
+	}
+	return l.within(uid, o, func(namespace int) error {
+		return mount.ShowNode(filepath.Join(l.d.paths.DeviceNodes, n.Name), n.Name, namespace)
+	})
+}
+
+// Deny keeps a container from opening a node again.
+func (l live) Deny(uid int, o container.Observed, n gpu.Node) error {
+	return l.tree.Deny(l.container(uid, o.ID), n.Major, n.Minor)
+}
+
+// Hide takes a node out of a container's file system.
+func (l live) Hide(uid int, o container.Observed, n gpu.Node) error {
+	return l.within(uid, o, func(namespace int) error { return mount.HideNode(n.Name, namespace) })
+}
+
+// within calls do with the mount namespace of a container's first process.
+func (l live) within(uid int, o container.Observed, do func(namespace int) error) error {
+	namespace, err := mount.OpenNamespace(o.PID)
+	if err != nil {
+		return err
+	}
+	defer namespace.Close()         //nolint:errcheck // read only
+	if !l.holds(uid, o.ID, o.PID) { // else the number is another process's by now
+		return fmt.Errorf("container %s has ended: %w", o.ID, problem.ErrConflict)
+	}
+	return do(int(namespace.Fd()))
+}
+
+// Openers returns the processes of a person's containers that have one of the
+// nodes open: a descriptor may have been handed on.
+func (l live) Openers(uid int, nodes []gpu.Node) ([]launcher.Opener, error) {
+	devices := make([]uint64, len(nodes))
+	for i, n := range nodes {
+		devices[i] = unix.Mkdev(n.Major, n.Minor)
+	}
+	found, err := l.tree.Openers(l.path(uid), devices)
+	all := make([]launcher.Opener, len(found))
+	for i, o := range found {
+		all[i] = launcher.Opener(o)
+	}
+	return all, err
+}
+
+// endGrace is how long processes have to end by themselves.
+const endGrace = 3 * time.Second
+
+// EndOpeners ends them, first by asking, and returns once there are none.
+func (l live) EndOpeners(ctx context.Context, uid int, nodes []gpu.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, endGrace+endTimeout)
+	defer cancel()
+	asked, kill := map[int]bool{}, time.Now().Add(endGrace)
+	for {
+		openers, err := l.Openers(uid, nodes)
+		if err != nil || len(openers) == 0 {
+			return err
+		}
+		for _, o := range openers {
+			signal := unix.SIGTERM
+			if time.Now().After(kill) {
+				signal = unix.SIGKILL
+			} else if asked[o.PID] {
+				continue
+			}
+			asked[o.PID] = true
+			if err := unix.Kill(o.PID, signal); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("end process %d: %w", o.PID, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("end the processes that have a GPU open: %w", ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
