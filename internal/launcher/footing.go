@@ -21,6 +21,7 @@ type footing struct {
 	subject admission.Subject
 	excess  admission.Update // what brings it within them
 	volumes []string         // the engine's names of those in it
+	made    made
 }
 
 // footing looks the owner up as they are now and renews their group, and beside
@@ -46,11 +47,24 @@ func (l *Launcher) footing(ctx context.Context, record container.Record, why cau
 		return footing{}, err
 	}
 	excess, err := l.check(ctx, record, seen, config, subject, parent, why)
+	e := made{record, seen, config, subject}
 	if err == nil {
-		e := made{record, seen, config, subject}
 		excess, _, err = l.reviewExisting(ctx, "Container "+record.Name+" not started", policy.ContainerStart, e, excess)
 	}
-	return footing{subject, excess, volumeNames(seen.Volumes)}, err
+	return footing{subject, excess, volumeNames(seen.Volumes), e}, err
+}
+
+// withDevices has the site's policy judge a container again that was granted
+// other devices than it had.
+func (l *Launcher) withDevices(ctx context.Context, f footing) (footing, error) {
+	now, ok := l.Ledger.Record(f.made.record.ID)
+	if !ok || slices.Equal(now.Devices, f.made.record.Devices) {
+		return f, nil
+	}
+	f.made.record = now
+	var err error
+	f.excess, _, err = l.reviewExisting(ctx, "Container "+now.Name+" not started", policy.ContainerStart, f.made, f.excess)
+	return f, err
 }
 
 func (l *Launcher) owner(ctx context.Context, record container.Record) (s admission.Subject, parent string, err error) {

@@ -156,6 +156,10 @@ func (l *Launcher) bringUp(ctx context.Context, record container.Record, f footi
 }
 
 func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f footing) error {
+	f, err := l.withDevices(ctx, f)
+	if err != nil {
+		return err
+	}
 	if err := l.bringWithin(ctx, record, f.excess); err != nil {
 		return err
 	}
@@ -169,7 +173,7 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	if err := l.give(ctx, record.ID); err != nil {
 		return err
 	}
-	err := l.Engine.Start(ctx, record.ContainerID)
+	err = l.Engine.Start(ctx, record.ContainerID)
 	if errors.Is(err, problem.ErrNotFound) && l.reconnect(ctx, record, err) {
 		return l.Engine.Start(ctx, record.ContainerID)
 	}
