@@ -70,16 +70,8 @@ func actions() map[string]string {
 		"DELETE /v1/queue/{id}":                   "gpu queue leave",
 		"POST /v1/reservations":                   "gpu reserve",
 		"DELETE /v1/reservations/{id}":            "gpu unreserve",
-		"POST /v1/containers":                     "container create",
-		"POST /v1/containers/{name}/stop":         "container stop",
-		"DELETE /v1/containers/{name}":            "container remove",
-		"POST /v1/gpus/{uuid}/sim":                "gpu sim set",
 		"POST /v1/containers/{name}/gpus/add":     "container gpu add",
 		"POST /v1/containers/{name}/gpus/release": "container gpu release",
-		"POST /v1/queue":                          "gpu queue join",
-		"DELETE /v1/queue/{id}":                   "gpu queue leave",
-		"POST /v1/reservations":                   "gpu reserve",
-		"DELETE /v1/reservations/{id}":            "gpu unreserve",
 	}
 }
 
