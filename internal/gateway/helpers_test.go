@@ -260,10 +260,8 @@ func newLab(t *testing.T) *lab {
 	}
 	t.Cleanup(func() { records.Close() })
 	l.records = records
-	devices := func() []gpu.Device {
-		return []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU}}
-	}
-	if l.ledger, err = allocator.New(t.Context(), records, devices, time.Now); err != nil {
+	l.devices = []gpu.Device{{UUID: "GPU-0", Slot: "0", Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU}}
+	if l.ledger, err = allocator.New(t.Context(), records, func() []gpu.Device { return l.devices }, time.Now); err != nil {
 		t.Fatal(err)
 	}
 	l.registrar = registrartest.New(t, l.engine, records, l.ledger.Lock, time.Now, &l.served)
