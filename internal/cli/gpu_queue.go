@@ -86,7 +86,7 @@ func wantedGPUs(p apitype.QueuePlace) string {
 func (a *app) gpuQueueJoin() *cobra.Command {
 	var asJSON bool
 	var gpus string
-	return a.command(spec{
+	return a.completeGPUFlags(a.command(spec{
 		use: "join [CONTAINER]", short: "Take a place in the queue for GPUs",
 		long: "Takes a place, which stays when you log out. When it is your turn the GPU is kept for you for a while, your\n" +
 			"terminals are told, and your next container gets it. With a CONTAINER that gave its GPUs back, it waits for those.",
@@ -114,14 +114,20 @@ func (a *app) gpuQueueJoin() *cobra.Command {
 			if asJSON {
 				return a.printJSON(place)
 			}
-			fmt.Fprintln(a.Out, a.describePlace(place))
+			var all []apitype.QueuePlace
+			if place.Position > 1 {
+				if all, err = c.Queue(ctx); err != nil {
+					return err
+				}
+			}
+			fmt.Fprintln(a.Out, a.describe(place, all))
 			return nil
 		},
-	})
+	}))
 }
 
-// describePlace says in a sentence or two where somebody stands.
-func (a *app) describePlace(p apitype.QueuePlace) string {
+// describe says where somebody stands, behind whom, and why.
+func (a *app) describe(p apitype.QueuePlace, queue []apitype.QueuePlace) string {
 	what := ""
 	if p.Container != "" {
 		what = " for " + p.Container
@@ -133,14 +139,43 @@ func (a *app) describePlace(p apitype.QueuePlace) string {
 	if p.Begins != nil {
 		turn = "Your turn is probably at " + ahead(p.Begins, a.now()) + "."
 	}
-	return fmt.Sprintf("You are number %d in the queue%s: %s. %s (place %s)", p.Position, what, p.Reason, turn, p.ID)
+	why := ""
+	if p.Waits != "" {
+		why = "\n  It waits: " + p.Waits + "."
+	}
+	return fmt.Sprintf("You are number %d in the queue%s%s. %s (place %s)%s\n  Its place: %s.", p.Position, what, behind(p, queue), turn, p.ID, why, p.Reason)
+}
+
+// mostNamed is how many of those ahead are named.
+const mostNamed = 5
+
+// behind names those who are ahead of a place.
+func behind(p apitype.QueuePlace, queue []apitype.QueuePlace) string {
+	var names []string
+	for _, o := range queue {
+		switch {
+		case o.Position == 0 || o.Position >= p.Position:
+		case o.Own:
+			names = append(names, "yourself")
+		default:
+			names = append(names, o.User)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	more := ""
+	if n := len(names) - mostNamed; n > 0 {
+		names, more = names[:mostNamed], fmt.Sprintf(" and %d more", n)
+	}
+	return ", behind " + strings.Join(names, ", ") + more
 }
 
 func (a *app) gpuQueuePosition() *cobra.Command {
 	var asJSON bool
 	return a.command(spec{
 		use: "position", short: "Show your places in the queue",
-		long:     "Shows where you stand in the queue, why, and when it will probably be your turn.",
+		long:     "Shows where you stand in the queue, behind whom and why, and when it will probably be your turn.",
 		examples: []string{"ds01 gpu queue position", "ds01 gpu queue position --json"},
 		guide:    "This shows your places in the queue for GPUs. It changes nothing.",
 		exits:    exitsOfOne(), json: &asJSON,
@@ -149,10 +184,11 @@ func (a *app) gpuQueuePosition() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			mine, err := ownPlaces(ctx, c)
+			all, err := c.Queue(ctx)
 			if err != nil {
 				return err
 			}
+			mine := ownPlaces(all)
 			if asJSON {
 				return a.printJSON(list(mine))
 			}
@@ -160,16 +196,30 @@ func (a *app) gpuQueuePosition() *cobra.Command {
 				return noPlace()
 			}
 			for _, p := range mine {
-				fmt.Fprintln(a.Out, a.describePlace(p))
+				fmt.Fprintln(a.Out, a.describe(p, all))
 			}
 			return nil
 		},
 	})
 }
 
-func ownPlaces(ctx context.Context, c *client.Client) ([]apitype.QueuePlace, error) {
-	all, err := c.Queue(ctx)
-	return slices.DeleteFunc(all, func(p apitype.QueuePlace) bool { return !p.Own }), err
+// ownPlaces returns the caller's places.
+func ownPlaces(all []apitype.QueuePlace) []apitype.QueuePlace {
+	return slices.DeleteFunc(slices.Clone(all), func(p apitype.QueuePlace) bool { return !p.Own })
+}
+
+// completePlaces completes the caller's places, with where each stands.
+func (a *app) completePlaces(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.names(c.Context(), func(ctx context.Context, api *client.Client) ([]string, error) {
+		all, err := api.Queue(ctx)
+		var ids []string
+		for _, p := range ownPlaces(all) {
+			if !slices.Contains(args, p.ID) {
+				ids = append(ids, fmt.Sprintf("%s\tnumber %d, %s", p.ID, p.Position, wantedGPUs(p)))
+			}
+		}
+		return ids, err
+	}), cobra.ShellCompDirectiveNoFileComp
 }
 
 func noPlace() error {
@@ -185,18 +235,18 @@ func (a *app) gpuQueueLeave() *cobra.Command {
 		long:     "Gives places up, and what is kept for them. Without an ID it is all of yours.",
 		examples: []string{"ds01 gpu queue leave", "ds01 gpu queue leave 0123456789abcdef"},
 		guide:    "This takes you out of the queue for GPUs. To come back later means to begin at the end.",
-		exits:    exitsOfOne(), max: -1,
+		exits:    exitsOfOne(), max: -1, complete: a.completePlaces,
 		run: func(ctx context.Context, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				mine, err := ownPlaces(ctx, c)
+				all, err := c.Queue(ctx)
 				if err != nil {
 					return err
 				}
-				for _, p := range mine {
+				for _, p := range ownPlaces(all) {
 					args = append(args, p.ID)
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/client"
 	"ds01.dev/ds01/internal/quantity"
 )
 
@@ -130,13 +132,27 @@ func (*app) when(flag, text string, after time.Time) (time.Time, error) {
 	return after, usage(flag+" "+text+" is no time", "it is neither a date nor so long", "Write 2030-01-31, 2030-01-31T08:00, or 2h.")
 }
 
+// completeReservations completes those made by command, with whose they are.
+func (a *app) completeReservations(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.names(c.Context(), func(ctx context.Context, api *client.Client) ([]string, error) {
+		all, err := api.Reservations(ctx)
+		var ids []string
+		for _, r := range all {
+			if r.ID != "" && !slices.Contains(args, r.ID) {
+				ids = append(ids, fmt.Sprintf("%s\t%s, %s", r.ID, r.User, strings.Join(r.Devices, " ")))
+			}
+		}
+		return ids, err
+	}), cobra.ShellCompDirectiveNoFileComp
+}
+
 func (a *app) gpuUnreserve() *cobra.Command {
 	return a.command(spec{
 		use: "unreserve ID…", short: "Remove reservations (admins)",
 		long:     "Removes reservations that were made with 'ds01 gpu reserve'. Those of the limits file are removed there.",
 		examples: []string{"ds01 gpu unreserve 0123456789abcdef"},
 		guide:    "This removes a reservation: its GPUs are for everybody again.",
-		exits:    exitsOfOne(), min: 1, max: -1,
+		exits:    exitsOfOne(), min: 1, max: -1, complete: a.completeReservations,
 		run: func(ctx context.Context, args []string) error {
 			c, err := a.client()
 			if err != nil {
