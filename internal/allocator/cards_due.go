@@ -3,8 +3,12 @@ package allocator
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -13,7 +17,8 @@ import (
 func (a *Allocator) Due() <-chan struct{} { return a.cut.due }
 
 // Cut does what is due on the cards: it makes what those wait for who are next
-// in the queue, and folds instances that have been free for long enough. It
+// in the queue, gives back instances that are gone, and folds those that have
+// been free for long enough. It
 // returns when something more is due, zero where nobody knows. What fails is
 // left for the next time.
 func (a *Allocator) Cut(ctx context.Context) (next time.Time, err error) {
@@ -27,7 +32,7 @@ func (a *Allocator) Cut(ctx context.Context) (next time.Time, err error) {
 	if err := a.lookAtCards(ctx); err != nil {
 		return time.Time{}, err
 	}
-	err = errors.Join(a.makeForQueue(ctx), a.tidy(ctx))
+	err = errors.Join(a.releaseGone(ctx), a.makeForQueue(ctx), a.tidy(ctx))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	stands := a.cut.Policy().Hysteresis
@@ -37,6 +42,36 @@ func (a *Allocator) Cut(ctx context.Context) (next time.Time, err error) {
 		}
 	}
 	return next, err
+}
+
+// releaseGone gives back what containers that don't run hold of instances that
+// aren't there any more: a reboot takes all of them away. Their starts ask
+// again.
+func (a *Allocator) releaseGone(ctx context.Context) (err error) {
+	for _, r := range a.Records() {
+		if a.holdsNothing(r) {
+			err = errors.Join(err, a.Update(ctx, r.ID, func(r *container.Record) {
+				if r.State == gpu.Held || r.State == gpu.Bound {
+					r.State, r.HeldUntil = gpu.Released, time.Time{}
+				}
+			}))
+		}
+	}
+	return err
+}
+
+// holdsNothing reports whether an instance that a stopped container holds is
+// gone from a card that answers.
+func (a *Allocator) holdsNothing(r container.Record) bool {
+	if r.State != gpu.Held && r.State != gpu.Bound {
+		return false
+	}
+	devices, cards := a.devices(), a.cut.List()
+	return slices.ContainsFunc(r.Devices, func(g gpu.Grant) bool {
+		index, _, instance := strings.Cut(g.Slot, ".")
+		answers := slices.ContainsFunc(cards, func(c gpu.Card) bool { return strconv.Itoa(c.Index) == index && c.Problem == "" && c.MIG })
+		return instance && answers && !slices.ContainsFunc(devices, func(d gpu.Device) bool { return d.UUID == g.UUID })
+	})
 }
 
 // makeForQueue cuts cards for those in the queue whose turn it is, one after

@@ -215,6 +215,39 @@ func TestAStartMakesAgainWhatWasFolded(t *testing.T) {
 	s.reopen(t)
 }
 
+// A reboot takes every instance away. Who is stopped asks again; of a card that
+// doesn't answer nobody knows.
+func TestWhatARebootTookAwayIsHeldByNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		state, want gpu.State
+		problem     string
+	}{
+		"stopped":                       {gpu.Held, gpu.Released, ""},
+		"never started":                 {gpu.Bound, gpu.Released, ""},
+		"may run":                       {gpu.Running, gpu.Running, ""},
+		"on a card that doesn't answer": {gpu.Held, gpu.Held, "lost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openShop(t, 0)
+			r := s.claim(t, 1, "a", 1)
+			s.set(t, r.ID, c.state)
+			if _, err := s.Cut(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if now, _ := s.Record(r.ID); now.State != c.state {
+				t.Errorf("before: %s", now.State)
+			}
+			s.card.Instances, s.devices, s.card.Problem = nil, nil, c.problem
+			if _, err := s.Cut(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if now, _ := s.Record(r.ID); now.State != c.want {
+				t.Errorf("%s, want %s", now.State, c.want)
+			}
+		})
+	}
+}
+
 func TestAPlaceInTheQueueHasCardsCut(t *testing.T) {
 	s := openShop(t)
 	ticket, err := s.Join(t.Context(), allocator.Wish{Account: person(1), Limits: bounds(), Request: gpu.Request{Parts: []gpu.Part{{Count: 2, Profile: "1g.1gb"}}}})
