@@ -56,6 +56,7 @@ func (d *Driver) SetMIGMode(_ context.Context, cardUUID string, on bool) (resetN
 		if why := busy(dev); why != "" {
 			return false, inUse(what, why)
 		}
+		clearLeftovers(dev)
 	}
 	activation, ret := dev.SetMigMode(mode)
 	switch {
@@ -89,6 +90,9 @@ func (d *Driver) CreateInstance(ctx context.Context, cardUUID, profile string, s
 		return gpu.Instance{}, fmt.Errorf("%s: %w", what, err)
 	}
 	gi, ret := dev.CreateGpuInstanceWithPlacement(&info, &at)
+	if ret != driver.SUCCESS && clearLeftovers(dev) > 0 {
+		gi, ret = dev.CreateGpuInstanceWithPlacement(&info, &at)
+	}
 	if ret != driver.SUCCESS {
 		return gpu.Instance{}, failed(what, ret)
 	}

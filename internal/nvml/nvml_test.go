@@ -288,7 +288,7 @@ func TestWhatTheDriverAnswersToMIGOperations(t *testing.T) {
 	}
 	readable(&dev.Device)
 	dev.SetMigModeFunc = set
-	migOn(t, d, 0, "1g.5gb", 6)
+	migOn(t, d, 0, "2g.10gb", 4)
 	for gi := range dev.GpuInstances {
 		for ci := range gi.ComputeInstances {
 			ci.DestroyFunc = func() driver.Return { return driver.ERROR_IN_USE }
@@ -299,7 +299,9 @@ func TestWhatTheDriverAnswersToMIGOperations(t *testing.T) {
 		t.Errorf("destroyed in use: %v", err)
 	}
 	for gi := range dev.GpuInstances {
-		clear(gi.ComputeInstances)
+		for ci := range gi.ComputeInstances {
+			ci.Info.ProfileId = driver.COMPUTE_INSTANCE_PROFILE_1_SLICE
+		}
 	}
 	if c := cards(t, d)[0]; c.Instances[0].Problem == "" {
 		t.Errorf("an instance that its compute instance doesn't fill is granted: %+v", c.Instances[0])

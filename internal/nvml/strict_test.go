@@ -119,7 +119,8 @@ func instanceByID(d *server.Device, id int) (driver.GpuInstance, driver.Return) 
 	return nil, driver.ERROR_NOT_FOUND
 }
 
-// migDevice is the MIG device of the i-th GPU instance; index 3 is a gap, as
+// migDevice is the MIG device of the i-th GPU instance that has a compute
+// instance; index 3 is a gap, as
 // drivers leave them.
 func migDevice(d *server.Device, i int) (driver.Device, driver.Return) {
 	if i == 3 {
@@ -128,7 +129,7 @@ func migDevice(d *server.Device, i int) (driver.Device, driver.Return) {
 	if i > 3 {
 		i--
 	}
-	all := byID(d)
+	all := slices.DeleteFunc(byID(d), func(gi *server.GpuInstance) bool { return len(gi.ComputeInstances) == 0 })
 	if i >= len(all) {
 		return nil, driver.ERROR_NOT_FOUND
 	}
