@@ -87,3 +87,29 @@ func TestADaemonThatIsKilledWhileItCutsACardFinishesThat(t *testing.T) {
 		t.Errorf("alice: %+v, holds %q", r, heldBy(l, "alice"))
 	}
 }
+
+// A container whose instance was folded while it was stopped starts with
+// another one, which is made for it, though others hold its old place.
+func TestAStartHasACardCutAgain(t *testing.T) {
+	l := start(t, lab.Options{
+		GPU: "{provider: sim, sim: {gpus: [h100-80gb]}, mig: {mode: dynamic, hysteresis: 0s}}", AtStart: true, Users: []string{"alice", "bob"},
+		Limits: "defaults: {gpu_hold_after_stop: 0s}\n",
+	})
+	run := func(who, want string) {
+		t.Helper()
+		l.OK(who, "docker", "run", "-d", "--name", "x", "--network", "none", "--gpus", "device="+want, "busybox", "sleep", "1000")
+	}
+	run("alice", "3g.40gb")
+	was := nodesOf(t, l, "alice", "docker", "x")
+	l.OK("alice", "docker", "stop", "-t", "0", "x")
+	l.Eventually("hers is folded", 10*time.Second, func() bool { return profiles(l) == "" })
+	run("bob", "3g.40gb")
+	his := nodesOf(t, l, "bob", "docker", "x")
+	l.OK("alice", "docker", "start", "x")
+	now := nodesOf(t, l, "alice", "docker", "x")
+	if len(now) != 1 || len(his) != 1 || now[0] == his[0] || was[0] != his[0] {
+		t.Fatalf("alice had the node %v and has %v, bob %v", was, now, his)
+	}
+	mayNot(t, l, "docker", "alice", "x", his[0])
+	mayNot(t, l, "docker", "bob", "x", now[0])
+}
