@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"ds01.dev/ds01/internal/gpu"
@@ -18,7 +19,8 @@ type Notice struct {
 	Login string
 	Told  gpu.Told
 
-	Ticket   *gpu.Ticket   // what is kept for it is the news; nil: the warnings are
+	Ticket   *gpu.Ticket   // what is kept for it is the news
+	Ailment  *gpu.Ailment  // a device that a container holds isn't granted any more; with neither: the warnings are the news
 	LastCall bool          // it is kept for LastCall only
 	Name     string        // of the container that holds what is reserved for somebody else
 	Warnings []gpu.Warning // of one reservation
@@ -29,7 +31,8 @@ func (n *Notice) By(w gpu.Way) bool { return n.Told.Ways&w != 0 }
 
 // Notices returns what people are to be told now, by the ways by which they
 // weren't yet: that something is kept for them, that it soon isn't any more,
-// and that what they hold is reserved for somebody else.
+// and that what they hold is reserved for somebody else, or isn't granted any
+// more.
 func (a *Allocator) Notices() []Notice {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -45,6 +48,7 @@ func (a *Allocator) Notices() []Notice {
 		all = append(all, n)
 	}
 	all = append(all, a.warnings()...)
+	all = append(all, a.ailments()...)
 	for i := range all {
 		all[i].Told.Ways = a.queue.told[all[i].Key].Ways
 	}
@@ -70,6 +74,35 @@ func (a *Allocator) warnings() []Notice {
 			continue // what is kept for a ticket is given back by itself
 		}
 		all[i].Warnings = append(all[i].Warnings, w)
+	}
+	return all
+}
+
+// ailing begins the keys of notices about devices that aren't granted any more.
+const ailing = "ailing "
+
+// ailments returns one notice for each container and device of it that isn't
+// granted any more. What has passed is news again when it comes back. The caller
+// holds mu.
+func (a *Allocator) ailments() []Notice {
+	claims := make([]gpu.Claim, 0, len(a.records))
+	for _, r := range a.records {
+		claims = append(claims, r.Claim)
+	}
+	var all []Notice
+	now := map[string]bool{}
+	for _, ill := range gpu.Ailing(a.devices(), claims) {
+		r := a.records[ill.Claim.ID]
+		key := ailing + r.ID + " " + ill.Device.UUID + " " + ill.Device.Problem
+		now[key] = true
+		all = append(all, Notice{
+			Key: key, UID: r.UID, Login: r.Login, Name: r.Name, Ailment: &ill, Told: gpu.Told{Over: a.now().Add(remembered)},
+		})
+	}
+	for key := range a.queue.told {
+		if strings.HasPrefix(key, ailing) && !now[key] {
+			delete(a.queue.told, key) // the store forgets it in its time
+		}
 	}
 	return all
 }

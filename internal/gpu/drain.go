@@ -53,7 +53,7 @@ func cardNames(cards []Card) []string {
 }
 
 // An Ailment is a device that a claim holds and that would not be granted
-// again.
+// again. That the driver doesn't tell how a device is, is none.
 type Ailment struct {
 	Claim  Claim
 	Device Device
@@ -63,7 +63,7 @@ type Ailment struct {
 func Ailing(devices []Device, claims []Claim) []Ailment {
 	ill := map[string]Device{}
 	for _, d := range devices {
-		if d.Problem != "" {
+		if d.Problem != "" && !d.Doubt {
 			ill[d.UUID] = d
 		}
 	}

@@ -55,6 +55,12 @@ func TestWhoHoldsADeviceThatIsNotGrantedIsFound(t *testing.T) {
 	cards[1].Problem = "lost"
 	held := []gpu.Grant{{UUID: "GPU-0"}, {UUID: "MIG-1"}}
 	all := gpu.Ailing(gpu.Devices(cards), []gpu.Claim{{ID: "a", State: gpu.Released, Devices: held}, {ID: "b", State: gpu.Held, Devices: held}})
+	for drained, want := range map[string]int{"": 0, "by root": 1} {
+		cards[1].Doubt, cards[1].Drained = true, drained
+		if more := gpu.Ailing(gpu.Devices(cards), []gpu.Claim{{ID: "b", State: gpu.Held, Devices: held}}); len(more) != want {
+			t.Errorf("a silent driver, drained %q: %+v", drained, more)
+		}
+	}
 	if len(all) != 1 || all[0].Claim.ID != "b" || all[0].Device.UUID != "MIG-1" {
 		t.Errorf("got %+v", all)
 	}

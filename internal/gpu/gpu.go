@@ -29,6 +29,7 @@ type Card struct {
 	Health      Health     // what Problem says of it, and more
 	Problem     string     // why the card can't be granted ("" = healthy)
 	Mend        string     // what an administrator does about the problem, a sentence ("" = nothing is known)
+	Doubt       bool       // the problem is only that the driver doesn't tell how it is
 	Drained     string     // why an admin keeps it from being granted ("" = not drained)
 }
 
@@ -77,6 +78,7 @@ type Device struct {
 	Nodes       []Node
 	Problem     string // why it can't be granted ("" = healthy)
 	Mend        string // what an administrator does about it, a sentence ("" = nothing is known)
+	Doubt       bool   // nothing is known to be wrong with it: the driver doesn't tell
 }
 
 // Full is the Profile of a whole card.
@@ -91,7 +93,7 @@ func Devices(cards []Card) []Device {
 		if !c.MIG {
 			all = append(all, Device{
 				UUID: c.UUID, Slot: strconv.Itoa(c.Index), Card: c.Index, Instance: -1, Model: c.Model,
-				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: why, Mend: mend,
+				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: why, Mend: mend, Doubt: c.Doubt && c.Drained == "",
 			})
 			continue
 		}
@@ -100,7 +102,7 @@ func Devices(cards []Card) []Device {
 				UUID: i.UUID, Slot: strconv.Itoa(c.Index) + "." + strconv.Itoa(i.Index), Card: c.Index, Instance: i.Index,
 				Model: c.Model, Profile: i.Profile, Share: quantity.ShareOf(i.Slices, i.SlicesOfCard),
 				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes,
-				Problem: cmp.Or(why, i.Problem), Mend: cmp.Or(mend, i.Mend),
+				Problem: cmp.Or(why, i.Problem), Mend: cmp.Or(mend, i.Mend), Doubt: c.Doubt && c.Drained == "",
 			})
 		}
 	}

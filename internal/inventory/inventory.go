@@ -108,6 +108,7 @@ func (i *Inventory) doubt(err error) {
 	for j := range cards {
 		if cards[j].Problem == "" {
 			cards[j].Problem = "the GPU driver doesn't tell how it is: " + problem.OneLine(err)
+			cards[j].Doubt = true
 			cards[j].Mend = "See whether 'nvidia-smi' answers; reboot if it doesn't."
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 	var said []string
-	var terminals atomic.Int32
+	var terminals, mails atomic.Int32
 	prepare := func(t *testing.T, s *scene) {
 		t.Helper()
 		s.Tell = func(uid int, text string) (int, error) {
@@ -25,7 +25,17 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 			return int(terminals.Load()), nil
 		}
 	}
-	inBubble(t, prepare, func(t *testing.T, s *scene) {
+	inBubble(t, func(t *testing.T, s *scene) {
+		t.Helper()
+		prepare(t, s)
+		s.Mail = func(login, subject, text string) bool {
+			if subject != "web holds GPU 0, which isn't granted any more" || !strings.HasPrefix(text, subject+": drained") {
+				t.Errorf("mail to %s: %s: %s", login, subject, text)
+			}
+			mails.Add(1)
+			return true
+		}
+	}, func(t *testing.T, s *scene) {
 		r := s.running(t)
 		time.Sleep(time.Minute)
 		if s.wrote("warn") {
@@ -40,6 +50,9 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 		terminals.Store(1)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
+		if mails.Load() != 1 {
+			t.Errorf("%d mails", mails.Load())
+		}
 		if len(said) != 1 || !strings.Contains(said[0], "drained: by root") {
 			t.Errorf("told %q", said)
 		}

@@ -49,7 +49,7 @@ func (r *Reconciler) carryOut(ctx context.Context) time.Duration {
 			next = planAfter
 		}
 	}
-	r.warnHolders(ctx, records)
+	r.noteAilments(ctx, records)
 	now, due := r.Now(), r.advance(ctx)
 	if due.After(now) {
 		next = min(next, due.Sub(now))

@@ -45,7 +45,10 @@ func (r *Reconciler) reached(ctx context.Context, n allocator.Notice, by gpu.Way
 
 // words are what a person reads.
 func words(n allocator.Notice) (subject, text string) {
-	if n.Ticket == nil {
+	switch {
+	case n.Ailment != nil:
+		return unwell(*n.Ailment)
+	case n.Ticket == nil:
 		return reserved(n)
 	}
 	return kept(n.Ticket, n.LastCall)

@@ -65,7 +65,7 @@ type Reconciler struct {
 
 	changed chan struct{} // something may be due, see restarts
 
-	warned map[string]bool // see warnHolders, which alone uses it: whether somebody could be told
+	noted map[string]bool // see noteAilments, which alone uses it
 }
 
 // New returns a reconciler of these parts.
@@ -73,7 +73,7 @@ func New(p Parts) *Reconciler {
 	return &Reconciler{
 		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
 		queued: map[string]bool{}, told: map[string]string{},
-		starting: map[string]bool{}, changed: make(chan struct{}, 1), warned: map[string]bool{},
+		starting: map[string]bool{}, changed: make(chan struct{}, 1), noted: map[string]bool{},
 	}
 }
 
