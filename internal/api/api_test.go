@@ -158,6 +158,7 @@ func newLab(t *testing.T) *lab {
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return l.readings, nil },
 		Claims:   func() []gpu.Claim { return l.ledger.Claims() }, Members: func(gpu.Claim) map[int]bool { return nil },
 		Identify: func(int) (user, command string, there bool) { return "mallory", "python3", true },
+		Allowed:  func(int) bool { return false },
 		Taken:    func(taken map[string]string) { l.ledger.SetStrangers(taken) },
 	}); err != nil {
 		t.Fatal(err)

@@ -112,7 +112,7 @@ func (c *call) checkGPUs() apitype.Check {
 	for _, d := range c.Devices() {
 		if present := strangers[d.UUID]; len(present) > 0 {
 			sick = append(sick, d.Slot+": "+gpu.Presence(present))
-			mend = append(mend, d.Slot+": have them ended, or 'ds01 container adopt' what they run in.")
+			mend = append(mend, d.Slot+": have them ended, 'ds01 container adopt' what they run in, or allow the program (gpu.allow_programs).")
 			continue
 		}
 		if d.Problem != "" {

@@ -73,6 +73,10 @@ type GPU struct {
 	Sim       SimGPU `yaml:"sim"`
 	MIG       MIG    `yaml:"mig"`
 	Queue     Queue  `yaml:"queue"`
+
+	// AllowPrograms are the paths of programs that may use a GPU without a claim
+	// while others hold it: an X server.
+	AllowPrograms []string `yaml:"allow_programs"`
 }
 
 func defaultGPU() GPU {
@@ -211,6 +215,11 @@ func (c Config) validate() error {
 	}
 	if c.GPU.Provider == Sim && len(c.GPU.Sim.GPUs) == 0 {
 		return fault("gpu.sim.gpus", "name at least one model, such as a100-80gb")
+	}
+	for _, path := range c.GPU.AllowPrograms {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+			return fault("gpu.allow_programs", "%q is not the whole path of a program", path)
+		}
 	}
 	if err := c.GPU.Sim.validate(); err != nil {
 		return err

@@ -96,6 +96,7 @@ func TestAnErrorNamesTheFileTheLineAndTheKey(t *testing.T) {
 		"no address":                   {"version: 1\nports: {addresses: []}\n", "line 2: ports.addresses: name at least one"},
 		"a name for an address":        {"version: 1\nports: {addresses: [localhost]}\n", `line 2: ports.addresses: "localhost" is no address`},
 		"another provider":             {"version: 1\ngpu:\n  provider: amd\n", `line 3: gpu.provider: "amd" is neither nvml nor sim`},
+		"a program without its path":   {"version: 1\ngpu:\n  allow_programs: [Xorg]\n", `line 3: gpu.allow_programs: "Xorg" is not the whole path`},
 		"other libraries":              {"version: 1\ngpu:\n  libraries: docker\n", `line 3: gpu.libraries: "docker" is not one of`},
 		"another mode of MIG":          {"version: 1\ngpu: {mig: {mode: on}}\n", `line 2: gpu.mig.mode: "on" is not one of off, static, dynamic`},
 		"less than no cards kept":      {"version: 1\ngpu:\n  mig: {keep_full: -1}\n", "line 3: gpu.mig.keep_full: -1 cards"},

@@ -157,7 +157,8 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	if d.warden, err = warden.New(ctx, warden.Parts{
 		Store: records, Refresh: d.refreshDevices, Watch: d.driver.Watch, Boot: probe.Boot(), Record: d.recorder.Daemon, Log: d.Log, Now: time.Now,
 		Readings: d.host.readings, Claims: func() []gpu.Claim { return d.ledger.Claims() }, Members: d.host.members, Identify: identify,
-		Taken: func(taken map[string]string) { d.ledger.SetStrangers(taken) },
+		Allowed: func(pid int) bool { return probe.Runs(pid, d.settings.config().GPU.AllowPrograms) },
+		Taken:   func(taken map[string]string) { d.ledger.SetStrangers(taken) },
 	}); err != nil {
 		return err
 	}

@@ -39,3 +39,18 @@ func Process(pid int) (uid int, command string, ok bool) {
 	}
 	return int(st.Uid), command, true
 }
+
+// Runs reports whether a process runs the program at one of these paths of this
+// host. What it calls itself doesn't matter, nor what its own root has there.
+func Runs(pid int, programs []string) bool {
+	is, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	if err != nil {
+		return false
+	}
+	for _, path := range programs {
+		if program, err := os.Stat(path); err == nil && os.SameFile(is, program) {
+			return true
+		}
+	}
+	return false
+}

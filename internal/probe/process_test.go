@@ -19,6 +19,13 @@ func TestAProcessIsNamedByItsFirstWord(t *testing.T) {
 	if !ok || uid != os.Getuid() || command != "tra[31min"+strings.Repeat("é", 51)+"…" {
 		t.Errorf("got %d, %q, %v", uid, command, ok)
 	}
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !probe.Runs(cmd.Process.Pid, []string{"/nonexistent", sleep}) || probe.Runs(cmd.Process.Pid, []string{"/bin/sh", cmd.Args[0]}) {
+		t.Error("it is known by its name, not by what it runs")
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

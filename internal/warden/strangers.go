@@ -36,6 +36,9 @@ func (w *Warden) Look(ctx context.Context) {
 	found, seen := gpu.Strangers(cards, w.Claims(), readings, w.Members), map[sighting]bool{}
 	for device, all := range found {
 		found[device] = slices.DeleteFunc(all, func(s gpu.Stranger) bool {
+			if w.Allowed(s.PID) {
+				return true
+			}
 			at := sighting{device, s.PID}
 			_, _, there := w.Identify(s.PID)
 			_, again := before[at]

@@ -18,7 +18,7 @@ func run(pids ...int) gpu.Reading {
 
 func TestADeviceThatSomebodyUsesWithoutAClaimIsTaken(t *testing.T) {
 	h := begin(t, empty())
-	h.running = map[string]gpu.Reading{"GPU-0": run(10, 4711), "MIG-1": run(10)}
+	h.running = map[string]gpu.Reading{"GPU-0": run(10, 77, 4711), "MIG-1": run(10)}
 	h.claims = []gpu.Claim{{ID: "a", State: gpu.Running, Devices: []gpu.Grant{{UUID: "GPU-0"}}}}
 	for range 3 {
 		h.Look(t.Context())

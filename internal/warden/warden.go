@@ -42,6 +42,7 @@ type Parts struct {
 	Claims   func() []gpu.Claim
 	Members  func(gpu.Claim) map[int]bool
 	Identify func(pid int) (user, command string, there bool)
+	Allowed  func(pid int) bool      // it may use devices without a claim
 	Taken    func(map[string]string) // has devices not be granted, by UUID with the reason
 	Boot     string                  // names this run of the host's kernel
 	Record   func(event.Event)       // writes down what happened

@@ -102,6 +102,7 @@ func (h *host) start(t *testing.T) {
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return h.running, h.silent },
 		Claims:   func() []gpu.Claim { return h.claims }, Members: func(gpu.Claim) map[int]bool { return map[int]bool{10: true} },
 		Identify: func(pid int) (user, command string, there bool) { return "bob", "train", !h.gone[pid] },
+		Allowed:  func(pid int) bool { return pid == 77 },
 		Taken:    func(taken map[string]string) { h.taken = taken },
 		Record:   func(e event.Event) { h.written = append(h.written, e) },
 	})
