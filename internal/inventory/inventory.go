@@ -62,7 +62,24 @@ func New(ctx context.Context, driver Driver, folder, links string, log *slog.Log
 	if err := os.Chmod(folder, 0o700); err != nil { //nolint:gosec // a folder needs its x bit
 		return nil, fmt.Errorf("folder of device nodes: %w", err)
 	}
+	if err := letNodesOpen(folder); err != nil {
+		return nil, fmt.Errorf("folder of device nodes: %w", err)
+	}
 	return i, i.Refresh(ctx)
+}
+
+// letNodesOpen gives the folder a file system of its own where no node opens in
+// the one that it lies in, and so in no container that has it mounted: systemd and
+// Debian's initramfs mount /run with nodev.
+func letNodesOpen(folder string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(folder, &fs); err != nil {
+		return err
+	}
+	if fs.Flags&unix.ST_NODEV == 0 {
+		return nil
+	}
+	return unix.Mount("ds01", folder, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=700,size=16m")
 }
 
 // Devices returns what can be granted, by card, then instance. The slice is

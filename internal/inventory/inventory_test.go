@@ -78,6 +78,38 @@ func wantNode(t *testing.T, path string, major, minor uint32) {
 	}
 }
 
+func TestNodesOpenWhereTheFileSystemAroundThemForbidsIt(t *testing.T) {
+	needRoot(t)
+	run := t.TempDir()
+	if err := unix.Mount("none", run, "tmpfs", unix.MS_NODEV|unix.MS_NOSUID, ""); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(run, "dev")
+	t.Cleanup(func() {
+		if err := unix.Unmount(run, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	d := &driver{cards: []gpu.Card{{UUID: "GPU-0", Nodes: []gpu.Node{{Name: "nvidia0", Major: 1, Minor: 3}}}}}
+	for range 2 { // a daemon that starts again finds it as it was
+		if _, err := open(t, d, folder); err != nil {
+			t.Fatal(err)
+		}
+		null, err := os.Open(filepath.Join(folder, "nvidia0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		null.Close()
+	}
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || strings.Count(string(text), folder) != 1 {
+		t.Errorf("mounted %d times, %v", strings.Count(string(text), folder), err)
+	}
+	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder is %v, %v", info.Mode(), err)
+	}
+}
+
 func TestNodesAreMadeWhereHostUsersCannotReachThem(t *testing.T) {
 	needRoot(t)
 	old := unix.Umask(0o077) // must not show in the nodes
