@@ -90,6 +90,39 @@ func TestWhatTheSiteDeniesIsNeitherCreatedNorStarted(t *testing.T) {
 	}
 }
 
+// onlyThe denies containers with a device of any other profile.
+type onlyThe string
+
+func (o onlyThe) Judge(_ context.Context, in policy.Input) (policy.Verdict, error) {
+	for _, g := range in.Request.GPUs {
+		if g.Profile != string(o) {
+			return no(), nil
+		}
+	}
+	return policy.Verdict{}, nil
+}
+
+func TestRulesJudgeTheDevicesThatAContainerIsToHave(t *testing.T) {
+	s, r := runningWith(t, 1)
+	s.devices[1].Profile = "2g.20gb"
+	s.Policy = func() launcher.Rules { return onlyThe("1g.10gb") }
+	if err := s.AddDevices(t.Context(), r.ID, gpu.Request{Count: 1}); !errors.Is(err, problem.ErrDenied) {
+		t.Errorf("added: %v", err)
+	}
+	s.has(t, r.ID, "1", "MIG-0")
+	s.engine.Exit(r.ContainerID, 0)
+	if err := s.Ledger.Update(t.Context(), r.ID, func(c *container.Record) { c.State = gpu.Released }); err != nil {
+		t.Fatal(err)
+	}
+	s.devices = s.devices[1:] // it can only have the other
+	if err := s.Start(t.Context(), r.ID); !errors.Is(err, problem.ErrDenied) {
+		t.Errorf("started: %v", err)
+	}
+	if got := s.record(t, r.ID); got.State != gpu.Released || got.Devices[0].UUID != "MIG-0" {
+		t.Errorf("it is %s with %v", got.State, got.Devices)
+	}
+}
+
 func TestWhatNoRuleCanJudgeIsDenied(t *testing.T) {
 	s := newScene(t, admission.UserNS)
 	r := s.under(&rules{err: errors.New("it took too long")})
