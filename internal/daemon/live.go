@@ -63,14 +63,18 @@ func (l live) within(uid int, o container.Observed, do func(namespace int) error
 	return do(int(namespace.Fd()))
 }
 
-// Openers returns the processes of a person's containers that have one of the
-// nodes open: a descriptor may have been handed on.
-func (l live) Openers(uid int, nodes []gpu.Node) ([]launcher.Opener, error) {
+// Openers returns the processes of a container, or where it is "" of all of a
+// person's, that have one of the nodes open.
+func (l live) Openers(uid int, container string, nodes []gpu.Node) ([]launcher.Opener, error) {
+	group := l.path(uid)
+	if container != "" {
+		group = l.container(uid, container)
+	}
 	devices := make([]uint64, len(nodes))
 	for i, n := range nodes {
 		devices[i] = unix.Mkdev(n.Major, n.Minor)
 	}
-	found, err := l.tree.Openers(l.path(uid), devices)
+	found, err := l.tree.Openers(group, devices)
 	all := make([]launcher.Opener, len(found))
 	for i, o := range found {
 		all[i] = launcher.Opener(o)
@@ -82,12 +86,12 @@ func (l live) Openers(uid int, nodes []gpu.Node) ([]launcher.Opener, error) {
 const endGrace = 3 * time.Second
 
 // EndOpeners ends them, first by asking, and returns once there are none.
-func (l live) EndOpeners(ctx context.Context, uid int, nodes []gpu.Node) error {
+func (l live) EndOpeners(ctx context.Context, uid int, container string, nodes []gpu.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, endGrace+endTimeout)
 	defer cancel()
 	asked, kill := map[int]bool{}, time.Now().Add(endGrace)
 	for {
-		openers, err := l.Openers(uid, nodes)
+		openers, err := l.Openers(uid, container, nodes)
 		if err != nil || len(openers) == 0 {
 			return err
 		}

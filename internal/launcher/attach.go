@@ -206,13 +206,31 @@ func (l *Launcher) close(ctx context.Context, c changing, uuids []string, force 
 	return nil
 }
 
+// noneOpens looks in the container for all the nodes, and in the person's others,
+// to which a descriptor may have been handed, for those that aren't theirs as well.
 func (l *Launcher) noneOpens(ctx context.Context, c changing, nodes []gpu.Node, force bool) error {
+	uid, id, alone := c.record.UID, c.record.ContainerID, l.notOfOthers(c.record, nodes)
 	if force {
-		return l.Live.EndOpeners(ctx, c.record.UID, nodes)
+		if err := l.Live.EndOpeners(ctx, uid, id, nodes); err != nil {
+			return err
+		}
+		return l.Live.EndOpeners(ctx, uid, "", alone)
 	}
-	openers, err := l.Live.Openers(c.record.UID, nodes)
-	if err != nil || len(openers) == 0 {
+	openers, err := l.Live.Openers(uid, id, nodes)
+	if err != nil {
 		return err
+	}
+	more, err := l.Live.Openers(uid, "", alone)
+	if err != nil {
+		return err
+	}
+	for _, o := range more {
+		if !slices.Contains(openers, o) {
+			openers = append(openers, o)
+		}
+	}
+	if len(openers) == 0 {
+		return nil
 	}
 	words := make([]string, len(openers))
 	for i, o := range openers {
@@ -222,6 +240,18 @@ func (l *Launcher) noneOpens(ctx context.Context, c changing, nodes []gpu.Node, 
 		What: c.what, Why: problem.Because(problem.ErrConflict, "it is open, in this container or another of its owner's: "+strings.Join(words, ", ")),
 		Next: "End these programs, or have them ended: --force.", Code: "DEVICE_IN_USE",
 	}
+}
+
+// notOfOthers returns the nodes that no other container of the person's has: the
+// instances of a card share its node, and all devices the driver's own.
+func (l *Launcher) notOfOthers(record container.Record, nodes []gpu.Node) []gpu.Node {
+	var theirs []gpu.Node
+	for _, r := range l.Ledger.Records() {
+		if r.UID == record.UID && r.ID != record.ID && r.State != gpu.Released {
+			theirs = append(theirs, gpu.Nodes(l.devicesOf(r))...)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(nodes), func(n gpu.Node) bool { return slices.Contains(theirs, n) })
 }
 
 // nodesBeyond returns the nodes of more's devices that none of less's has: control

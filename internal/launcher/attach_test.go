@@ -22,7 +22,8 @@ type live struct {
 	impossible error
 	may        map[string]bool
 	openers    []launcher.Opener
-	refuses    error // what Allow answers
+	looked     []gpu.Node // for which nodes the person's containers were looked through
+	refuses    error      // what Allow answers
 }
 
 func (l *live) Possible() error { return l.impossible }
@@ -41,9 +42,14 @@ func (l *live) Deny(_ int, _ container.Observed, n gpu.Node) error {
 
 func (*live) Hide(int, container.Observed, gpu.Node) error { return nil }
 
-func (l *live) Openers(int, []gpu.Node) ([]launcher.Opener, error) { return l.openers, nil }
+func (l *live) Openers(_ int, id string, nodes []gpu.Node) ([]launcher.Opener, error) {
+	if id == "" {
+		l.looked = nodes
+	}
+	return l.openers, nil
+}
 
-func (l *live) EndOpeners(context.Context, int, []gpu.Node) error {
+func (l *live) EndOpeners(context.Context, int, string, []gpu.Node) error {
 	l.openers = nil
 	return nil
 }
@@ -135,6 +141,19 @@ func TestARunningContainerGivesADeviceUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.has(t, r.ID, "")
+}
+
+func TestWhatAnotherContainerHasOpenByRightIsLeftAlone(t *testing.T) {
+	s, r := runningWith(t, 1)
+	second := request()
+	second.Name = "other"
+	s.create(t, second) // with the other instance of the card
+	if err := s.ReleaseDevices(t.Context(), r.ID, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.live.looked) != 1 || s.live.looked[0].Name != "cap0" {
+		t.Errorf("the other container was looked through for %v", s.live.looked)
+	}
 }
 
 func TestDevicesOfWhatRunsChangeOnlyWhereTheyCan(t *testing.T) {

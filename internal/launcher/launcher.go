@@ -113,11 +113,11 @@ type Live interface {
 	Deny(uid int, o container.Observed, n gpu.Node) error
 	// Hide takes a node out of its file system.
 	Hide(uid int, o container.Observed, n gpu.Node) error
-	// Openers returns the processes of a person's containers that have one of
-	// the nodes open.
-	Openers(uid int, nodes []gpu.Node) ([]Opener, error)
+	// Openers returns the processes of a container, or where it is "" of all of
+	// a person's, that have one of the nodes open, by their numbers.
+	Openers(uid int, container string, nodes []gpu.Node) ([]Opener, error)
 	// EndOpeners ends them.
-	EndOpeners(ctx context.Context, uid int, nodes []gpu.Node) error
+	EndOpeners(ctx context.Context, uid int, container string, nodes []gpu.Node) error
 }
 
 // An Opener is a process that has a device open.
