@@ -1,6 +1,7 @@
 package gpu_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,12 @@ func TestWhoWaitsHasCardsCut(t *testing.T) {
 		"what stands free on another card is had": {
 			[]string{"on 1g.10gb@6!", "on 3g.40gb@4! 1g.10gb@0"}, []string{"7g.80gb", "1g.10gb"}, nil, []string{"its devices are in use", "get 1:1g.10gb@0"},
 		},
+		"who asks the same twice, and another": {
+			[]string{"on 7g.80gb@0!", "on"},
+			[]string{"7g.80gb", "7g.80gb", "7g.80gb", "1g.10gb"},
+			nil,
+			[]string{"create 1:7g.80gb@0; get 1:7g.80gb@0*", "its devices are in use", "its devices are in use", "its devices are in use"},
+		},
 		"nothing on a card that is reserved": {[]string{"on", "on"}, []string{"1g.10gb"}, []string{"0"}, []string{"create 1:1g.10gb@6; get 1:1g.10gb@6*"}},
 		"nothing where all are reserved":     {[]string{"on"}, []string{"1g.10gb"}, []string{"0"}, []string{"limited"}},
 		"a card with a reserved instance is not cut": {
@@ -167,5 +174,49 @@ func TestWhoWaitsHasCardsCut(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// 300 wait for 64 cards that may be cut, of which 60 are full.
+func BenchmarkPassToCut(b *testing.B) {
+	var lines []string
+	for i := range 64 {
+		line := "on"
+		if i < 60 {
+			for s := range 7 {
+				line += fmt.Sprintf(" 1g.10gb@%d!", s)
+			}
+		}
+		lines = append(lines, line)
+	}
+	pool := shop(b, lines...)
+	for name, asks := range map[string][]string{"whole": {"7g.80gb"}, "mixed": {"1g.10gb", "2g.20gb", "3g.40gb", "7g.80gb", "full", "1"}} {
+		q := gpu.Queue{Pool: pool, People: map[int]gpu.Standing{}}
+		for i := range 300 {
+			q.People[10+i] = gpu.Standing{Quota: plenty()}
+			q.Waiting = append(q.Waiting, gpu.Ticket{ID: fmt.Sprint(i), UID: 10 + i, Request: parsed(b, asks[i%len(asks)])})
+		}
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				gpu.Pass(q, time.Time{})
+			}
+		})
+	}
+}
+
+// That somebody is at their limit says nothing of who asks for the same.
+func TestALimitOfWhoIsAheadIsNobodyElses(t *testing.T) {
+	now := time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)
+	q := gpu.Queue{Pool: shop(t, "on 1g.10gb@0!"), People: map[int]gpu.Standing{}}
+	q.Pool.Claims[0].UID = 1
+	for uid := range 3 {
+		bound := plenty()
+		bound.MaxDevices = quantity.To(1)
+		q.People[uid+1] = gpu.Standing{Quota: bound}
+		q.Waiting = append(q.Waiting, gpu.Ticket{ID: string(rune('a' + uid)), UID: uid + 1, Request: parsed(t, "1g.10gb"), JoinedAt: now.Add(time.Duration(uid))})
+	}
+	places := gpu.Pass(q, now)
+	if places[0].Granted != nil || !places[0].Limited || len(places[1].Granted) != 1 {
+		t.Errorf("%+v", places)
 	}
 }

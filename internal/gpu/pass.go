@@ -36,24 +36,26 @@ type pass struct {
 	Queue
 	now     time.Time
 	keeping Keeping
-	untaken []Device             // those that somebody may have a claim on
-	free    []*Device            // healthy ones that nobody holds, in the pool's order
-	kept    map[string]time.Time // of the free ones, those that somebody ahead waits for → since when that one has them for sure; zero: who knows
-	own     map[int][]Claim      // by uid: what they hold
-	got     map[string]bool      // given in this pass
-	granted []Claim              // the same, as claims
-	back    []returned           // of those, which come back when
-	waits   map[int]bool         // by uid: a ticket of theirs ahead waits
-	closed  map[string]string    // cards that are cut in this pass, or that somebody ahead waits for → why
-	reaches map[reach][]Device   // what usable found out
-	wishes  map[wish]error       // and possible
+	untaken []Device                  // those that somebody may have a claim on
+	free    []*Device                 // healthy ones that nobody holds, in the pool's order
+	kept    map[string]time.Time      // of the free ones, those that somebody ahead waits for → since when that one has them for sure; zero: who knows
+	own     map[int][]Claim           // by uid: what they hold
+	got     map[string]bool           // given in this pass
+	granted []Claim                   // the same, as claims
+	back    []returned                // of those, which come back when
+	waits   map[int]bool              // by uid: a ticket of theirs ahead waits
+	closed  map[string]string         // cards that are cut in this pass, or that somebody ahead waits for → why
+	reaches map[reach][]Device        // what usable found out
+	wishes  map[wish]error            // and possible
+	refused map[wish]error            // and arrange: what is refused stays so for the rest of the pass
+	used    map[int]quantity.GPUShare // and usedShares; nil: not yet, or no longer
 }
 
 func newPass(q Queue, now time.Time) *pass {
 	p := &pass{
 		Queue: q, now: now, keeping: Keep(q.Pool.reservable(), q.Reservations, now),
 		closed: map[string]string{}, kept: map[string]time.Time{}, own: map[int][]Claim{}, got: map[string]bool{}, waits: map[int]bool{},
-		reaches: map[reach][]Device{}, wishes: map[wish]error{},
+		reaches: map[reach][]Device{}, wishes: map[wish]error{}, refused: map[wish]error{},
 	}
 	held := make(map[string]bool, len(q.Pool.Claims))
 	for i := range q.Pool.Claims {
@@ -234,8 +236,7 @@ func (p *pass) possible(r *rank, until time.Time) error {
 	if len(p.own[r.ticket.UID]) > 0 || len(r.ticket.Exact) > 0 || p.keeping.knows(r.ticket.UID) {
 		return ask()
 	}
-	q := &r.standing.Quota
-	key := wish{r.ticket.Request.String(), q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, q.NameAny, until}
+	key := r.wish(until)
 	err, known := p.wishes[key]
 	if !known {
 		err = ask()
@@ -260,9 +261,15 @@ type returned struct {
 	at     time.Time
 }
 
+func (r *rank) wish(until time.Time) wish {
+	q := &r.standing.Quota
+	return wish{r.ticket.Request.String(), q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, q.NameAny, until}
+}
+
 // grant takes the devices away from those behind, and the cards that are cut
 // for them.
 func (p *pass) grant(r *rank, devices []Device, plan Plan, until time.Time) {
+	p.used = nil
 	p.closeCards(plan)
 	for _, d := range devices {
 		p.got[d.UUID] = true

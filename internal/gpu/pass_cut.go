@@ -42,7 +42,15 @@ func (p *pass) arrange(r *rank, open, mine []Device, until time.Time) ([]Device,
 		}
 	}
 	reserved := func(uuid string) bool { return p.keeping.From(uuid, r.ticket.UID, p.now, until) != nil }
-	return p.arrangeOf(r, open, reserved)
+	key, alike := r.wish(until), !p.keeping.knows(r.ticket.UID)
+	if err := p.refused[key]; err != nil && alike {
+		return nil, Plan{}, err
+	}
+	devices, plan, err := p.arrangeOf(r, open, reserved)
+	if err != nil && alike && len(p.own[r.ticket.UID]) == 0 {
+		p.refused[key] = err // there will be less room, and nobody holds less
+	}
+	return devices, plan, err
 }
 
 // arrangeOf picks among the open devices, and what can be made on cards that
@@ -141,6 +149,9 @@ func (p *pass) keepCards(r *rank, until time.Time) {
 
 // usedShares returns how much of each card is in use, by its index.
 func (p *pass) usedShares() map[int]quantity.GPUShare {
+	if p.used != nil {
+		return p.used
+	}
 	card := make(map[string]int, len(p.Pool.Devices))
 	for i := range p.Pool.Devices {
 		card[p.Pool.Devices[i].UUID] = p.Pool.Devices[i].Card
@@ -155,5 +166,6 @@ func (p *pass) usedShares() map[int]quantity.GPUShare {
 			}
 		}
 	}
+	p.used = used
 	return used
 }
