@@ -11,7 +11,7 @@ import (
 )
 
 func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
-	var said []string
+	var said words
 	var terminals, mails atomic.Int32
 	prepare := func(t *testing.T, s *scene) {
 		t.Helper()
@@ -20,7 +20,7 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 				t.Errorf("told %d: %s", uid, text)
 			}
 			if terminals.Load() > 0 {
-				said = append(said, text)
+				said.add(text)
 			}
 			return int(terminals.Load()), nil
 		}
@@ -44,8 +44,8 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 		s.broken.Store("drained: by root")
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if len(said) > 0 || !s.wrote("warn") {
-			t.Errorf("without a terminal: told %q, written down %+v", said, s.recorded)
+		if len(said.all()) > 0 || !s.wrote("warn") {
+			t.Errorf("without a terminal: told %q, written down %+v", said.all(), s.recorded)
 		}
 		terminals.Store(1)
 		time.Sleep(2 * time.Minute)
@@ -53,8 +53,8 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 		if mails.Load() != 1 {
 			t.Errorf("%d mails", mails.Load())
 		}
-		if len(said) != 1 || !strings.Contains(said[0], "drained: by root") {
-			t.Errorf("told %q", said)
+		if len(said.all()) != 1 || !strings.Contains(said.all()[0], "drained: by root") {
+			t.Errorf("told %q", said.all())
 		}
 		s.want(t, r.ID, gpu.Running, time.Time{}) // nothing is ended
 		s.broken.Store("")
@@ -62,8 +62,8 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 		s.broken.Store("drained: by root")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(said) != 2 {
-			t.Errorf("drained once more: told %q", said)
+		if len(said.all()) != 2 {
+			t.Errorf("drained once more: told %q", said.all())
 		}
 	})
 }

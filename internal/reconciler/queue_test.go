@@ -3,7 +3,9 @@ package reconciler_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,8 +16,26 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 )
 
+// words are what people were told, from within the reconciler.
+type words struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (w *words) add(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = append(w.said, text)
+}
+
+func (w *words) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.said)
+}
+
 func TestWhoseTurnItIsIsToldAndKeptForAWhile(t *testing.T) {
-	var said, mailed []string
+	var said, mailed words
 	var terminals, hook atomic.Int32
 	prepare := func(t *testing.T, s *scene) {
 		t.Helper()
@@ -28,7 +48,7 @@ func TestWhoseTurnItIsIsToldAndKeptForAWhile(t *testing.T) {
 				t.Errorf("told %d: %s", uid, text)
 			}
 			if terminals.Load() > 0 {
-				said = append(said, text)
+				said.add(text)
 			}
 			return int(terminals.Load()), nil
 		}
@@ -37,7 +57,7 @@ func TestWhoseTurnItIsIsToldAndKeptForAWhile(t *testing.T) {
 				t.Errorf("mail to %s: %s: %s", login, subject, text)
 			}
 			if hook.Load() > 0 {
-				mailed = append(mailed, text)
+				mailed.add(text)
 			}
 			return hook.Load() > 0
 		}
@@ -64,19 +84,19 @@ func TestWhoseTurnItIsIsToldAndKeptForAWhile(t *testing.T) {
 		hook.Store(1)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(mailed) != 1 {
-			t.Errorf("mailed %q", mailed)
+		if len(mailed.all()) != 1 {
+			t.Errorf("mailed %q", mailed.all())
 		}
 		terminals.Store(2)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(said) != 1 || len(mailed) != 1 || strings.Contains(said[0], "still") {
-			t.Errorf("told %q, mailed %q", said, mailed)
+		if len(said.all()) != 1 || len(mailed.all()) != 1 || strings.Contains(said.all()[0], "still") {
+			t.Errorf("told %q, mailed %q", said.all(), mailed.all())
 		}
 		time.Sleep(6*time.Minute + 10*time.Second)
 		synctest.Wait()
-		if len(said) != 2 || len(mailed) != 2 || !strings.Contains(said[1], "still your turn") || !strings.Contains(mailed[1], "goes to who is next") {
-			t.Errorf("before it is lost: told %q, mailed %q", said, mailed)
+		if len(said.all()) != 2 || len(mailed.all()) != 2 || !strings.Contains(said.all()[1], "still your turn") || !strings.Contains(mailed.all()[1], "goes to who is next") {
+			t.Errorf("before it is lost: told %q, mailed %q", said.all(), mailed.all())
 		}
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
@@ -87,7 +107,7 @@ func TestWhoseTurnItIsIsToldAndKeptForAWhile(t *testing.T) {
 }
 
 func TestWhoHoldsWhatIsReservedForAnotherIsTold(t *testing.T) {
-	var said, mailed []string
+	var said, mailed words
 	prepare := func(t *testing.T, s *scene) {
 		t.Helper()
 		exam := gpu.Reservation{UID: 1003, Login: "carol", Devices: []string{"0"}, From: time.Now().Add(49 * time.Hour), Reason: "exam", Source: "resource-limits.yaml:7"}
@@ -96,11 +116,11 @@ func TestWhoHoldsWhatIsReservedForAnotherIsTold(t *testing.T) {
 			Reserved: func() []gpu.Reservation { return []gpu.Reservation{exam} }, Hold: func() time.Duration { return time.Minute },
 		})
 		s.Tell = func(uid int, text string) (int, error) {
-			said = append(said, fmt.Sprint(uid, " ", text))
+			said.add(fmt.Sprint(uid, " ", text))
 			return 1, nil
 		}
 		s.Mail = func(login, subject, text string) bool {
-			mailed = append(mailed, login+" "+subject+"/"+text)
+			mailed.add(login + " " + subject + "/" + text)
 			return true
 		}
 	}
@@ -114,14 +134,14 @@ func TestWhoHoldsWhatIsReservedForAnotherIsTold(t *testing.T) {
 		}
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
-		if len(said)+len(mailed) > 0 {
-			t.Errorf("told %q, mailed %q", said, mailed)
+		if len(said.all())+len(mailed.all()) > 0 {
+			t.Errorf("told %q, mailed %q", said.all(), mailed.all())
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if len(said) != 1 || len(mailed) != 1 || !strings.Contains(said[0], "1001 ds01: GPU 0 of your container train is reserved for carol from") ||
-			!strings.Contains(mailed[0], "(exam)") || !strings.Contains(mailed[0], "nothing ends your work") {
-			t.Errorf("told %q, mailed %q", said, mailed)
+		if len(said.all()) != 1 || len(mailed.all()) != 1 || !strings.Contains(said.all()[0], "1001 ds01: GPU 0 of your container train is reserved for carol from") ||
+			!strings.Contains(mailed.all()[0], "(exam)") || !strings.Contains(mailed.all()[0], "nothing ends your work") {
+			t.Errorf("told %q, mailed %q", said.all(), mailed.all())
 		}
 	})
 }
