@@ -246,8 +246,8 @@ func copies(ctx context.Context, engine *client.Client) (map[string]bool, error)
 
 // DiskUsage shows what may be of the person's builds, and no filter of it.
 func (c *controller) DiskUsage(ctx context.Context, req *control.DiskUsageRequest) (*control.DiskUsageResponse, error) {
-	if len(req.Filter) > 0 {
-		return nil, failed(noFilter("Cache not shown", req.Filter))
+	if err := noFilter("Cache not shown", req.Filter); err != nil {
+		return nil, failed(err)
 	}
 	all, err := c.builder.Cache(ctx)
 	if err != nil {
@@ -262,7 +262,12 @@ func (c *controller) DiskUsage(ctx context.Context, req *control.DiskUsageReques
 	return shown, nil
 }
 
+// noFilter refuses filters. Of none buildx makes one that is empty.
 func noFilter(what string, filters []string) error {
+	filters = slices.DeleteFunc(filters, func(f string) bool { return f == "" })
+	if len(filters) == 0 {
+		return nil
+	}
 	return &problem.Error{
 		What: what, Why: problem.Because(problem.ErrInvalid, "of filters only until is read, not "+strings.Join(filters, ", ")), Next: "Leave the filter away.",
 	}
@@ -285,8 +290,8 @@ func usage(r container.CacheRecord) *control.UsageRecord {
 
 // Prune removes the person's own cache.
 func (c *controller) Prune(req *control.PruneRequest, to grpc.ServerStreamingServer[control.UsageRecord]) error {
-	if len(req.Filter) > 0 {
-		return failed(noFilter("Nothing pruned", req.Filter))
+	if err := noFilter("Nothing pruned", req.Filter); err != nil {
+		return failed(err)
 	}
 	p := container.CachePrune{All: req.All, Keep: max(req.ReservedSpace, req.MaxUsedSpace)}
 	if req.KeepDuration > 0 {

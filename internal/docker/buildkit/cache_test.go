@@ -79,7 +79,8 @@ func TestAPruneTakesNothingOfOthers(t *testing.T) {
 
 func TestBuildxSeesAndPrunesOnesOwn(t *testing.T) {
 	c := speaksTo(t, buildkit.New(engine{cache: kept()}.dial, time.Now, records{"both": {1001, 1002}}, slog.New(slog.DiscardHandler)), nil)
-	du, err := c.DiskUsage(t.Context())
+	none := client.WithFilter([]string{""}) // as buildx writes it
+	du, err := c.DiskUsage(t.Context(), none)
 	var bytes int64
 	for _, r := range du {
 		bytes += r.Size
@@ -88,10 +89,14 @@ func TestBuildxSeesAndPrunesOnesOwn(t *testing.T) {
 		t.Errorf("it sees %d of %d bytes, %v", len(du), bytes, err)
 	}
 	pruned := make(chan client.UsageInfo, 10)
-	if err := c.Prune(t.Context(), pruned, client.PruneAll); err != nil || len(pruned) != 4 {
+	if err := c.Prune(t.Context(), pruned, client.PruneAll, none); err != nil || len(pruned) != 4 {
 		t.Errorf("%d are pruned, %v", len(pruned), err)
 	}
-	if err := c.Prune(t.Context(), nil, client.WithFilter([]string{"id==narrow"})); err == nil {
+	narrow := client.WithFilter([]string{"", "id==narrow"})
+	if _, err := c.DiskUsage(t.Context(), narrow); err == nil {
+		t.Error("a filter of what is shown isn't read, and not said")
+	}
+	if err := c.Prune(t.Context(), nil, narrow); err == nil {
 		t.Error("a filter isn't read, and not said")
 	}
 	history, err := c.ControlClient().ListenBuildHistory(t.Context(), &control.BuildHistoryRequest{EarlyExit: true})
