@@ -83,7 +83,7 @@ func (r *KitRequest) output(all []KitOutput) error {
 	allowed := []string{"dest"} // where the client writes
 	switch out := all[0]; out.Type {
 	case "moby", "image":
-		r.Output, allowed = KitImage, []string{"name"}
+		r.Output, allowed = KitImage, []string{"name", "load"} // compose has it loaded into the engine, where it is made
 		if names := out.Attrs["name"]; names != "" {
 			r.Targets = strings.Split(names, ",")
 		}

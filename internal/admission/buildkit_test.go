@@ -40,6 +40,7 @@ func TestABuildsOptionsAreTheReadersOwn(t *testing.T) {
 func TestFilesAreTheClientsToReceive(t *testing.T) {
 	for outputs, want := range map[string]admission.KitOutputs{
 		"": admission.KitImage, "[]": admission.KitImage, `[{"Type":"local","Attrs":{}}]`: admission.KitFiles, `[{"Type":"tar","Attrs":{"dest":"x"}}]`: admission.KitTar,
+		`[{"Type":"moby","Attrs":{"load":"true","push":"false"}}]`: admission.KitImage,
 	} {
 		query, err := url.ParseQuery(debians + "&outputs=" + outputs)
 		if err != nil {
@@ -84,6 +85,8 @@ func TestABuildThatAsksForMoreIsRefused(t *testing.T) {
 		"limits of files":              `ulimits=[{"Name":"nofile","Hard":-1}]`,
 		"an archive of the image":      `outputs=[{"Type":"oci"}]`,
 		"a push":                       `outputs=[{"Type":"registry"}]`,
+		"files to be loaded":           `outputs=[{"Type":"local","Attrs":{"load":"true"}}]`,
+		"an image pushed at once":      `outputs=[{"Type":"moby","Attrs":{"load":"true","push":"true"}}]`,
 		"files otherwise":              `outputs=[{"Type":"local","Attrs":{"x":"y"}}]`,
 		"two outputs":                  `outputs=[{"Type":"local"},{"Type":"tar"}]`,
 		"what steers BuildKit":         `buildargs={"BUILDKIT_SYNTAX":"x"}`,
