@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +34,10 @@ func TestClients(t *testing.T) {
 	w := prepare(t, l)
 	for _, c := range clients() {
 		t.Run(c.name, func(t *testing.T) {
-			for _, commands := range w.commands[c.kind] {
+			if len(w.commands[c.name]) == 0 {
+				t.Skip("it takes minutes to build: make test-long")
+			}
+			for _, commands := range w.commands[c.name] {
 				for _, s := range c.scenarios {
 					t.Run(s.says, func(t *testing.T) { w.try(t, c, s, commands) })
 				}
@@ -52,7 +54,7 @@ type world struct {
 
 	modules  string              // packages from npm
 	program  string              // that of testcontainers
-	commands map[string][]string // folders of the commands that each kind of client is tried with
+	commands map[string][]string // folders of the commands that each client is tried with
 }
 
 // prepare puts the scripts where people can read them.
@@ -73,35 +75,54 @@ func prepare(t *testing.T, l *lab.Lab) world {
 	return w
 }
 
-// layCommands makes a folder for each docker command of the machine, and for
-// each compose. All other clients are tried with one docker: Debian's where they
-// build, for it brings its own BuildKit, else the first.
+// layCommands makes a folder for each docker command of the machine. All other
+// clients are tried with one docker: Debian's where they build, for it brings its
+// own BuildKit, else the first.
 func (w world) layCommands(t *testing.T) map[string][]string {
 	t.Helper()
-	lay := func(name, docker string) (folder string) {
-		folder = filepath.Join(w.folder, name)
-		must(t, os.Mkdir(folder, 0o755))
-		must(t, os.Symlink(docker, filepath.Join(folder, "docker")))
-		return folder
-	}
 	all := map[string][]string{}
 	for i, docker := range w.Clients() {
-		all["docker"] = append(all["docker"], lay(fmt.Sprint("docker-", i), docker))
+		all["docker"] = append(all["docker"], w.lay(t, fmt.Sprint("docker-", i), docker))
 	}
-	first := all["docker"][:1]
+	first, last := all["docker"][:1], all["docker"][len(all["docker"])-1:]
 	for _, c := range clients() {
-		if c.kind != "docker" {
-			all[c.kind] = first
+		if c.name != "docker" {
+			all[c.name] = first
 		}
 	}
-	all["devcontainer"] = all["docker"][len(all["docker"])-1:]
-	all["compose"] = all["devcontainer"] // it builds by BuildKit with the docker command
-	if docker := w.Clients()[0]; exec.Command(docker, "compose", "version").Run() == nil {
-		folder := lay("compose-plugin", docker)
-		must(t, os.WriteFile(filepath.Join(folder, "docker-compose"), []byte("#!/bin/sh\nexec docker compose \"$@\"\n"), 0o755))
-		all["compose"] = append(slices.Clone(all["compose"]), folder)
-	}
+	all[devcontainers().name] = last
+	all[compose().name] = last // it builds by BuildKit with the docker command
+	all[composePlugin().name] = w.layPlugins(t)
 	return all
+}
+
+// lay makes a folder for a docker command.
+func (w world) lay(t *testing.T, name, docker string) (folder string) {
+	t.Helper()
+	folder = filepath.Join(w.folder, name)
+	must(t, os.Mkdir(folder, 0o755))
+	must(t, os.Symlink(docker, filepath.Join(folder, "docker")))
+	return folder
+}
+
+// layPlugins makes two folders for docker compose: in one it finds no buildx, and
+// builds by itself; in the other it has buildx build. What it is called by is the
+// older one's name, as scripts have it.
+func (w world) layPlugins(t *testing.T) (folders []string) {
+	t.Helper()
+	if !lab.Compose().Wanted() || !lab.Buildx().Wanted() {
+		return nil
+	}
+	for name, plugins := range map[string][]lab.Plugin{"alone": {lab.Compose()}, "with-buildx": {lab.Compose(), lab.Buildx()}} {
+		folder := w.lay(t, "compose-"+name, w.Clients()[0])
+		script := "#!/bin/sh\nexec docker --config \"$HOME/" + name + "\" compose \"$@\"\n"
+		must(t, os.WriteFile(filepath.Join(folder, "docker-compose"), []byte(script), 0o755))
+		for _, who := range folks {
+			w.Give(who, filepath.Join(w.Home(who), name), plugins...)
+		}
+		folders = append(folders, folder)
+	}
+	return folders
 }
 
 func must(t *testing.T, err error) {

@@ -3,6 +3,7 @@ package clients_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -61,7 +62,7 @@ func (c client) lay(t *testing.T, w world, s scenario, dir string) {
 }
 
 func clients() []client {
-	return []client{docker(), compose(), python(), dockerode(), testcontainers(), devcontainers()}
+	return []client{docker(), compose(), composePlugin(), python(), dockerode(), testcontainers(), devcontainers()}
 }
 
 func docker() client {
@@ -111,7 +112,7 @@ func docker() client {
 
 func compose() client {
 	return client{
-		name: "docker-compose", about: "Debian's 1.29.2, and `docker compose` where the machine has it", kind: "compose", program: []string{"sh", "-eu"},
+		name: "docker-compose", about: "Debian's 1.29.2", kind: "compose", program: []string{"sh", "-eu"},
 		scenarios: []scenario{
 			{says: "services with `depends_on` by health and by success, networks with aliases, volumes, tmpfs, secrets, `env_file`, `extra_hosts`, limits, `restart`, profiles; `up -d`, `exec`, `ps`, `down -v`", script: "stack/run.sh"},
 			{says: "`logs -f`, `events`, `top`, `port`, `run --rm`, `up --exit-code-from`, `pause`, `restart`, `stop`, `start`, `--scale`, `kill`, `rm`", script: "verbs/run.sh"},
@@ -141,6 +142,33 @@ func compose() client {
 			},
 		},
 	}
+}
+
+// composePlugin is the compose that newer hosts have. It runs what the older one
+// does.
+func composePlugin() client {
+	c := compose()
+	c.name = "docker compose"
+	c.about = pinned("../../../tools/compose/go.mod", `docker/compose/v2 (v\S+)`) + ", by itself and with buildx " +
+		pinned("../../../tools/buildx/go.mod", `docker/buildx (v\S+)`) + "; both take minutes to build, so that only `make test-long` does"
+	for i, s := range c.scenarios {
+		c.scenarios[i].instead = strings.ReplaceAll(s.instead, "docker-compose", "docker compose")
+		switch {
+		case s.script == "build/run.sh" && s.env == nil:
+			c.scenarios[i].says = "`up --build`, `build`, `down --rmi all`, by BuildKit: its own, and buildx with `bake`"
+		case s.script == "build/run.sh":
+			c.scenarios[i].says, c.scenarios[i].env = "the same by the classic builder: `DOCKER_BUILDKIT=0`", []string{"DOCKER_BUILDKIT=0"}
+		}
+	}
+	c.scenarios = append(
+		c.scenarios,
+		scenario{says: "GPUs by `gpus`: `all`, a `count`, and a kind under `device_ids`", script: "gpus/run.sh"},
+		scenario{
+			says: "`gpus: [{device_ids: [\"0\"]}]`", service: `gpus: [{device_ids: ["0"]}]`, refused: "devices are chosen by ds01",
+			instead: "`gpus: [{count: 1}]`, or a kind: `gpus: [{device_ids: [2g.20gb]}]`.",
+		},
+	)
+	return c
 }
 
 func python() client {

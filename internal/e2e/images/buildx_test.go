@@ -3,7 +3,6 @@ package images_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,11 +15,13 @@ import (
 // TestBuildx is what people build with a docker that has buildx. To build that
 // takes minutes, so that it is for make test-long.
 func TestBuildx(t *testing.T) {
-	if !lab.Long() && os.Getenv("DS01_TEST_BUILDX") == "" {
+	if !lab.Buildx().Wanted() {
 		t.Skip("buildx takes minutes to build: make test-long")
 	}
 	l := start(t, lab.Options{Users: []string{"alice", "bob"}, Limits: "defaults: {aggregate: {memory: 64M, tasks: 60}}\n"})
-	giveBuildx(t, l)
+	for _, who := range []string{"alice", "bob"} {
+		l.Give(who, filepath.Join(l.Home(who), ".docker"), lab.Buildx())
+	}
 	docker := docker28(t, l)
 	build := func(who, dockerfile string, words ...string) lab.Result {
 		dir, err := os.MkdirTemp(l.Home(who), "build")
@@ -114,23 +115,4 @@ func docker28(t *testing.T, l *lab.Lab) string {
 		return lab.Debian // it takes buildx when asked
 	}
 	return clients[i]
-}
-
-// giveBuildx builds buildx, as tools/buildx pins it, and gives it to everybody.
-func giveBuildx(t *testing.T, l *lab.Lab) {
-	t.Helper()
-	plugin := os.Getenv("DS01_TEST_BUILDX") // one that is there already
-	if plugin == "" {
-		plugin = filepath.Join(l.Root, "docker-buildx")
-		cmd := exec.Command("go", "build", "-o", plugin, "github.com/docker/buildx/cmd/buildx")
-		cmd.Dir = "../../../tools/buildx"
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build buildx: %v\n%s", err, out)
-		}
-	}
-	for _, who := range []string{"alice", "bob"} {
-		dir := filepath.Join(l.Home(who), ".docker/cli-plugins")
-		l.OK(who, "mkdir", "-p", dir)
-		l.OK(who, "cp", plugin, filepath.Join(dir, "docker-buildx"))
-	}
 }
