@@ -51,6 +51,7 @@ func TestBuildx(t *testing.T) {
 		}
 	}
 	twoPeopleBuildAtOnce(t, l, build)
+	bakes(t, l, docker)
 	iid := filepath.Join(l.Home("alice"), "iid")
 	kitBuilt(t, build("alice", "FROM app:1\nRUN echo x > /x\n", "-t", "app:2", "--iidfile", iid))
 	if got, want := l.OK("alice", "cat", iid), l.OK("alice", docker, "inspect", "-f", "{{.Id}}", "app:2"); got != want {
@@ -104,6 +105,53 @@ func twoPeopleBuildAtOnce(t *testing.T, l *lab.Lab, build func(who, dockerfile s
 		}
 		l.OK(who, lab.Debian, "rmi", "project:1")
 	}
+}
+
+// bakes has two images baked by a file, and fails to have one baked on another
+// target: buildx gets no result to build on, and says so before it asks.
+func bakes(t *testing.T, l *lab.Lab, docker string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(l.Home("alice"), "bake")
+	lab.Must(t, err)
+	lab.Must(t, os.Chmod(dir, 0o755))
+	for name, text := range map[string]string{
+		"Dockerfile": "FROM busybox AS one\nARG WHAT\nRUN echo $WHAT > /what\nFROM one AS two\nRUN echo two >> /what\n",
+		"docker-bake.hcl": `variable "WHAT" { default = "bread" }
+group "default" { targets = ["one", "two"] }
+target "one" {
+  target = "one"
+  args = { WHAT = WHAT }
+  tags = ["baked:one"]
+}
+target "two" {
+  inherits = ["one"]
+  target = "two"
+  tags = ["baked:two"]
+}
+`,
+		"on.hcl": `target "one" {
+  dockerfile-inline = "FROM busybox"
+}
+target "default" {
+  contexts = { first = "target:one" }
+  dockerfile-inline = "FROM first"
+  tags = ["baked:on"]
+}
+`,
+	} {
+		lab.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	bake := func(file string) lab.Result {
+		return l.Run("alice", "sh", "-c", "cd "+dir+" && WHAT=cake exec "+docker+" buildx bake --progress=plain -f "+file)
+	}
+	kitBuilt(t, bake("docker-bake.hcl"))
+	for tag, want := range map[string]string{"one": "cake", "two": "cake\ntwo"} {
+		if got := l.OK("alice", docker, "run", "--rm", "baked:"+tag, "cat", "/what"); got != want {
+			t.Errorf("baked:%s says %q", tag, got)
+		}
+		l.OK("alice", docker, "rmi", "baked:"+tag)
+	}
+	notBuilt(t, bake("on.hcl"), "gateway did not return reference with definition")
 }
 
 // docker28 returns a client that takes buildx for its builds.
