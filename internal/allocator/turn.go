@@ -20,13 +20,17 @@ type grant struct {
 }
 
 // turn grants what is asked for now: what is kept for its owner, or what is
-// free and nobody who waits goes before. t is a ticket that was never stored;
+// free and nobody who waits goes before, or what gpu.Trial says. t is a ticket that was never stored;
 // the caller holds mu.
 func (a *Allocator) turn(t gpu.Ticket, s gpu.Standing) (grant, error) {
 	if g, ok := a.redeem(&t, s.Quota); ok {
 		return g, nil
 	}
-	g, err := a.choose(a.pool(), &t, s.Quota)
+	pool := a.pool()
+	if devices := gpu.Trial(pool, t.Request, s.Quota); len(devices) > 0 {
+		return grant{devices: devices}, nil
+	}
+	g, err := a.choose(pool, &t, s.Quota)
 	q := a.snapshot()
 	if Waitable(err) && len(q.Waiting) > 0 {
 		err = withPosition(err, gpu.Order(a.joinedBy(q, t, s), a.now()))

@@ -28,7 +28,7 @@ func (c *call) mig() error {
 	for i := range h.Cards {
 		card := &h.Cards[i]
 		one := apitype.MIGCard{
-			Card: card.Index, UUID: card.UUID, Model: card.Model, Enabled: card.MIG, Waits: card.MIGWaits,
+			Card: card.Index, UUID: card.UUID, Model: card.Model, Enabled: card.MIG, Waits: card.MIGWaits, Drained: c.Warden.IsDrained(card.UUID),
 			Instances: instances(card.Index, card.Instances), Layouts: gpu.Fillings(gpu.ProfilesOf(h.Cards, *card)),
 		}
 		if one.Layouts == nil {

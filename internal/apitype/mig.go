@@ -14,6 +14,7 @@ type MIGCard struct {
 	Model     string           `json:"model"`
 	Enabled   bool             `json:"mig_enabled"`
 	Waits     bool             `json:"waits_for_reset"` // a change of the mode does
+	Drained   bool             `json:"drained"`         // an administrator took it out of use
 	Instances []MIGInstance    `json:"instances"`
 	Layouts   []map[string]int `json:"layouts"` // ways to fill it: how many of each profile; the most instances first
 }

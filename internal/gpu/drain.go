@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,8 +53,30 @@ func cardNames(cards []Card) []string {
 	return names
 }
 
+// Trial returns the devices of a request in which an administrator names devices
+// of drained cards, and nothing else, to try them: nobody else can have those, so
+// no limit and no queue has a say. That nothing else is wrong with them, and that
+// nobody holds or uses them, counts as ever. Nil: it is no such request.
+func Trial(pool Pool, req Request, q Quota) []Device {
+	if !q.NameAny || req.All || req.Count > 0 {
+		return nil
+	}
+	var all []Device
+	v := survey(pool, 0, q)
+	for _, p := range req.Parts {
+		d := v.find(p)
+		if p.Device == "" || d == nil || d.DrainedAt.IsZero() || v.inUse(d) ||
+			slices.ContainsFunc(all, func(o Device) bool { return o.UUID == d.UUID }) {
+			return nil
+		}
+		all = append(all, *d)
+	}
+	return all
+}
+
 // An Ailment is a device that a claim holds and that would not be granted
-// again. That the driver doesn't tell how a device is, is none.
+// again. That the driver doesn't tell how a device is, is none, nor is a drain
+// that was known when it was granted, see Trial.
 type Ailment struct {
 	Claim  Claim
 	Device Device
@@ -70,10 +93,13 @@ func Ailing(devices []Device, claims []Claim) []Ailment {
 	var all []Ailment
 	for _, c := range claims {
 		for _, g := range c.Devices {
-			if d, ok := ill[g.UUID]; ok && c.State != Released {
+			if d, ok := ill[g.UUID]; ok && c.State != Released && !d.onTrial(c) {
 				all = append(all, Ailment{c, d})
 			}
 		}
 	}
 	return all
 }
+
+// onTrial reports whether the claim got the device after its card was drained.
+func (d *Device) onTrial(c Claim) bool { return !d.DrainedAt.IsZero() && c.Since.After(d.DrainedAt) }

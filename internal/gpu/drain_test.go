@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
@@ -63,5 +64,56 @@ func TestWhoHoldsADeviceThatIsNotGrantedIsFound(t *testing.T) {
 	}
 	if len(all) != 1 || all[0].Claim.ID != "b" || all[0].Device.UUID != "MIG-1" {
 		t.Errorf("got %+v", all)
+	}
+}
+
+// An administrator names what is on a drained card, and gets it past limits;
+// nobody else does, and nothing else that is wrong is passed over.
+func TestAnAdministratorTriesADrainedCard(t *testing.T) {
+	drained := mixed()
+	drained[1].Drained, drained[1].DrainedAt = "by root", time.Unix(100, 0)
+	ill, illInstance := mixed(), mixed()
+	for _, cards := range [][]gpu.Card{ill, illInstance} {
+		cards[1].Drained, cards[1].DrainedAt = "by root", time.Unix(100, 0)
+	}
+	ill[1].Problem, illInstance[1].Instances[0].Problem = "lost", "XID 94"
+	held := gpu.Pool{Claims: []gpu.Claim{{ID: "a", UID: 1, State: gpu.Held, Devices: []gpu.Grant{{UUID: "MIG-1"}}}}}
+	admin := gpu.Quota{NameAny: true}
+	for name, c := range map[string]struct {
+		cards []gpu.Card
+		pool  gpu.Pool
+		ask   string
+		quota gpu.Quota
+		want  int
+	}{
+		"by its slot":                  {cards: drained, ask: "device=1.0", quota: admin, want: 1},
+		"by its UUID":                  {cards: drained, ask: "device=MIG-1", quota: admin, want: 1},
+		"a plain person":               {cards: drained, ask: "device=1.0"},
+		"by its kind":                  {cards: drained, ask: "1g.10gb", quota: admin},
+		"any":                          {cards: drained, ask: "1", quota: admin},
+		"all":                          {cards: drained, ask: "all", quota: admin},
+		"with one that isn't drained":  {cards: drained, ask: "device=1.0,0", quota: admin},
+		"named twice":                  {cards: drained, ask: "device=1.0,MIG-1", quota: admin},
+		"not there":                    {cards: drained, ask: "device=1.7", quota: admin},
+		"the card is lost besides":     {cards: ill, ask: "device=1.0", quota: admin},
+		"the instance is ill besides":  {cards: illInstance, ask: "device=1.0", quota: admin},
+		"not drained":                  {cards: mixed(), ask: "device=1.0", quota: admin},
+		"somebody holds it":            {cards: drained, pool: held, ask: "device=1.0", quota: admin},
+		"somebody uses it unexplained": {cards: drained, pool: gpu.Pool{Taken: map[string]string{"MIG-1": "a process"}}, ask: "device=1.0", quota: admin},
+	} {
+		req, err := gpu.ParseRequest(c.ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.pool.Devices = gpu.Devices(c.cards)
+		if got := gpu.Trial(c.pool, req, c.quota); len(got) != c.want || c.want == 1 && got[0].UUID != "MIG-1" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	for since, want := range map[int64]int{99: 1, 101: 0} { // who holds it as a trial knows
+		claim := gpu.Claim{ID: "a", State: gpu.Running, Devices: []gpu.Grant{{UUID: "MIG-1"}}, Since: time.Unix(since, 0)}
+		if got := gpu.Ailing(gpu.Devices(drained), []gpu.Claim{claim}); len(got) != want {
+			t.Errorf("granted at %d: %+v", since, got)
+		}
 	}
 }

@@ -31,6 +31,7 @@ type Card struct {
 	Mend        string     // what an administrator does about the problem, a sentence ("" = nothing is known)
 	Doubt       bool       // the problem is only that the driver doesn't tell how it is
 	Drained     string     // why an admin keeps it from being granted ("" = not drained)
+	DrainedAt   time.Time  // when that was said
 }
 
 // unfit says why neither the card nor an instance on it can be granted, or "",
@@ -43,6 +44,15 @@ func (c *Card) unfit() (why, mend string) {
 		return "drained: " + c.Drained, fmt.Sprintf("'ds01 gpu undrain %d' ends that.", c.Index)
 	}
 	return c.Problem + "; and drained: " + c.Drained, c.Mend
+}
+
+// onlyDrained returns when the card was drained, or zero where something else
+// keeps what is on it from being granted too.
+func (c *Card) onlyDrained(problem string) time.Time {
+	if c.Problem != "" || problem != "" {
+		return time.Time{}
+	}
+	return c.DrainedAt
 }
 
 // An Instance is one MIG compute instance that fills its GPU instance.
@@ -79,6 +89,9 @@ type Device struct {
 	Problem     string // why it can't be granted ("" = healthy)
 	Mend        string // what an administrator does about it, a sentence ("" = nothing is known)
 	Doubt       bool   // nothing is known to be wrong with it: the driver doesn't tell
+	// DrainedAt is when an admin took its card out of use, where nothing else
+	// keeps it from being granted. Zero: that isn't so.
+	DrainedAt time.Time
 }
 
 // Full is the Profile of a whole card.
@@ -94,6 +107,7 @@ func Devices(cards []Card) []Device {
 			all = append(all, Device{
 				UUID: c.UUID, Slot: strconv.Itoa(c.Index), Card: c.Index, Instance: -1, Model: c.Model,
 				Profile: Full, Share: quantity.FullGPU, MemoryBytes: c.MemoryBytes, Nodes: c.Nodes, Problem: why, Mend: mend, Doubt: c.Doubt && c.Drained == "",
+				DrainedAt: c.onlyDrained(""),
 			})
 			continue
 		}
@@ -103,6 +117,7 @@ func Devices(cards []Card) []Device {
 				Model: c.Model, Profile: i.Profile, Share: quantity.ShareOf(i.Slices, i.SlicesOfCard),
 				MemoryBytes: i.MemoryBytes, Nodes: i.Nodes,
 				Problem: cmp.Or(why, i.Problem), Mend: cmp.Or(mend, i.Mend), Doubt: c.Doubt && c.Drained == "",
+				DrainedAt: c.onlyDrained(i.Problem),
 			})
 		}
 	}

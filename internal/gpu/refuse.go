@@ -236,15 +236,20 @@ func (v *view) unfit(picks []*Device) error {
 // busy refuses when exactly this device can't be granted now; other is what to
 // do instead of waiting for it.
 func (v *view) busy(d *Device, other string) error {
-	_, held := v.holds[d.UUID]
-	_, taken := v.taken[d.UUID]
 	switch {
 	case d.Problem != "":
 		return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", name(d)+" can't be used now: "+d.Problem, "Ask an admin, or "+other)
-	case held || taken:
+	case v.inUse(d):
 		return refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE", name(d)+" is in use", "Try again when it is free ('ds01 gpu list'), or "+other)
 	}
 	return nil
+}
+
+// inUse reports whether a claim holds the device, or somebody uses it without one.
+func (v *view) inUse(d *Device) bool {
+	_, held := v.holds[d.UUID]
+	_, taken := v.taken[d.UUID]
+	return held || taken
 }
 
 func (v *view) overShare(more quantity.GPUShare, what string) error {

@@ -85,7 +85,7 @@ func (w *Warden) Mark(ctx context.Context, cards []gpu.Card) {
 	defer w.mu.Unlock()
 	for i := range cards {
 		if d, ok := w.drains[cards[i].UUID]; ok {
-			cards[i].Drained = d.String()
+			cards[i].Drained, cards[i].DrainedAt = d.String(), d.Since
 		}
 	}
 	w.compare(ctx, cards)
@@ -164,6 +164,14 @@ func (w *Warden) store(ctx context.Context, card string, d *gpu.Drain) error {
 	}
 	w.drains[card] = *d
 	return w.Store.Flush()
+}
+
+// IsDrained reports whether an administrator took the card of that UUID out of use.
+func (w *Warden) IsDrained(card string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, drained := w.drains[card]
+	return drained
 }
 
 func (w *Warden) find(name string) (gpu.Card, error) {
