@@ -58,7 +58,7 @@ func TestEveryCommandHasHelpWithExamplesAndExitCodes(t *testing.T) {
 // stands in neither list and fails until it is decided.
 func TestEveryCommandThatPrintsDataHasJSON(t *testing.T) {
 	data := []string{
-		"audit show", "audit verify", "container create", "container deploy", "container gpu add", "container gpu release", "container list", "container prune", "container stats", "container update", "gpu drain", "gpu list", "gpu mig assert", "gpu mig export", "gpu mig plan", "gpu queue join", "gpu queue list", "gpu queue position", "gpu reservations", "gpu reserve", "gpu undrain", "gpu why", "image list", "user limits",
+		"audit show", "audit verify", "container create", "container deploy", "container gpu add", "container gpu release", "container list", "container prune", "container stats", "container update", "gpu drain", "gpu list", "gpu mig assert", "gpu mig export", "gpu mig plan", "gpu queue join", "gpu queue list", "gpu queue position", "gpu reservations", "gpu reserve", "gpu undrain", "gpu verify", "gpu why", "image list", "user limits",
 		"limits diff", "policy check", "policy eval", "policy test", "dashboard", "doctor", "version",
 	}
 	plain := []string{

@@ -47,6 +47,7 @@ func links() []link {
 		{"gpu-why", "gpu why"},
 		{"gpu-drain", "gpu drain"},
 		{"gpu-undrain", "gpu undrain"},
+		{"gpu-verify", "gpu verify"},
 		{"gpu-queue", "gpu queue"},
 		{"gpu-reservations", "gpu reservations"},
 		{"gpu-reserve", "gpu reserve"},

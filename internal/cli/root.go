@@ -36,7 +36,7 @@ func (a *app) commands() []*cobra.Command {
 	all := []*cobra.Command{
 		container,
 		noun("image", "Images, yours and shared ones", a.imageList(), a.imageDelete(), a.imageShare(), a.imageUnshare(), a.imageSave(), a.imageLoad()),
-		noun("gpu", "The GPUs of this host", a.gpuList(), a.gpuQueue(), a.gpuReservations(), a.gpuReserve(), a.gpuUnreserve(), a.gpuWhy(), a.gpuDrain(), a.gpuUndrain(), a.gpuMIG(), noun("sim", "Simulated GPUs", a.gpuSimSet())),
+		noun("gpu", "The GPUs of this host", a.gpuList(), a.gpuQueue(), a.gpuReservations(), a.gpuReserve(), a.gpuUnreserve(), a.gpuWhy(), a.gpuDrain(), a.gpuUndrain(), a.gpuMIG(), a.gpuVerify(), noun("sim", "Simulated GPUs", a.gpuSimSet())),
 		noun("user", "People and what they may use", a.userLimits()),
 		noun("audit", "Who asked for what, and what was decided", a.auditShow(), a.auditVerify()),
 		noun("limits", "The limits file", a.limitsCheck(), a.limitsDiff(), a.limitsShow()),

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"ds01.dev/ds01/internal/problem"
 )
 
 // dockerAPI is the version of the Docker API that the streams speak: Debian's
@@ -175,4 +177,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
+}
+
+// PID returns the process, on the host, that a running container began with.
+func (c *Client) PID(ctx context.Context, id string) (int, error) {
+	found, err := getDocker[struct{ State struct{ Pid int } }](ctx, c, "/containers/"+url.PathEscape(id)+"/json", nil)
+	if err == nil && found.State.Pid <= 0 {
+		err = &problem.Error{What: "no process of container " + id, Why: problem.Because(problem.ErrConflict, "it doesn't run"), Next: "Start it."}
+	}
+	return found.State.Pid, err
 }
