@@ -50,8 +50,8 @@ var (
 // row says so, is an error of kind problem.ErrDenied; one that isn't well
 // formed, problem.ErrInvalid.
 func (t *Table) Match(method, path, rawQuery string) (Match, error) {
-	if strings.ContainsAny(path, "%\\") || !strings.HasPrefix(path, "/") || len(path) > 2048 {
-		return Match{}, invalid(unserved(method, path), "the path is not one that Docker clients write")
+	if strings.Contains(path, "\\") || !strings.HasPrefix(path, "/") || len(path) > 2048 {
+		return Match{}, unreadable(method, path)
 	}
 	segments := strings.Split(path[1:], "/")
 	var m Match
@@ -59,10 +59,17 @@ func (t *Table) Match(method, path, rawQuery string) (Match, error) {
 		m.Version, segments = v[1], segments[1:]
 	}
 	if slices.Contains(segments, "") || slices.Contains(segments, ".") || slices.Contains(segments, "..") {
-		return Match{}, invalid(unserved(method, path), "the path is not one that Docker clients write")
+		return Match{}, unreadable(method, path)
 	}
-	row, param, ok := t.find(method, segments)
+	row, param, ok := t.find(method, segments, isName)
+	if !ok {
+		if err := t.misnamed(method, segments); err != nil {
+			return Match{}, err
+		}
+	}
 	switch {
+	case strings.Contains(path, "%"):
+		return Match{}, unreadable(method, path)
 	case !ok && asksForAnother(method, segments):
 		return Match{}, refuse(problem.ErrNotFound, "No such object: "+strings.Join(segments[1:], "/"), "only an image is called like that", "")
 	case !ok:
@@ -77,6 +84,31 @@ func (t *Table) Match(method, path, rawQuery string) (Match, error) {
 	query, err := row.readQuery(rawQuery)
 	m.Query = query
 	return m, err
+}
+
+func unreadable(method, path string) error {
+	return invalid(unserved(method, path), "the path is not one that Docker clients write")
+}
+
+// misnamed refuses what clients write for a name that nothing can have, encoded
+// where it has to be; nil where the path is no route's but for the name.
+func (t *Table) misnamed(method string, segments []string) error {
+	if asksForAnother(method, segments) {
+		return nil
+	}
+	row, name, ok := t.find(method, segments, func(string, string) bool { return true })
+	if !ok || row.How == Refused || row.How == Absent {
+		return nil
+	}
+	kind := problem.ErrDenied
+	if plain, err := url.PathUnescape(name); err != nil || plain != name {
+		kind, name = problem.ErrInvalid, plain
+	}
+	next := "Look the name up: docker ps -a, docker network ls and docker volume ls list them, with IDs."
+	if takesSlashes(segments[0]) {
+		next = "Take an image that has no name by its ID: docker images -a."
+	}
+	return refuse(kind, "No such object: "+strconv.Quote(name), "names are of letters, digits and - . _, those of images also of / : @", next)
 }
 
 // asksForAnother reports whether a client looks for something by the name of an
@@ -100,9 +132,15 @@ func asksForAnother(method string, segments []string) bool {
 
 func unserved(method, path string) string { return method + " " + strconv.Quote(path) + " refused" }
 
-func (t *Table) find(method string, segments []string) (Route, string, bool) {
+// isName reports whether what stands in the place of {id} or {image} can be one.
+func isName(place, got string) bool {
+	return place == "{id}" && validID.MatchString(got) || place == "{image}" && validImage.MatchString(got)
+}
+
+// find returns the row of a path, in whose places names stand.
+func (t *Table) find(method string, segments []string, name func(place, got string) bool) (Route, string, bool) {
 	for _, r := range t.byLength[len(segments)] {
-		if param, ok := r.fits(method, segments); ok {
+		if param, ok := r.fits(method, segments, name); ok {
 			return r.Route, param, true
 		}
 	}
@@ -114,7 +152,7 @@ func (t *Table) find(method string, segments []string) (Route, string, bool) {
 		n := len(segments) - verbs
 		joined := append([]string{segments[0], strings.Join(segments[1:n], "/")}, segments[n:]...)
 		for _, r := range t.byLength[len(joined)] {
-			if param, ok := r.fits(method, joined); ok && slices.Contains(r.segments, "{image}") {
+			if param, ok := r.fits(method, joined, name); ok && slices.Contains(r.segments, "{image}") {
 				return r.Route, param, true
 			}
 		}
@@ -125,14 +163,14 @@ func (t *Table) find(method string, segments []string) (Route, string, bool) {
 // takesSlashes reports whether what follows is the reference of an image.
 func takesSlashes(first string) bool { return first == "images" || first == "distribution" }
 
-func (r compiled) fits(method string, segments []string) (param string, ok bool) {
+func (r compiled) fits(method string, segments []string, name func(place, got string) bool) (param string, ok bool) {
 	if r.Method != method {
 		return "", false
 	}
 	for i, want := range r.segments {
 		got := segments[i]
 		switch {
-		case want == "{id}" && validID.MatchString(got), want == "{image}" && validImage.MatchString(got):
+		case strings.HasPrefix(want, "{") && name(want, got):
 			param = got
 		case want != got:
 			return "", false

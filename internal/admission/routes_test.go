@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -113,6 +114,37 @@ func TestWhatIsNoRouteIsRefused(t *testing.T) {
 				t.Errorf("got %v, want one of kind %q", err, c.kind)
 			}
 		})
+	}
+}
+
+// TestANameThatNothingCanHaveIsSaidOnEachRoute asks as clients do, which encode
+// what they are given for a name.
+func TestANameThatNothingCanHaveIsSaidOnEachRoute(t *testing.T) {
+	table, tried := admission.NewTable(), 0
+	for _, r := range admission.Routes() {
+		if r.How == admission.Refused || r.How == admission.Absent || !strings.Contains(r.Pattern, "{") {
+			continue
+		}
+		tried++
+		next := "docker ps -a"
+		if strings.Contains(r.Pattern, "{image}") {
+			next = "docker images -a"
+		}
+		for encoded, name := range map[string]string{"%3Cnone%3E:%3Cnone%3E": "<none>:<none>", "my%20web": "my web", "w%C3%A4sche": "wäsche", "a%2Fb": "a/b", "100%25": "100%", "_x": "_x", "a+b": "a+b"} {
+			kind := problem.ErrDenied
+			if strings.Contains(encoded, "%") {
+				kind = problem.ErrInvalid
+			}
+			path := "/v1.41" + strings.NewReplacer("{id}", encoded, "{image}", encoded).Replace(r.Pattern)
+			_, err := table.Match(r.Method, path, "")
+			wrong, ok := errors.AsType[*problem.Error](err)
+			if !ok || !errors.Is(err, kind) || wrong.What != "No such object: "+strconv.Quote(name) || !strings.Contains(wrong.Next, next) {
+				t.Errorf("%s %s: %v", r.Method, path, err)
+			}
+		}
+	}
+	if tried < 30 {
+		t.Errorf("%d routes have names", tried)
 	}
 }
 
