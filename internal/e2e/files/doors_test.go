@@ -245,7 +245,7 @@ func otherWaysToASocketAreRefused(t *testing.T, l *lab.Lab) {
 
 func filesBesideADoor(t *testing.T, l *lab.Lab) {
 	work := folder(t, l, "alice", "beside")
-	l.OK("alice", "docker", "run", "--rm", "-v", door, "-v", work+":/w", "client", "sh", "-c", "docker ps -q >/w/seen")
+	l.OK("alice", "docker", "run", "--rm", "-v", door, "-v", work+":/w", "client", "sh", "-c", "docker ps -aq >/w/seen")
 	onlyHers(t, l, work)
 	if text, err := os.ReadFile(filepath.Join(work, "seen")); err != nil || len(text) == 0 {
 		t.Errorf("%q, %v", text, err)
