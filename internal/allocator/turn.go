@@ -20,8 +20,8 @@ type grant struct {
 }
 
 // turn grants what is asked for now: what is kept for its owner, or what is
-// free and nobody who waits goes before, or what gpu.Trial says. t is a ticket that was never stored;
-// the caller holds mu.
+// free and nobody who waits goes before, or what gpu.Trial says. t is a ticket
+// that was never stored; the caller holds mu.
 func (a *Allocator) turn(t gpu.Ticket, s gpu.Standing) (grant, error) {
 	if g, ok := a.redeem(&t, s.Quota); ok {
 		return g, nil

@@ -1,8 +1,7 @@
 // Package warden keeps cards from being granted that must not be: those that an
 // administrator drained, those that had an error which the driver tells of once,
 // and devices that somebody uses without a claim. It remembers the first two over
-// restarts. It ends nothing that runs, and chooses no
-// device.
+// restarts. It ends nothing that runs, and chooses no device.
 package warden
 
 import (
@@ -101,7 +100,8 @@ type Drained struct {
 
 // Drain keeps a card, by its UUID or index, and all instances on it from being
 // granted, until Undrain. What runs there goes on. Of a card that is drained
-// already the reason is changed. Once it returns, nothing more is granted.
+// already the reason is changed. Once it returns, nothing more is granted,
+// but to administrators what they name to try it, see gpu.Trial.
 func (w *Warden) Drain(ctx context.Context, name, reason, by string) (Drained, error) {
 	c, err := w.find(name)
 	if err != nil {
