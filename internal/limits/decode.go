@@ -43,7 +43,7 @@ func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Lin
 // spellings of one key in one place the stricter value applies.
 func Decode(main File, members map[string]File) (*Document, []Warning, error) {
 	d := &decoder{file: main.Name, doc: &Document{
-		keys: table(), byName: map[string]int{}, memberOf: map[string][]int{}, overrides: map[string]override{}, fallback: -1,
+		keys: table(), byName: map[string]int{}, memberOf: map[string][]int{}, overrides: map[string]override{}, types: map[string]Type{}, fallback: -1,
 	}}
 	if root := d.parse(main.Data); root != nil && d.plain(root) {
 		d.document(root)

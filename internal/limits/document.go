@@ -19,6 +19,7 @@ type Document struct {
 	reserved  []Reservation
 	defaults  profile // applies to those in no group
 	fallback  int     // the default group's place in groups, or -1
+	types     map[string]Type
 }
 
 // A group is one entry of groups, laid over defaults.

@@ -39,6 +39,23 @@ const (
 	cpuIdleThreshold
 	networkIdleThreshold
 	idleDetectionWindow
+	diskIdleThreshold
+	autoStopIdle
+	gracePeriod
+	createdTimeout
+	keepAlive
+	firstWarning
+	lastWarning
+	demandThreshold
+	demandReduction
+	calendar
+	maxExtension
+	keepContainers
+	keepDuration
+	keepDisk
+	withoutMaxRuntime
+	withoutIdleTimeout
+	withoutContainerHold
 
 	numKeys
 )
@@ -51,6 +68,7 @@ type key struct {
 	min      int64       // the smallest value; what is below would mean something else to the engine
 	builtin  int64       // what applies where the file doesn't say
 	roots    []MountRoot // the same, for a list of roots
+	none     bool        // the same: no limit applies
 	inactive string      // why nothing enforces it
 	bareUnit string      // the historic unit of a bare number; "" where it is an error
 }
@@ -100,7 +118,7 @@ func table() [numKeys]key {
 		idleTimeout:   {name: "idle_timeout", kind: duration, min: int64(time.Second), builtin: int64(2 * time.Hour), inactive: notYet},
 		gpuHold:       {name: "gpu_hold_after_stop", kind: duration, builtin: int64(15 * time.Minute)},
 		containerHold: {name: "container_hold_after_stop", kind: duration, builtin: int64(30 * time.Minute), inactive: notYet},
-		stopTimeout:   {name: "stop_timeout", kind: duration, builtin: int64(10 * time.Second)},
+		stopTimeout:   {name: "stop_timeout", kind: duration, builtin: int64(30 * time.Second)},
 		maxTasks:      {name: "max_tasks", kind: count, min: 1, inactive: "aggregate.tasks holds; this is its value where that is not set"},
 		mounts:        {name: "mounts", kind: rootList, roots: []MountRoot{{Path: Home}}},
 
@@ -113,5 +131,23 @@ func table() [numKeys]key {
 		cpuIdleThreshold:     {name: "policies.cpu_idle_threshold", kind: percent, builtin: 2000, inactive: notYet},
 		networkIdleThreshold: {name: "policies.network_idle_threshold", kind: size, builtin: mib, inactive: notYet, bareUnit: "b"},
 		idleDetectionWindow:  {name: "policies.idle_detection_window", kind: count, min: 1, builtin: 3, inactive: notYet},
+		diskIdleThreshold:    {name: "policies.disk_idle_threshold", kind: size, builtin: mib, inactive: notYet},
+		autoStopIdle:         {name: "policies.auto_stop_idle", kind: truth, builtin: 1, inactive: notYet},
+		gracePeriod:          {name: "policies.grace_period", kind: duration, builtin: int64(30 * time.Minute), inactive: notYet},
+		createdTimeout:       {name: "policies.created_container_timeout", kind: duration, builtin: int64(30 * time.Minute), inactive: notYet},
+		keepAlive:            {name: "policies.keepalive_max_duration", kind: duration, builtin: int64(24 * time.Hour), inactive: notYet},
+		firstWarning:         {name: "policies.first_warning", kind: fraction, builtin: 800, inactive: notYet},
+		lastWarning:          {name: "policies.last_warning", kind: fraction, builtin: 950, inactive: notYet},
+		demandThreshold:      {name: "policies.high_demand_threshold", kind: fraction, builtin: 800, inactive: notYet},
+		demandReduction:      {name: "policies.high_demand_idle_reduction", kind: fraction, builtin: 500, inactive: notYet},
+		calendar:             {name: "policies.calendar", kind: hoursList, inactive: notYet},
+
+		maxExtension:         {name: "max_extension", kind: duration, builtin: int64(24 * time.Hour), inactive: notYet},
+		keepContainers:       {name: "keep.containers", kind: count, builtin: 2, inactive: notYet},
+		keepDuration:         {name: "keep.duration", kind: duration, min: int64(time.Second), builtin: int64(14 * 24 * time.Hour), inactive: notYet},
+		keepDisk:             {name: "keep.disk", kind: size, min: 1, builtin: 50 * gib, inactive: notYet},
+		withoutMaxRuntime:    {name: "without_gpu.max_runtime", kind: duration, min: int64(time.Second), none: true, inactive: notYet},
+		withoutIdleTimeout:   {name: "without_gpu.idle_timeout", kind: duration, min: int64(time.Second), none: true, inactive: notYet},
+		withoutContainerHold: {name: "without_gpu.container_hold_after_stop", kind: duration, none: true, inactive: notYet},
 	}
 }

@@ -16,19 +16,20 @@ import (
 type kind int
 
 const (
-	count    kind = iota // a whole number
-	rank                 // a whole number that null doesn't fit
-	truth                // true or false
-	cpus                 // CPUs, in billionths
-	size                 // bytes
-	share                // GPUs, in 840ths
-	percent              // per cent, in thousandths
-	duration             // nanoseconds
-	rootList             // folders to mount from
-	fraction             // 0 to 1, in thousandths
-	word                 // text that nothing reads yet
-	wordList             // a list of such
-	anything             // whatever it holds
+	count     kind = iota // a whole number
+	rank                  // a whole number that null doesn't fit
+	truth                 // true or false
+	cpus                  // CPUs, in billionths
+	size                  // bytes
+	share                 // GPUs, in 840ths
+	percent               // per cent, in thousandths
+	duration              // nanoseconds
+	rootList              // folders to mount from
+	hoursList             // times of the week
+	fraction              // 0 to 1, in thousandths
+	word                  // text that nothing reads yet
+	wordList              // a list of such
+	anything              // whatever it holds
 )
 
 var wholeNumber = regexp.MustCompile(`^[0-9]{1,15}$`)
@@ -98,6 +99,8 @@ func (k kind) format(n int64) string {
 		return quantity.FormatDuration(time.Duration(n))
 	case percent:
 		return strconv.FormatFloat(float64(n)/1000, 'f', -1, 64) + "%"
+	case fraction:
+		return strconv.FormatFloat(float64(n)/1000, 'f', -1, 64)
 	default:
 		return strconv.FormatInt(n, 10)
 	}
@@ -117,7 +120,9 @@ func (k kind) unlimited(text string) bool {
 }
 
 // boundless reports whether a value of this kind can be without limit.
-func (k kind) boundless() bool { return k != truth && k != rank && k != rootList }
+func (k kind) boundless() bool {
+	return k != truth && k != rank && k != rootList && k != hoursList && k != fraction
+}
 
 // cpuQuota reads systemd's CPUQuota, in which 100% is one CPU.
 func cpuQuota(text string) (int64, error) {

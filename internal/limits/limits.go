@@ -44,8 +44,13 @@ type Limits struct {
 	ContainerHoldAfterStop quantity.Limit[time.Duration] // container_hold_after_stop
 	StopTimeout            quantity.Limit[time.Duration] // stop_timeout: from the stop signal to the kill
 
-	Mounts    []MountRoot // mounts: in the order of the file
-	Aggregate Aggregate
+	MaxExtension quantity.Limit[time.Duration] // max_extension: by which max_runtime may be put off, per container
+
+	Mounts     []MountRoot // mounts: in the order of the file
+	Aggregate  Aggregate
+	Keep       Keep
+	WithoutGPU WithoutGPU
+	Policies   Policies
 
 	settings *layer // read only, shared between people
 }
@@ -64,6 +69,40 @@ type Aggregate struct {
 	Memory     quantity.Limit[quantity.ByteSize] // aggregate.memory
 	MemoryHigh quantity.Limit[quantity.ByteSize] // aggregate.memory_high: from here on the kernel throttles
 	Tasks      quantity.Limit[int64]             // aggregate.tasks
+}
+
+// Keep bounds what of one person's containers is kept after they stop, because
+// they asked for it.
+type Keep struct {
+	Containers quantity.Limit[int]               // keep.containers
+	Duration   quantity.Limit[time.Duration]     // keep.duration: from the stop on
+	Disk       quantity.Limit[quantity.ByteSize] // keep.disk: what each has written beyond its image
+}
+
+// WithoutGPU holds in place of the limits of these names for containers that
+// were never to have a GPU.
+type WithoutGPU struct {
+	MaxRuntime             quantity.Limit[time.Duration] // without_gpu.max_runtime
+	IdleTimeout            quantity.Limit[time.Duration] // without_gpu.idle_timeout
+	ContainerHoldAfterStop quantity.Limit[time.Duration] // without_gpu.container_hold_after_stop
+}
+
+// Policies say what counts as idle and how people are told.
+type Policies struct {
+	AutoStopIdle         bool                              // policies.auto_stop_idle
+	GPUIdleThreshold     float64                           // policies.gpu_idle_threshold: percent
+	CPUIdleThreshold     float64                           // policies.cpu_idle_threshold: percent of what the container may use
+	NetworkIdleThreshold quantity.Limit[quantity.ByteSize] // policies.network_idle_threshold: per minute
+	DiskIdleThreshold    quantity.Limit[quantity.ByteSize] // policies.disk_idle_threshold: per minute
+	IdleWindow           int                               // policies.idle_detection_window: looks in a row
+	Grace                quantity.Limit[time.Duration]     // policies.grace_period: after each start
+	CreatedTimeout       quantity.Limit[time.Duration]     // policies.created_container_timeout: until the first start
+	KeepAlive            quantity.Limit[time.Duration]     // policies.keepalive_max_duration
+	FirstWarning         float64                           // policies.first_warning: of the time, 0 to 1
+	LastWarning          float64                           // policies.last_warning: of the time, 0 to 1
+	DemandThreshold      float64                           // policies.high_demand_threshold: of all devices, 0 to 1
+	DemandReduction      float64                           // policies.high_demand_idle_reduction: idle_timeout is multiplied by it
+	Calendar             []Hours                           // policies.calendar: the first that fits holds
 }
 
 // A Source is where a value came from.
@@ -140,6 +179,7 @@ type setting struct {
 	unlimited bool
 	n         int64 // in the unit of the key's kind
 	roots     []MountRoot
+	hours     []Hours
 	source    Source
 	note      string // replaces the value in what people read
 	inactive  string // replaces the key's own
@@ -153,6 +193,8 @@ func (s *setting) describe(k kind) string {
 		return "unlimited"
 	case k == rootList:
 		return formatRoots(s.roots)
+	case k == hoursList:
+		return formatCalendar(s.hours)
 	default:
 		return k.format(s.n)
 	}
@@ -200,6 +242,7 @@ func (l *layer) limits() Limits {
 		GPUHoldAfterStop:       number[time.Duration](l, gpuHold),
 		ContainerHoldAfterStop: number[time.Duration](l, containerHold),
 		StopTimeout:            number[time.Duration](l, stopTimeout),
+		MaxExtension:           number[time.Duration](l, maxExtension),
 		Mounts:                 slices.Clone(l[mounts].roots),
 		Aggregate: Aggregate{
 			CPUs:       number[quantity.CPUs](l, aggregateCPUs),
@@ -207,9 +250,42 @@ func (l *layer) limits() Limits {
 			MemoryHigh: number[quantity.ByteSize](l, aggregateMemoryHigh),
 			Tasks:      number[int64](l, aggregateTasks),
 		},
+		Keep: Keep{
+			Containers: number[int](l, keepContainers),
+			Duration:   number[time.Duration](l, keepDuration),
+			Disk:       number[quantity.ByteSize](l, keepDisk),
+		},
+		WithoutGPU: WithoutGPU{
+			MaxRuntime:             number[time.Duration](l, withoutMaxRuntime),
+			IdleTimeout:            number[time.Duration](l, withoutIdleTimeout),
+			ContainerHoldAfterStop: number[time.Duration](l, withoutContainerHold),
+		},
+		Policies: l.policies(),
 		settings: l,
 	}
 }
+
+func (l *layer) policies() Policies {
+	return Policies{
+		AutoStopIdle:         l[autoStopIdle].n != 0,
+		GPUIdleThreshold:     l[gpuIdleThreshold].thousandths(),
+		CPUIdleThreshold:     l[cpuIdleThreshold].thousandths(),
+		NetworkIdleThreshold: number[quantity.ByteSize](l, networkIdleThreshold),
+		DiskIdleThreshold:    number[quantity.ByteSize](l, diskIdleThreshold),
+		IdleWindow:           int(l[idleDetectionWindow].n),
+		Grace:                number[time.Duration](l, gracePeriod),
+		CreatedTimeout:       number[time.Duration](l, createdTimeout),
+		KeepAlive:            number[time.Duration](l, keepAlive),
+		FirstWarning:         l[firstWarning].thousandths(),
+		LastWarning:          l[lastWarning].thousandths(),
+		DemandThreshold:      l[demandThreshold].thousandths(),
+		DemandReduction:      l[demandReduction].thousandths(),
+		Calendar:             slices.Clone(l[calendar].hours),
+	}
+}
+
+// thousandths returns the value of a percentage or a fraction.
+func (s *setting) thousandths() float64 { return float64(s.n) / 1000 }
 
 func number[T ~int | ~int64](l *layer, id keyID) quantity.Limit[T] {
 	if l[id].unlimited {

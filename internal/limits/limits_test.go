@@ -98,7 +98,11 @@ defaults:
    memory: 1g, memory_swap: 2g, shm_size: 3m, pids_limit: 4, max_tasks: 5, io_read_bps: 6k, io_write_bps: 7k, ulimit_nofile: 8,
    storage_workspace: 9g, storage_data: 10g, storage_tmp: 11g, storage_scratch: 12g, max_containers_per_user: 13, max_runtime: 14h,
    idle_timeout: 15m, gpu_hold_after_stop: 16m, container_hold_after_stop: 17m, stop_timeout: 18s, mounts: [/data],
-   aggregate: {cpus: 19, memory: 20g, memory_high: 21g, tasks: 22}}`)
+   aggregate: {cpus: 19, memory: 20g, memory_high: 21g, tasks: 22}, max_extension: 23h, keep: {containers: 24, duration: 25d, disk: 26g},
+   without_gpu: {max_runtime: 27h, idle_timeout: 28h, container_hold_after_stop: 29h},
+   policies: {auto_stop_idle: false, gpu_idle_threshold: 30, cpu_idle_threshold: 3.1%, network_idle_threshold: 32k, disk_idle_threshold: 33k,
+     idle_detection_window: 34, grace_period: 35m, created_container_timeout: 36m, keepalive_max_duration: 37h, first_warning: 0.38, last_warning: 0.39,
+     high_demand_threshold: 0.4, high_demand_idle_reduction: 0.41, calendar: [{days: "sat-mon", hours: "20:00-24:00", idle_factor: 4.2}, {days: "wed", idle_factor: null}]}}`)
 	got := d.Resolve(account.Account{Name: "x"}, noon)
 	g := func(n quantity.ByteSize) quantity.Limit[quantity.ByteSize] { return quantity.To(n << 30) }
 	want := limits.Limits{
@@ -109,8 +113,19 @@ defaults:
 		Storage:       limits.Storage{Workspace: g(9), Data: g(10), Tmp: g(11), Scratch: g(12)},
 		MaxContainers: quantity.To(13), MaxRuntime: quantity.To(14 * time.Hour), IdleTimeout: quantity.To(15 * time.Minute),
 		GPUHoldAfterStop: quantity.To(16 * time.Minute), ContainerHoldAfterStop: quantity.To(17 * time.Minute), StopTimeout: quantity.To(18 * time.Second),
-		Mounts:    []limits.MountRoot{{Path: "/data"}},
-		Aggregate: limits.Aggregate{CPUs: quantity.To[quantity.CPUs](19e9), Memory: g(20), MemoryHigh: g(21), Tasks: quantity.To[int64](22)},
+		Mounts:       []limits.MountRoot{{Path: "/data"}},
+		Aggregate:    limits.Aggregate{CPUs: quantity.To[quantity.CPUs](19e9), Memory: g(20), MemoryHigh: g(21), Tasks: quantity.To[int64](22)},
+		MaxExtension: quantity.To(23 * time.Hour),
+		Keep:         limits.Keep{Containers: quantity.To(24), Duration: quantity.To(25 * 24 * time.Hour), Disk: g(26)},
+		WithoutGPU: limits.WithoutGPU{
+			MaxRuntime: quantity.To(27 * time.Hour), IdleTimeout: quantity.To(28 * time.Hour), ContainerHoldAfterStop: quantity.To(29 * time.Hour),
+		},
+		Policies: limits.Policies{
+			GPUIdleThreshold: 30, CPUIdleThreshold: 3.1, NetworkIdleThreshold: quantity.To[quantity.ByteSize](32 << 10), DiskIdleThreshold: quantity.To[quantity.ByteSize](33 << 10),
+			IdleWindow: 34, Grace: quantity.To(35 * time.Minute), CreatedTimeout: quantity.To(36 * time.Minute), KeepAlive: quantity.To(37 * time.Hour),
+			FirstWarning: 0.38, LastWarning: 0.39, DemandThreshold: 0.4, DemandReduction: 0.41,
+			Calendar: []limits.Hours{{Days: [7]bool{0: true, 1: true, 6: true}, From: 1200, Factor: 4.2}, {Days: [7]bool{3: true}, Leave: true}},
+		},
 	}
 	if diff := cmp.Diff(want, got, cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".settings" }, cmp.Ignore())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -3,6 +3,7 @@ package limits
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -25,13 +26,13 @@ func (d *decoder) rule(n *yaml.Node, name string, other func(key, value *yaml.No
 	d.mapping(n, name, func(key, value *yaml.Node) {
 		switch {
 		case other(key, value):
-		case key.Value == "aggregate" && isNull(value):
+		case key.Value != "policies" && slices.Contains(scopes(), key.Value) && isNull(value):
 			for i, k := range d.doc.keys {
-				if strings.HasPrefix(k.name, "aggregate.") {
+				if strings.HasPrefix(k.name, key.Value+".") {
 					r.layer[i] = setting{set: true, unlimited: true, source: r.source(key)}
 				}
 			}
-		case key.Value == "aggregate" || key.Value == "policies":
+		case slices.Contains(scopes(), key.Value):
 			scope := key.Value + "."
 			d.mapping(value, name+"."+key.Value, func(key, value *yaml.Node) {
 				if !r.limit(scope, key, value) {
@@ -55,8 +56,11 @@ func (r *ruleDecoder) swap(n *yaml.Node) {
 	}
 }
 
-// allowed lists the keys of a scope: "" for a rule itself, "aggregate." or
-// "policies.".
+// scopes are the keys of a rule that hold further ones.
+func scopes() []string { return []string{"aggregate", "keep", "without_gpu", "policies"} }
+
+// allowed lists the keys of a scope: "" for a rule itself, else one of scopes and
+// a point.
 func (d *decoder) allowed(scope string) []string {
 	var names []string
 	for _, k := range d.doc.keys {
@@ -65,7 +69,7 @@ func (d *decoder) allowed(scope string) []string {
 		}
 	}
 	if scope == "" {
-		names = append(names, "aggregate", "policies")
+		names = append(names, scopes()...)
 	}
 	return names
 }
@@ -177,6 +181,9 @@ func (r *ruleDecoder) value(k key, key, value *yaml.Node, parse func(string) (in
 	s := setting{set: true, source: r.source(key)}
 	if k.kind == rootList {
 		return s, r.roots(&s, key, value)
+	}
+	if k.kind == hoursList {
+		return s, r.calendar(&s, value)
 	}
 	if value.Kind != yaml.ScalarNode {
 		return s, fmt.Errorf("it holds %s where one value belongs", shape(value))

@@ -37,7 +37,7 @@ func (l *layer) complete(keys *[numKeys]key) {
 	said := *l
 	for i := range l {
 		if !l[i].set {
-			l[i] = setting{set: true, n: keys[i].builtin, roots: keys[i].roots, source: Source{Rule: "built-in"}}
+			l[i] = setting{set: true, n: keys[i].builtin, roots: keys[i].roots, unlimited: keys[i].none, source: Source{Rule: "built-in"}}
 		}
 	}
 	if l[memory].above(&l[memorySwap]) { // the engine refuses it; the smaller holds anyway

@@ -8,51 +8,49 @@ import (
 )
 
 // A sectionKey is one key of a section that says something about the host as
-// a whole. Nothing enforces any of them yet: each is checked, and warned of.
+// a whole. Each is checked, and warned of with why nothing enforces it.
 type sectionKey struct {
 	name string
 	kind kind
+	why  string // nothing enforces it
 }
+
+const (
+	always = "it always holds"
+	asked  = "whoever makes a container asks for what it needs"
+	cards  = "gpu.mig in ds01.yaml, and 'ds01 gpu mig', say how cards are cut"
+)
 
 // sections lists the keys of each section.
 func sections() map[string][]sectionKey {
 	return map[string][]sectionKey{
 		"policies": {
-			{"auto_stop_idle", truth},
-			{"checkpoint_warning", duration},
-			{"require_workspace_mount", truth},
-			{"enforce_storage_quotas", truth},
-			{"soft_limit_threshold", fraction},
-			{"high_demand_threshold", fraction},
-			{"high_demand_idle_reduction", fraction},
-			{"graceful_errors", truth},
-			{"suggest_alternatives", truth},
-			{"grace_period", duration},
-			{"keepalive_max_duration", duration},
-			{"gpu_hold_after_manual_stop", duration},
-			{"created_container_timeout", duration},
+			{"checkpoint_warning", duration, "write first_warning and last_warning, which are parts of the time"},
+			{"require_workspace_mount", truth, "'container create' always mounts a workspace, and docker what is asked for"},
+			{"enforce_storage_quotas", truth, notYet},
+			{"soft_limit_threshold", fraction, "'user limits' marks 80% of each limit"},
+			{"graceful_errors", truth, always},
+			{"suggest_alternatives", truth, always},
+			{"gpu_hold_after_manual_stop", duration, "write gpu_hold_after_stop under defaults, a group or an override"},
 		},
 		"gpu_allocation": {
-			{"strategy", word},
-			{"allocation_method", word},
-			{"enable_mig", truth},
-			{"mig_instances_per_gpu", count},
-			{"mig_strategy", word},
-			{"mig_profile", word},
-			{"mig_gpus", anything},
-			{"respect_reservations", truth},
+			{"strategy", word, "devices are packed, so that large ones stay free"},
+			{"allocation_method", word, "devices are packed, so that large ones stay free"},
+			{"enable_mig", truth, cards},
+			{"mig_instances_per_gpu", count, cards},
+			{"mig_strategy", word, cards},
+			{"mig_profile", word, cards},
+			{"mig_gpus", anything, cards},
+			{"respect_reservations", truth, always},
 		},
 		"container_types": { // of each type
-			{"idle_timeout", duration},
-			{"max_runtime", duration},
-			{"stop_timeout", duration},
-			{"default_mig_count", anything},
+			{"default_mig_count", anything, asked},
 		},
 		"bare_metal_access": {
-			{"exempt_users", wordList},
-			{"admin_group", word},
-			{"default_grant_duration", duration},
-			{"state_dir", word},
+			{"exempt_users", wordList, notYet},
+			{"admin_group", word, notYet},
+			{"default_grant_duration", duration, notYet},
+			{"state_dir", word, notYet},
 		},
 	}
 }
@@ -81,7 +79,15 @@ func (d *decoder) section(key, value *yaml.Node) {
 				return
 			}
 			where := key.Value + "." + kind.Value
-			d.mapping(v, where, func(k, v *yaml.Node) { d.sectionKey(key.Value, where, k, v) })
+			r := &ruleDecoder{decoder: d, rule: where}
+			d.mapping(v, where, func(k, v *yaml.Node) {
+				if slices.Contains(typeKeys(), k.Value) {
+					r.limit("", k, v)
+					return
+				}
+				d.sectionKey(key.Value, where, k, v)
+			})
+			d.doc.types[kind.Value] = typeOf(&r.layer)
 		})
 	default:
 		d.unknown(key, "the file", topLevel())
@@ -115,10 +121,16 @@ func (d *decoder) sectionKey(section, where string, key, value *yaml.Node) {
 	for _, k := range sections()[section] {
 		if k.name == key.Value {
 			d.check(k.kind, value, where+"."+key.Value)
-			d.warn(key.Line, "not applied: %s.%s is %s", where, key.Value, notYet)
+			d.warn(key.Line, "not applied: %s.%s: %s", where, key.Value, k.why)
 			return
 		}
 		allowed = append(allowed, k.name)
+	}
+	switch section {
+	case "container_types":
+		allowed = append(typeKeys(), allowed...)
+	case "policies":
+		allowed = append(d.allowed("policies."), allowed...)
 	}
 	if !d.unitInName(section+".", where, key, value) {
 		d.unknown(key, where, allowed)
@@ -145,5 +157,8 @@ func (d *decoder) isDuration(scope, name string) bool {
 	if id := d.find(scope + name); id >= 0 {
 		return d.doc.keys[id].kind == duration
 	}
-	return slices.Contains(sections()[strings.TrimSuffix(scope, ".")], sectionKey{name, duration})
+	if scope == "container_types." && slices.Contains(typeKeys(), name) {
+		return true
+	}
+	return slices.ContainsFunc(sections()[strings.TrimSuffix(scope, ".")], func(k sectionKey) bool { return k.name == name && k.kind == duration })
 }

@@ -1,0 +1,224 @@
+package lifecycle
+
+import (
+	"time"
+
+	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/quantity"
+)
+
+// A Life is what is remembered of a container's time, beside its record. Its
+// times add up what ds01 has seen go by on a clock that never jumps: a clock that
+// is set, a suspended machine and a restart of ds01 shorten nothing.
+type Life struct {
+	Started  time.Time `json:"started,omitzero"`   // by the engine; another one begins Ran anew
+	Restarts int       `json:"restarts,omitempty"` // by its restart policy, which begins nothing anew
+
+	Ran       time.Duration `json:"ran,omitempty"`        // since somebody started it
+	Idle      time.Duration `json:"idle,omitempty"`       // without work
+	Quiet     int           `json:"quiet,omitempty"`      // looks in a row that saw no work
+	KeptAlive time.Duration `json:"kept_alive,omitempty"` // without work, and its file asked to let it be
+	Stopped   time.Duration `json:"stopped,omitempty"`    // since it ended
+	Unstarted time.Duration `json:"unstarted,omitempty"`  // since it was made, and not started
+
+	Doing  string           `json:"doing,omitempty"`  // what it worked at when it was last looked at: "GPU 83%"
+	Warned map[Cause]Notice `json:"warned,omitempty"` // how far its owner has been told
+
+	Extended  time.Duration `json:"extended,omitempty"`  // by which max_runtime is put off
+	Kept      bool          `json:"kept,omitempty"`      // its owner asked to keep it when it stops
+	Protected bool          `json:"protected,omitempty"` // an administrator did: nothing is done to it
+}
+
+// A Cause is why something is done to a container without anybody asking.
+type Cause string
+
+// Causes.
+const (
+	Idle         Cause = "idle"    // it holds devices, or a place, and does nothing
+	Runtime      Cause = "runtime" // it has run for as long as it may
+	Hold         Cause = "hold"    // it has been stopped for as long as it may
+	NeverStarted Cause = "never-started"
+)
+
+// A Notice is the last warning that somebody was given.
+type Notice struct {
+	Stage int           `json:"stage"` // 1 is the first, 2 the last
+	At    time.Duration `json:"at"`    // of the time that counts
+}
+
+// Rule is what the limits say of one container's time.
+type Rule struct {
+	MaxRuntime     quantity.Limit[time.Duration]
+	IdleTimeout    quantity.Limit[time.Duration]
+	ContainerHold  quantity.Limit[time.Duration]
+	CreatedTimeout quantity.Limit[time.Duration]
+	KeepAlive      quantity.Limit[time.Duration]
+	KeepFor        quantity.Limit[time.Duration]
+	Grace          quantity.Limit[time.Duration]
+	Windows        int
+	First, Last    float64 // when people are warned, as parts of the time
+	Demand         float64 // IdleTimeout is multiplied by it when devices are scarce
+	Calendar       []limits.Hours
+	Thresholds     Thresholds
+}
+
+// RuleOf returns the rule for one container: asks tells that it was made to have
+// devices, and holds that it has some.
+func RuleOf(l limits.Limits, asks, holds bool) Rule {
+	p := l.Policies
+	r := Rule{
+		MaxRuntime: l.MaxRuntime, IdleTimeout: l.IdleTimeout, ContainerHold: l.ContainerHoldAfterStop,
+		CreatedTimeout: p.CreatedTimeout, KeepAlive: p.KeepAlive, KeepFor: l.Keep.Duration, Grace: p.Grace,
+		Windows: p.IdleWindow, First: p.FirstWarning, Last: max(p.FirstWarning, p.LastWarning), Demand: p.DemandReduction, Calendar: p.Calendar,
+		Thresholds: Thresholds{GPU: p.GPUIdleThreshold, CPU: p.CPUIdleThreshold, Network: rateOf(p.NetworkIdleThreshold), Disk: rateOf(p.DiskIdleThreshold)},
+	}
+	if !asks {
+		r.MaxRuntime, r.ContainerHold = l.WithoutGPU.MaxRuntime, l.WithoutGPU.ContainerHoldAfterStop
+	}
+	if !holds {
+		r.IdleTimeout, r.Demand = l.WithoutGPU.IdleTimeout, 1
+	}
+	if !p.AutoStopIdle {
+		r.IdleTimeout = quantity.None[time.Duration]()
+	}
+	return r
+}
+
+// mostRate is more than anything transfers.
+const mostRate = quantity.ByteSize(1) << 60
+
+func rateOf(l quantity.Limit[quantity.ByteSize]) quantity.ByteSize {
+	if l.Unlimited {
+		return mostRate
+	}
+	return l.Value
+}
+
+// A Phase is where in its time a container is.
+type Phase string
+
+// Phases.
+const (
+	Created Phase = "created" // never started
+	Running Phase = "running"
+	Stopped Phase = "halted"
+	Between Phase = "between" // it is about to be started again, or isn't whole yet
+)
+
+// Facts are what a pass sees of a container.
+type Facts struct {
+	Phase    Phase
+	Started  time.Time
+	Restarts int           // by its restart policy, since somebody started it
+	Passed   time.Duration // since the pass before, by a clock that never jumps
+	Sample   *Sample       // nil: it wasn't looked at twice yet
+
+	Holds  bool             // it has devices
+	Live   bool             // they can be taken from it while it runs
+	Alive  bool             // its workspace has the file that asks to let it be
+	Scarce bool             // few devices are free
+	Local  time.Time        // by the clock on the wall, for the calendar
+	Exempt map[Cause]string // of what, and why
+}
+
+// Spend adds what has gone by since the pass before.
+func (l Life) Spend(f Facts, r Rule) Life {
+	switch f.Phase {
+	case Created:
+		l.Unstarted += f.Passed
+	case Stopped:
+		l.Stopped += f.Passed
+		l.Doing, l.Quiet = "", 0
+	case Running:
+		l = l.run(f, r)
+	case Between:
+	}
+	return l
+}
+
+// run counts time in which a container runs.
+func (l Life) run(f Facts, r Rule) Life {
+	if !l.Started.Equal(f.Started) {
+		if f.Restarts <= l.Restarts { // somebody has started it since
+			l = Life{Kept: l.Kept, Protected: l.Protected}
+		}
+		l.Started, l.Restarts = f.Started, f.Restarts
+		l.Stopped, l.Unstarted = 0, 0
+		return l.without(Hold).without(NeverStarted)
+	}
+	l.Ran += f.Passed
+	if f.Sample == nil {
+		return l
+	}
+	if at, busy := f.Sample.Busy(r.Thresholds); busy {
+		l.Doing, l.Idle, l.Quiet = at, 0, 0
+		return l.without(Idle)
+	}
+	l.Doing = ""
+	l.Quiet++
+	switch {
+	case l.stands(f, r) != "":
+		if f.Alive && l.alive(r) {
+			l.KeptAlive += f.Sample.Over
+		}
+	default:
+		l.Idle += f.Sample.Over
+	}
+	return l
+}
+
+// without forgets that somebody was warned.
+func (l Life) without(c Cause) Life {
+	if _, ok := l.Warned[c]; !ok {
+		return l
+	}
+	kept := map[Cause]Notice{}
+	for cause, n := range l.Warned {
+		if cause != c {
+			kept[cause] = n
+		}
+	}
+	l.Warned = kept
+	return l
+}
+
+// Told returns the life after a warning was given.
+func (l Life) Told(c Cause, n Notice) Life {
+	l = l.without(c)
+	warned := map[Cause]Notice{c: n}
+	for cause, n := range l.Warned {
+		warned[cause] = n
+	}
+	l.Warned = warned
+	return l
+}
+
+// alive reports whether a container may still be let be because its file says so.
+func (l Life) alive(r Rule) bool { return r.KeepAlive.Unlimited || l.KeptAlive < r.KeepAlive.Value }
+
+// stands returns why no idle time goes by, or "".
+func (l Life) stands(f Facts, r Rule) string {
+	switch {
+	case l.Protected:
+		return "protected"
+	case f.Exempt[Idle] != "":
+		return f.Exempt[Idle]
+	case r.Grace.Unlimited || l.Ran <= r.Grace.Value:
+		return "just started"
+	case f.Alive && l.alive(r):
+		return "kept alive by its file"
+	case hours(f.Local, r.Calendar).Leave:
+		return hours(f.Local, r.Calendar).String()
+	}
+	return ""
+}
+
+// hours returns the first of a calendar that a moment lies in.
+func hours(local time.Time, calendar []limits.Hours) limits.Hours {
+	for _, h := range calendar {
+		if h.Contains(local) {
+			return h
+		}
+	}
+	return limits.Hours{Factor: 1}
+}
