@@ -134,7 +134,7 @@ func TestProductionFileOfNovember2025(t *testing.T) {
 	}
 	wantWarning(t, warnings, "not applied: defaults.gpu_memory")
 	wantWarning(t, warnings, "not applied: policies.checkpoint_warning: write first_warning")
-	wantWarning(t, warnings, "not applied: gpu_allocation.mig_gpus: gpu.mig in ds01.yaml")
+	wantWarning(t, warnings, "not applied: gpu_allocation.mig_gpus: what cards are cut into")
 	wantWarning(t, warnings, "not applied: advanced: ")
 	wantWarning(t, warnings, "not applied: wizard: ")
 }

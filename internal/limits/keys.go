@@ -69,11 +69,15 @@ type key struct {
 	builtin  int64       // what applies where the file doesn't say
 	roots    []MountRoot // the same, for a list of roots
 	none     bool        // the same: no limit applies
-	inactive string      // why nothing enforces it
+	by       string      // what holds people to it
+	inactive string      // why nothing does; either this or by is said
 	bareUnit string      // the historic unit of a bare number; "" where it is an error
 }
 
-const notYet = "not enforced yet"
+const (
+	notYet  = "not enforced yet"
+	byClaim = "the claim, before the container exists; the kernel's device cgroup keeps everybody else off the device"
+)
 
 const (
 	kib = int64(1) << 10
@@ -93,39 +97,39 @@ const (
 // values; a test there compares them.
 func table() [numKeys]key {
 	return [numKeys]key{
-		maxDevices:      {name: "max_mig_instances", kind: count, builtin: 1},
-		maxPerContainer: {name: "max_gpus_per_container", kind: count, builtin: 1},
-		allowFullGPU:    {name: "allow_full_gpu", kind: truth, builtin: 1},
-		maxShare:        {name: "max_gpu_share", kind: share, builtin: one},
-		priority:        {name: "priority", kind: rank, builtin: 10},
+		maxDevices:      {name: "max_mig_instances", kind: count, builtin: 1, by: byClaim},
+		maxPerContainer: {name: "max_gpus_per_container", kind: count, builtin: 1, by: byClaim},
+		allowFullGPU:    {name: "allow_full_gpu", kind: truth, builtin: 1, by: byClaim},
+		maxShare:        {name: "max_gpu_share", kind: share, builtin: one, by: byClaim},
+		priority:        {name: "priority", kind: rank, builtin: 10, by: "the queue for GPUs: higher goes first"},
 
-		maxCPUs:      {name: "max_cpus", kind: cpus, min: minCPU, builtin: 16 * cpu},
-		memory:       {name: "memory", kind: size, min: minMemory, builtin: 32 * gib},
-		memorySwap:   {name: "memory_swap", kind: size, min: minMemory, builtin: 32 * gib},
-		shmSize:      {name: "shm_size", kind: size, min: 1, builtin: 16 * gib},
-		pidsLimit:    {name: "pids_limit", kind: count, min: 1, builtin: 4096},
+		maxCPUs:      {name: "max_cpus", kind: cpus, min: minCPU, builtin: 16 * cpu, by: "the kernel: `cpu.cfs_quota_us` or `cpu.max` of the container's group"},
+		memory:       {name: "memory", kind: size, min: minMemory, builtin: 32 * gib, by: "the kernel: `memory.limit_in_bytes` or `memory.max` of the container's group"},
+		memorySwap:   {name: "memory_swap", kind: size, min: minMemory, builtin: 32 * gib, by: "the kernel: `memory.memsw.limit_in_bytes` or `memory.swap.max` of the container's group"},
+		shmSize:      {name: "shm_size", kind: size, min: 1, builtin: 16 * gib, by: "the kernel: the size of the container's `/dev/shm`"},
+		pidsLimit:    {name: "pids_limit", kind: count, min: 1, builtin: 4096, by: "the kernel: `pids.max` of the container's group"},
 		ioReadBPS:    {name: "io_read_bps", kind: size, min: 1, builtin: 500 * mib, inactive: notYet},
 		ioWriteBPS:   {name: "io_write_bps", kind: size, min: 1, builtin: 200 * mib, inactive: notYet},
-		ulimitNofile: {name: "ulimit_nofile", kind: count, min: 1, builtin: 65535},
+		ulimitNofile: {name: "ulimit_nofile", kind: count, min: 1, builtin: 65535, by: "the kernel: `RLIMIT_NOFILE` of the container's processes"},
 
 		storageWorkspace: {name: "storage_workspace", kind: size, min: 1, builtin: 100 * gib, inactive: notYet},
 		storageData:      {name: "storage_data", kind: size, min: 1, builtin: 200 * gib, inactive: notYet},
 		storageTmp:       {name: "storage_tmp", kind: size, min: 1, builtin: 50 * gib, inactive: notYet},
 		storageScratch:   {name: "storage_scratch", kind: size, min: 1, builtin: 500 * gib, inactive: notYet},
 
-		maxContainers: {name: "max_containers_per_user", kind: count, builtin: 3},
+		maxContainers: {name: "max_containers_per_user", kind: count, builtin: 3, by: "the claim, before the container exists"},
 		maxRuntime:    {name: "max_runtime", kind: duration, min: int64(time.Second), builtin: int64(24 * time.Hour), inactive: notYet},
 		idleTimeout:   {name: "idle_timeout", kind: duration, min: int64(time.Second), builtin: int64(2 * time.Hour), inactive: notYet},
-		gpuHold:       {name: "gpu_hold_after_stop", kind: duration, builtin: int64(15 * time.Minute)},
+		gpuHold:       {name: "gpu_hold_after_stop", kind: duration, builtin: int64(15 * time.Minute), by: "the reconciler: a stopped container gives its GPU back after this time"},
 		containerHold: {name: "container_hold_after_stop", kind: duration, builtin: int64(30 * time.Minute), inactive: notYet},
-		stopTimeout:   {name: "stop_timeout", kind: duration, builtin: int64(30 * time.Second)},
+		stopTimeout:   {name: "stop_timeout", kind: duration, builtin: int64(30 * time.Second), by: "every door: the longest time between the signal to stop and the end"},
 		maxTasks:      {name: "max_tasks", kind: count, min: 1, inactive: "aggregate.tasks holds; this is its value where that is not set"},
-		mounts:        {name: "mounts", kind: rootList, roots: []MountRoot{{Path: Home}}},
+		mounts:        {name: "mounts", kind: rootList, roots: []MountRoot{{Path: Home}}, by: "every create and start; beyond it the kernel, with the person's own rights"},
 
-		aggregateCPUs:       {name: "aggregate.cpus", kind: cpus, min: minCPU, builtin: 32 * cpu},
-		aggregateMemory:     {name: "aggregate.memory", kind: size, min: minMemory, builtin: 64 * gib},
-		aggregateMemoryHigh: {name: "aggregate.memory_high", kind: size, min: minMemory, builtin: 60 * gib},
-		aggregateTasks:      {name: "aggregate.tasks", kind: count, min: 1, builtin: 8192},
+		aggregateCPUs:       {name: "aggregate.cpus", kind: cpus, min: minCPU, builtin: 32 * cpu, by: "the kernel: `cpu.cfs_quota_us` or `cpu.max` of the person's group"},
+		aggregateMemory:     {name: "aggregate.memory", kind: size, min: minMemory, builtin: 64 * gib, by: "the kernel: `memory.limit_in_bytes` or `memory.max` of the person's group"},
+		aggregateMemoryHigh: {name: "aggregate.memory_high", kind: size, min: minMemory, builtin: 60 * gib, by: "the kernel: `memory.high` of the person's group; cgroup v1 has nothing like it, so there it is inactive"},
+		aggregateTasks:      {name: "aggregate.tasks", kind: count, min: 1, builtin: 8192, by: "the kernel: `pids.max` of the person's group"},
 
 		gpuIdleThreshold:     {name: "policies.gpu_idle_threshold", kind: percent, builtin: 5000, inactive: notYet},
 		cpuIdleThreshold:     {name: "policies.cpu_idle_threshold", kind: percent, builtin: 2000, inactive: notYet},

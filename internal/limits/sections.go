@@ -8,49 +8,51 @@ import (
 )
 
 // A sectionKey is one key of a section that says something about the host as
-// a whole. Each is checked, and warned of with why nothing enforces it.
+// a whole. Each is checked, and warned of where nothing enforces it.
 type sectionKey struct {
-	name string
-	kind kind
-	why  string // nothing enforces it
+	name     string
+	kind     kind
+	by       string // what holds people to it
+	inactive string // why nothing does; either this or by is said
 }
 
+// Why nothing reads what the existing deployment said of GPUs.
 const (
-	always = "it always holds"
-	asked  = "whoever makes a container asks for what it needs"
-	cards  = "gpu.mig in ds01.yaml, and 'ds01 gpu mig', say how cards are cut"
+	cutByMIG = "what cards are cut into is declared with 'ds01 gpu mig apply', or left to ds01 by gpu.mig.mode of ds01.yaml"
+	packed   = "a claim always gets the smallest devices that do, on the cards that are used already"
+	always   = "it always holds"
 )
 
 // sections lists the keys of each section.
 func sections() map[string][]sectionKey {
 	return map[string][]sectionKey{
 		"policies": {
-			{"checkpoint_warning", duration, "write first_warning and last_warning, which are parts of the time"},
-			{"require_workspace_mount", truth, "'container create' always mounts a workspace, and docker what is asked for"},
-			{"enforce_storage_quotas", truth, notYet},
-			{"soft_limit_threshold", fraction, "'user limits' marks 80% of each limit"},
-			{"graceful_errors", truth, always},
-			{"suggest_alternatives", truth, always},
-			{"gpu_hold_after_manual_stop", duration, "write gpu_hold_after_stop under defaults, a group or an override"},
+			{name: "checkpoint_warning", kind: duration, inactive: "write first_warning and last_warning, which are parts of the time"},
+			{name: "require_workspace_mount", kind: truth, inactive: "'container create' always mounts a workspace, and docker what is asked for"},
+			{name: "enforce_storage_quotas", kind: truth, inactive: notYet},
+			{name: "soft_limit_threshold", kind: fraction, inactive: "'user limits' marks 80% of each limit"},
+			{name: "graceful_errors", kind: truth, inactive: always},
+			{name: "suggest_alternatives", kind: truth, inactive: always},
+			{name: "gpu_hold_after_manual_stop", kind: duration, inactive: "write gpu_hold_after_stop under defaults, a group or an override"},
 		},
 		"gpu_allocation": {
-			{"strategy", word, "devices are packed, so that large ones stay free"},
-			{"allocation_method", word, "devices are packed, so that large ones stay free"},
-			{"enable_mig", truth, cards},
-			{"mig_instances_per_gpu", count, cards},
-			{"mig_strategy", word, cards},
-			{"mig_profile", word, cards},
-			{"mig_gpus", anything, cards},
-			{"respect_reservations", truth, always},
+			{name: "strategy", kind: word, inactive: packed},
+			{name: "allocation_method", kind: word, inactive: packed},
+			{name: "enable_mig", kind: truth, inactive: "gpu.mig.mode of ds01.yaml says it"},
+			{name: "mig_instances_per_gpu", kind: count, inactive: cutByMIG},
+			{name: "mig_strategy", kind: word, inactive: cutByMIG},
+			{name: "mig_profile", kind: word, inactive: cutByMIG},
+			{name: "mig_gpus", kind: anything, inactive: cutByMIG},
+			{name: "respect_reservations", kind: truth, inactive: "reservations always hold"},
 		},
 		"container_types": { // of each type
-			{"default_mig_count", anything, asked},
+			{name: "default_mig_count", kind: anything, inactive: "whoever makes a container asks for what it needs"},
 		},
 		"bare_metal_access": {
-			{"exempt_users", wordList, notYet},
-			{"admin_group", word, notYet},
-			{"default_grant_duration", duration, notYet},
-			{"state_dir", word, notYet},
+			{name: "exempt_users", kind: wordList, inactive: notYet},
+			{name: "admin_group", kind: word, inactive: notYet},
+			{name: "default_grant_duration", kind: duration, inactive: notYet},
+			{name: "state_dir", kind: word, inactive: notYet},
 		},
 	}
 }
@@ -121,7 +123,9 @@ func (d *decoder) sectionKey(section, where string, key, value *yaml.Node) {
 	for _, k := range sections()[section] {
 		if k.name == key.Value {
 			d.check(k.kind, value, where+"."+key.Value)
-			d.warn(key.Line, "not applied: %s.%s: %s", where, key.Value, k.why)
+			if k.inactive != "" {
+				d.warn(key.Line, "not applied: %s.%s: %s", where, key.Value, k.inactive)
+			}
 			return
 		}
 		allowed = append(allowed, k.name)
