@@ -8,6 +8,7 @@ type Reading struct {
 	PowerWatts         float64 // of the whole card; -1 on an instance, which has none of its own
 	TemperatureC       int     // of the whole card; -1 on an instance
 	Processes          []Process
+	Unlisted           bool // the driver doesn't tell them all
 }
 
 // A Process is one process that has the device open for computing or

@@ -263,11 +263,12 @@ func busy(dev driver.Device) string {
 	for range migDevices(dev) {
 		instances++
 	}
-	switch n := len(processes(dev)); {
+	users, _ := processes(dev)
+	switch {
 	case instances > 0:
 		return fmt.Sprintf("the card has %d MIG instances", instances)
-	case n > 0:
-		return fmt.Sprintf("%d processes use the card", n)
+	case len(users) > 0:
+		return fmt.Sprintf("%d processes use the card", len(users))
 	}
 	return ""
 }

@@ -192,8 +192,8 @@ func (d *Driver) destroy(cardUUID, uuid string) error {
 		if id, ret := mig.GetUUID(); ret != driver.SUCCESS || id != uuid {
 			continue
 		}
-		if n := len(processes(mig)); n > 0 {
-			return inUse(what, fmt.Sprintf("%d processes use it", n))
+		if users, _ := processes(mig); len(users) > 0 {
+			return inUse(what, fmt.Sprintf("%d processes use it", len(users)))
 		}
 		_, ids, err := instance(dev, mig)
 		if err != nil {

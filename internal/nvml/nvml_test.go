@@ -239,10 +239,18 @@ func TestReadings(t *testing.T) {
 	mockCard(s, 0).GetGraphicsRunningProcessesFunc = func() ([]driver.ProcessInfo, driver.Return) {
 		return []driver.ProcessInfo{{Pid: 7, UsedGpuMemory: 6}}, driver.SUCCESS
 	}
+	mockCard(s, 2).GetComputeRunningProcessesFunc = func() ([]driver.ProcessInfo, driver.Return) { return nil, driver.ERROR_NO_PERMISSION }
+	mockCard(s, 3).GetGraphicsRunningProcessesFunc = func() ([]driver.ProcessInfo, driver.Return) { return nil, driver.ERROR_UNKNOWN }
+	mockCard(s, 4).GetGraphicsRunningProcessesFunc = func() ([]driver.ProcessInfo, driver.Return) { return nil, driver.ERROR_NOT_SUPPORTED }
 	all := cards(t, d)
 	got, err := d.Readings(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i, unlisted := range []bool{false, false, true, true, false} {
+		if got[all[i].UUID].Unlisted != unlisted {
+			t.Errorf("card %d: processes not told: %t", i, !unlisted)
+		}
 	}
 	want := map[string]gpu.Reading{
 		all[0].UUID:              {UtilizationPercent: 12, PowerWatts: 61.5, TemperatureC: 31, Processes: []gpu.Process{{PID: 7, MemoryBytes: 6}, {PID: 9, MemoryBytes: -1}}},

@@ -62,7 +62,8 @@ func readCard(dev driver.Device, all map[string]gpu.Reading) {
 
 // read returns what a card and an instance have in common.
 func read(dev driver.Device) gpu.Reading {
-	r := gpu.Reading{UtilizationPercent: -1, MemoryUsedBytes: -1, PowerWatts: -1, TemperatureC: -1, Processes: processes(dev)}
+	r := gpu.Reading{UtilizationPercent: -1, MemoryUsedBytes: -1, PowerWatts: -1, TemperatureC: -1}
+	r.Processes, r.Unlisted = processes(dev)
 	if rates, ret := dev.GetUtilizationRates(); ret == driver.SUCCESS {
 		r.UtilizationPercent = int(rates.Gpu)
 	}
@@ -73,10 +74,12 @@ func read(dev driver.Device) gpu.Reading {
 }
 
 // processes returns who computes or draws on a device, by PID. A list that the
-// driver doesn't tell counts as empty.
-func processes(dev driver.Device) []gpu.Process {
-	compute, _ := dev.GetComputeRunningProcesses()
-	graphics, _ := dev.GetGraphicsRunningProcesses()
+// driver doesn't tell counts as empty; unlisted is set then, but not where nobody
+// can draw.
+func processes(dev driver.Device) (all []gpu.Process, unlisted bool) {
+	compute, told := dev.GetComputeRunningProcesses()
+	graphics, drawn := dev.GetGraphicsRunningProcesses()
+	unlisted = told != driver.SUCCESS || drawn != driver.SUCCESS && drawn != driver.ERROR_NOT_SUPPORTED
 	byPID := make(map[int]gpu.Process)
 	for _, p := range slices.Concat(compute, graphics) {
 		memory := int64(-1)
@@ -88,5 +91,5 @@ func processes(dev driver.Device) []gpu.Process {
 			byPID[pid] = gpu.Process{PID: pid, MemoryBytes: memory}
 		}
 	}
-	return slices.SortedFunc(maps.Values(byPID), func(a, b gpu.Process) int { return cmp.Compare(a.PID, b.PID) })
+	return slices.SortedFunc(maps.Values(byPID), func(a, b gpu.Process) int { return cmp.Compare(a.PID, b.PID) }), unlisted
 }
