@@ -12,10 +12,14 @@ import (
 type Reading struct {
 	Value float64
 	Known bool
+	Never bool // this host never has such a figure: nothing follows from that
 }
 
 // Known returns a figure that was had.
 func Known(value float64) Reading { return Reading{Value: value, Known: true} }
+
+// Never returns a figure that this host has of no container, at no time.
+func Never() Reading { return Reading{Never: true} }
 
 // A Sample is what a running container did between two looks at it.
 type Sample struct {
@@ -39,7 +43,8 @@ type Thresholds struct {
 // Busy reports whether a container worked, and at what: the first of GPU,
 // terminals, CPU, network and disk that says so. A figure that is missing counts
 // as work, after all that are there: nothing is taken from a container of which
-// nobody knows what it does.
+// nobody knows what it does. One that this host never has is left out, or no
+// container would ever be idle there; something must be known still.
 func (s Sample) Busy(t Thresholds) (at string, busy bool) {
 	signals := []struct {
 		name    string
@@ -54,13 +59,15 @@ func (s Sample) Busy(t Thresholds) (at string, busy bool) {
 		{"network", true, s.Network, s.Network.Value >= float64(t.Network), rate("network", s.Network)},
 		{"disk", true, s.Disk, s.Disk.Value >= float64(t.Disk), rate("disk", s.Disk)},
 	}
+	known := false
 	for _, x := range signals {
+		known = known || x.counts && x.reading.Known
 		if x.counts && x.reading.Known && x.over {
 			return x.text, true
 		}
 	}
 	for _, x := range signals {
-		if x.counts && !x.reading.Known {
+		if x.counts && !x.reading.Known && (!x.reading.Never || !known) {
 			return x.name + " not known", true
 		}
 	}
