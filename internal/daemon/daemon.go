@@ -34,6 +34,7 @@ import (
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
+	"ds01.dev/ds01/internal/sampler"
 	"ds01.dev/ds01/internal/store"
 	"ds01.dev/ds01/internal/terminal"
 	"ds01.dev/ds01/internal/warden"
@@ -90,6 +91,8 @@ type daemon struct {
 	images      *curator.Curator
 	launcher    *launcher.Launcher
 	reconciler  *reconciler.Reconciler
+	sampler     *sampler.Sampler
+	terminals   sampler.Terminals
 	post        *post
 	servers     []*server
 	doors       *doors
@@ -216,6 +219,7 @@ func (d *daemon) wire(context.Context) error {
 		Limits:  h.limitsOfUID,
 		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
+	d.sampler = d.newSampler()
 	return nil
 }
 

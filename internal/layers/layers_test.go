@@ -31,10 +31,10 @@ var floors = []floor{
 		"docker", "docker/scratch", "docker/dockertest", "docker/dockerfile", "docker/buildkit", "docker/step", "docker/grant",
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
-		"cgroup", "mount", "systemd", "probe", "directory", "directory/scratchuser", "rego", "terminal", "mail",
+		"cgroup", "mount", "systemd", "probe", "procfs", "directory", "directory/scratchuser", "rego", "terminal", "mail",
 		"audit", // the audit log's files: who appends holds a chain and a file, which only one may
 	}},
-	{"3 act", []string{"peer", "inventory", "warden", "allocator", "partitioner", "curator", "recorder", "registrar", "registrar/registrartest", "archiver"}},
+	{"3 act", []string{"peer", "inventory", "warden", "sampler", "allocator", "partitioner", "curator", "recorder", "registrar", "registrar/registrartest", "archiver"}},
 	{"3b act", []string{"launcher"}},
 	{"3c act", []string{"reconciler"}},
 	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest", "redteam"}},
