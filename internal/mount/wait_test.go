@@ -102,7 +102,7 @@ func TestARootThatDoesNotAnswer(t *testing.T) {
 
 func TestManyAtOnceWaitForTheirTurn(t *testing.T) {
 	p := newPlace(t, "/tmp", person(t, aliceName))
-	waits := &mount.Waits{}
+	waits := &mount.Waits{Patience: time.Minute} // what is tried is that they take turns, not how fast
 	results := make(chan error)
 	for range 200 {
 		go func() {

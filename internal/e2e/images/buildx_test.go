@@ -88,11 +88,10 @@ func TestBuildx(t *testing.T) {
 func twoPeopleBuildAtOnce(t *testing.T, l *lab.Lab, build func(who, dockerfile string, words ...string) lab.Result) {
 	const same = "FROM busybox\nCOPY note /note\n" +
 		"RUN --mount=type=secret,id=key --mount=type=cache,target=/shared cat /note /run/secrets/key; echo $(cat /note)-was-here >> /shared/who; sleep 3; cat /shared/who; cp /shared/who /who\n"
-	results := map[string]chan lab.Result{}
-	for _, who := range []string{"alice", "bob"} {
-		results[who] = make(chan lab.Result, 1)
+	results := map[string]chan lab.Result{"alice": make(chan lab.Result, 1), "bob": make(chan lab.Result, 1)}
+	for who, result := range results {
 		go func() {
-			results[who] <- build(who, same, "-t", "project:1", "--secret", "id=key,src="+filepath.Join(l.Home(who), "key"))
+			result <- build(who, same, "-t", "project:1", "--secret", "id=key,src="+filepath.Join(l.Home(who), "key"))
 		}()
 	}
 	l.Eventually("both steps run at once", 20*time.Second, func() bool { return howMany(l, "sleep", "3") == 2 })

@@ -120,7 +120,8 @@ func TestAWaitEndsAsItsOwnerWants(t *testing.T) {
 		"the time is over, the place stays":    {[]string{"--timeout", "1s", "--keep-place"}, 0, 4, "Your place stays: number 1.", "bob:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := l.Command("bob", append([]string{l.Binary(), "container", "deploy", "b", "--wait", "--background"}, c.flags...)...)
+			// Whoever runs the tests may have closed them to a logout: nohup.
+			cmd := l.Command("bob", append([]string{"env", "--default-signal=HUP", l.Binary(), "container", "deploy", "b", "--wait", "--background"}, c.flags...)...)
 			var said lab.Output
 			cmd.Stdout, cmd.Stderr = &said, &said
 			if err := cmd.Start(); err != nil {
