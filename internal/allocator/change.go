@@ -24,7 +24,11 @@ func (a *Allocator) Extend(ctx context.Context, claim string, want gpu.Request, 
 	if err := roomFor(r, want, l); err != nil {
 		return r, err
 	}
-	r.Asked = askedOf(r).And(want).String()
+	has := askedOf(r)
+	if r.State == gpu.Running && len(r.Devices) == 0 { // what it asked for was taken
+		has = gpu.Request{}
+	}
+	r.Asked = has.And(want).String()
 	if r.State == gpu.Released {
 		return r, a.save(ctx, r)
 	}
@@ -70,6 +74,17 @@ func roomFor(r container.Record, want gpu.Request, l limits.Limits) error {
 // Release takes devices from a container, which then doesn't ask for them any
 // more either. Those that it doesn't hold are passed over.
 func (a *Allocator) Release(ctx context.Context, claim string, uuids []string) (container.Record, error) {
+	return a.lose(ctx, claim, uuids, a.askedWithout)
+}
+
+// Take takes devices from a container, which asks for them again when it is
+// started next.
+func (a *Allocator) Take(ctx context.Context, claim string, uuids []string) (container.Record, error) {
+	return a.lose(ctx, claim, uuids, func(r container.Record, _ []gpu.Grant) string { return r.Asked })
+}
+
+// lose takes devices from a container; asked is what it asks for then.
+func (a *Allocator) lose(ctx context.Context, claim string, uuids []string, asked func(r container.Record, lost []gpu.Grant) string) (container.Record, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r, ok := a.records[claim]
@@ -80,7 +95,7 @@ func (a *Allocator) Release(ctx context.Context, claim string, uuids []string) (
 	gone := func(g gpu.Grant) bool { return slices.Contains(uuids, g.UUID) }
 	was.Devices = slices.DeleteFunc(slices.Clone(r.Devices), func(g gpu.Grant) bool { return !gone(g) })
 	r.Devices = slices.DeleteFunc(slices.Clone(r.Devices), gone)
-	r.Asked = a.askedWithout(r, was.Devices)
+	r.Asked = asked(r, was.Devices)
 	if r.State != gpu.Released {
 		if err := a.ended(ctx, was, a.now()); err != nil {
 			return r, err

@@ -26,9 +26,11 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/safety"
+	"ds01.dev/ds01/internal/steward"
 	"ds01.dev/ds01/internal/warden"
 )
 
@@ -43,6 +45,7 @@ type Accounts interface {
 type Engine interface {
 	Stop(ctx context.Context, id string, timeout time.Duration) error
 	Remove(ctx context.Context, id string, force bool) error
+	Size(ctx context.Context, id string) (quantity.ByteSize, error) // that it has written beyond its image
 	Image(ctx context.Context, reference string) (container.Image, error)
 }
 
@@ -107,6 +110,7 @@ type Parts struct {
 	Launcher   *launcher.Launcher
 	Reconciler *reconciler.Reconciler
 	Warden     *warden.Warden
+	Steward    *steward.Steward
 	Usage      Usage
 	Cards      Cards
 	Simulator  Simulator // nil without simulated devices
@@ -182,6 +186,14 @@ func Routes() []Route {
 		{"POST", "/v1/containers/{name}/rename", Users, (*call).rename},
 		{"POST", "/v1/containers/{name}/gpus/add", Users, (*call).addGPUs},
 		{"POST", "/v1/containers/{name}/gpus/release", Users, (*call).releaseGPUs},
+		{"POST", "/v1/containers/{name}/extend", Users, (*call).extend},
+		{"POST", "/v1/containers/{name}/keep", Users, (*call).keep},
+		{"DELETE", "/v1/containers/{name}/keep", Users, (*call).unkeep},
+		{"POST", "/v1/containers/{name}/protect", Admins, (*call).protect},
+		{"DELETE", "/v1/containers/{name}/protect", Admins, (*call).unprotect},
+		{"GET", "/v1/exemptions", Admins, (*call).exemptions},
+		{"POST", "/v1/exemptions", Admins, (*call).exempt},
+		{"DELETE", "/v1/exemptions/{user}", Admins, (*call).unexempt},
 		{"DELETE", "/v1/containers/{name}", Users, (*call).remove},
 		{"POST", "/v1/containers/{name}/adopt", Admins, (*call).adopt},
 		{"GET", "/v1/images", Users, (*call).images},

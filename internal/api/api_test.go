@@ -27,6 +27,7 @@ import (
 	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
@@ -35,6 +36,7 @@ import (
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/registrar/registrartest"
 	"ds01.dev/ds01/internal/safety"
+	"ds01.dev/ds01/internal/steward"
 	"ds01.dev/ds01/internal/store"
 	"ds01.dev/ds01/internal/warden"
 )
@@ -128,6 +130,8 @@ type lab struct {
 	state      api.State
 	log        auditLog
 	warden     *warden.Warden
+	steward    *steward.Steward
+	records    *store.Store
 	card       gpu.Card // as the driver tells it
 	seen       atomic.Pointer[[]gpu.Device]
 	readings   map[string]gpu.Reading // that the warden sees
@@ -164,6 +168,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l.refresh(t.Context())
+	l.records = records
 	if l.ledger, err = allocator.New(t.Context(), records, l.devices, time.Now); err != nil {
 		t.Fatal(err)
 	}
@@ -206,8 +211,17 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 			Limits: func(uid int) (limits.Limits, error) { return l.limits(people()[uid]), nil },
 		})
 	}
+	if l.steward == nil {
+		var err error
+		l.steward, err = steward.New(t.Context(), steward.Parts{
+			Store: l.records, Ledger: l.ledger, Type: l.document.Type, Beat: func() lifecycle.Beat { return lifecycle.Beat{Wall: time.Now()} }, Log: log,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	handler := api.New(api.Parts{
-		Accounts: directory{uid}, Engine: l.engine, Images: l.images, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Warden: l.warden, Usage: nothing{},
+		Accounts: directory{uid}, Engine: l.engine, Images: l.images, Ledger: l.ledger, Launcher: starter, Reconciler: l.reconciler, Warden: l.warden, Steward: l.steward, Usage: nothing{},
 		Cards: l.cards, Simulator: l.simulator, Devices: l.devices, Recorder: recorder.New(&l.log, time.Now, log), Audit: &l.log, Log: log, Now: time.Now, Host: "lab", Limits: l.limits,
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },

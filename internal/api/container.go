@@ -43,7 +43,7 @@ func (c *call) list(everybody bool) []apitype.Container {
 	views := c.Reconciler.Views(func(r container.Record) bool { return everybody || r.UID == c.owner.UID })
 	all := make([]apitype.Container, 0, len(views))
 	for _, v := range views {
-		all = append(all, describe(v, models))
+		all = append(all, c.describe(v, models))
 	}
 	c.warn(all)
 	if everybody {
@@ -54,7 +54,7 @@ func (c *call) list(everybody bool) []apitype.Container {
 	return all
 }
 
-func describe(v reconciler.View, devices map[string]gpu.Device) apitype.Container {
+func (c *call) describe(v reconciler.View, devices map[string]gpu.Device) apitype.Container {
 	r, o := v.Record, v.Observed
 	out := apitype.Container{
 		ID: r.ContainerID, Name: r.Name, EngineName: account.EngineName(r.Name, r.UID), User: r.Login, UID: r.UID,
@@ -63,6 +63,7 @@ func describe(v reconciler.View, devices map[string]gpu.Device) apitype.Containe
 		GPUs: []apitype.GPUGrant{}, ClaimState: string(r.State), HeldUntil: moment(r.HeldUntil),
 	}
 	describeRestart(&out, r)
+	out.Time = describeTime(c.Steward.Clock(r.ID), c.Now())
 	switch {
 	case r.Restarting() && !o.Running():
 		out.State = apitype.StateRestarting
@@ -160,7 +161,7 @@ func (c *call) show(claim string, warnings ...string) error {
 		models[d.UUID] = d
 	}
 	for _, v := range c.Reconciler.Views(func(r container.Record) bool { return r.ID == claim }) {
-		shown := describe(v, models)
+		shown := c.describe(v, models)
 		shown.Warnings = warnings
 		return c.answer(shown)
 	}
@@ -191,6 +192,11 @@ func (c *call) create() error {
 		return err
 	}
 	c.observe(record.ContainerID)
+	if want.Keep {
+		if err := c.keepIt(c.r.Context(), record); err != nil { // it is there, and will be removed when its time is over
+			warnings = append(warnings, "it won't be kept when it stops: "+err.Error())
+		}
+	}
 	return c.show(record.ID, warnings...)
 }
 
@@ -315,6 +321,11 @@ func (c *call) stop() error {
 	if err != nil {
 		return err
 	}
+	if want.Keep {
+		if err := c.keepIt(c.r.Context(), record); err != nil {
+			return err
+		}
+	}
 	timeout := time.Duration(-1)
 	if want.TimeoutSeconds != nil {
 		timeout = time.Duration(*want.TimeoutSeconds) * time.Second
@@ -329,6 +340,11 @@ func (c *call) stop() error {
 		return err
 	}
 	c.observe(record.ContainerID)
+	if want.GiveBack {
+		if err := c.giveBack(record); err != nil {
+			return err
+		}
+	}
 	return c.show(record.ID)
 }
 

@@ -29,6 +29,14 @@
 //	POST   /v1/containers/{name}/pause       → Container
 //	POST   /v1/containers/{name}/unpause     → Container
 //	POST   /v1/containers/{name}/rename      RenameContainer → Container
+//	POST   /v1/containers/{name}/extend      Extend → Container
+//	POST   /v1/containers/{name}/keep        → Container
+//	DELETE /v1/containers/{name}/keep        → Container
+//	POST   /v1/containers/{name}/protect     → Container, admins
+//	DELETE /v1/containers/{name}/protect     → Container, admins
+//	GET    /v1/exemptions                    []Exemption, admins
+//	POST   /v1/exemptions                    Exemption → Exemption, admins
+//	DELETE /v1/exemptions/{user}             → 204, admins
 //	DELETE /v1/containers/{name}[?force=true] → 204
 //	POST   /v1/containers/{name}/adopt       Adopt → Container, admins
 //	GET    /v1/images[?all_users=true]       []Image          shared ones and own; all_users: admins
@@ -109,6 +117,7 @@ type Container struct {
 	ClaimState  string     `json:"claim_state"`          // pending, bound, running, held, released, quarantined
 	HeldUntil   *time.Time `json:"held_until,omitempty"` // when a stopped container gives its GPUs back
 	Quarantined bool       `json:"quarantined,omitempty"`
+	Time        *Time      `json:"time,omitempty"` // how it stands with its time; absent while that isn't known
 
 	ReservedFor  string     `json:"reserved_for,omitempty"`  // who has a device of it reserved, soon or by now; in lists only
 	ReservedFrom *time.Time `json:"reserved_from,omitempty"` // and from when
@@ -118,6 +127,42 @@ type Container struct {
 	RestartCount   int        `json:"restart_count"`             // starts by ds01 since somebody started it
 	RestartAt      *time.Time `json:"restart_at,omitempty"`      // when it is started next
 	RestartProblem string     `json:"restart_problem,omitempty"` // what kept it from starting when that was due
+}
+
+// Time is how a container stands with its time, as of the last look at it.
+type Time struct {
+	Activity        string     `json:"activity"`                   // what it works at: "GPU 83%"; "": nothing that was seen
+	Sampled         bool       `json:"sampled"`                    // what it does was seen
+	Deadlines       []Deadline `json:"deadlines"`                  // what is to happen, the next first
+	ExtendedSeconds int64      `json:"extended_seconds,omitempty"` // by which the end of its runtime was put off
+	Kept            bool       `json:"kept,omitempty"`             // it is kept when it stops
+	Protected       bool       `json:"protected,omitempty"`        // nothing is done to it
+}
+
+// Deadline is something that happens to a container in time.
+type Deadline struct {
+	Cause        string    `json:"cause"`  // idle, runtime, hold or never-started
+	Action       string    `json:"action"` // take (its GPUs), stop or remove
+	SpentSeconds int64     `json:"spent_seconds"`
+	LimitSeconds int64     `json:"limit_seconds"`
+	LeftSeconds  int64     `json:"left_seconds"`
+	Due          time.Time `json:"due"`             // if nothing changes
+	Waits        string    `json:"waits,omitempty"` // why no time goes by now
+}
+
+// Extend puts off the end of a container's runtime.
+type Extend struct {
+	Seconds int64 `json:"seconds"`
+}
+
+// Exemption lets a person's containers be.
+type Exemption struct {
+	User   string     `json:"user"`
+	From   []string   `json:"from"` // idle, runtime, hold
+	Reason string     `json:"reason"`
+	By     string     `json:"by,omitempty"`    // who has granted it; in answers
+	Made   *time.Time `json:"made,omitempty"`  // in answers
+	Until  *time.Time `json:"until,omitempty"` // absent: for good
 }
 
 // GPUGrant is a device that a container holds.
@@ -141,6 +186,7 @@ type CreateContainer struct {
 	Models    string `json:"models,omitempty"`      // host directory for /models
 	Interface string `json:"interface,omitempty"`   // "orchestration" or "atomic" (default)
 	Restart   string `json:"restart,omitempty"`     // restart policy; "": no
+	Keep      bool   `json:"keep,omitempty"`        // it is kept when it stops
 }
 
 // UpdateContainer changes a container within its owner's limits. What is zero
@@ -168,6 +214,8 @@ type ReleaseGPUs struct {
 // StopContainer carries an optional grace period.
 type StopContainer struct {
 	TimeoutSeconds *int `json:"timeout_seconds,omitempty"` // nil: the owner's stop_timeout
+	Keep           bool `json:"keep,omitempty"`            // it is kept from now on
+	GiveBack       bool `json:"give_back,omitempty"`       // its GPUs aren't held for it
 }
 
 // RenameContainer carries a container's new name.

@@ -144,7 +144,7 @@ func (a *app) shellThenAsk(ctx context.Context, c *client.Client, container apit
 		fmt.Fprintf(a.Err, "%s goes on. Get in again: ds01 container open %s\n", container.Name, container.Name)
 		return ended
 	}
-	if err := a.stop(ctx, c, container.Name, nil); err != nil {
+	if err := a.stop(ctx, c, container.Name, apitype.StopContainer{}); err != nil {
 		return err
 	}
 	return ended

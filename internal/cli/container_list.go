@@ -20,7 +20,8 @@ func (a *app) containerList() *cobra.Command {
 		aliases: []string{"ls", "ps"},
 		short:   "List your containers",
 		long: "Lists your containers in all states, with what they hold. SINCE is how long the state has lasted;\n" +
-			"HELD UNTIL is when a stopped container gives its GPUs back.",
+			"HELD UNTIL is when a stopped container gives its GPUs back. TIME is what it works at, or for how long it\n" +
+			"has been idle, and what happens next.",
 		examples: []string{
 			"ds01 container list",
 			"ds01 container list --running",
@@ -76,13 +77,13 @@ func moreThanOne(flags ...bool) bool {
 // is more than one.
 func writeContainers(w io.Writer, containers []apitype.Container, now time.Time, owners bool) {
 	var t table
-	header := []string{"NAME", "STATE", "IMAGE", "GPU", "SINCE", "HELD UNTIL", "INTERFACE"}
+	header := []string{"NAME", "STATE", "IMAGE", "GPU", "SINCE", "HELD UNTIL", "INTERFACE", "TIME"}
 	if owners {
 		header = slices.Insert(header, 0, "USER")
 	}
 	t.add(header...)
 	for _, c := range containers {
-		row := []string{c.Name, state(c), c.Image, holding(c), since(c, now), ahead(c.HeldUntil, now), orNone(c.Interface)}
+		row := []string{c.Name, state(c), c.Image, holding(c), since(c, now), ahead(c.HeldUntil, now), orNone(c.Interface), timeOf(c)}
 		if owners {
 			row = slices.Insert(row, 0, orNone(c.User))
 		}

@@ -28,6 +28,7 @@ type requestFlags struct {
 	data      string
 	models    string
 	restart   string
+	keep      bool
 	waitFlags
 }
 
@@ -39,6 +40,7 @@ func (f *requestFlags) register(set *pflag.FlagSet) {
 	set.StringVarP(&f.data, "data", "d", "", "`DIR` that is /data")
 	set.StringVar(&f.models, "models", "", "`DIR` that is /models")
 	set.StringVar(&f.restart, "restart", "", restartUsage+" (default no)")
+	set.BoolVar(&f.keep, "keep-container", false, keepUsage)
 }
 
 func (f *requestFlags) check(args []string) error {
@@ -59,7 +61,7 @@ func (a *app) request(ctx context.Context, c *client.Client, f *requestFlags, ar
 		return r, "", err
 	}
 	askGPUs(&r, want)
-	r.Image, r.Restart = f.image, f.restart
+	r.Image, r.Restart, r.Keep = f.image, f.restart, f.keep
 	if len(args) > 1 {
 		r.Image = args[1]
 	}

@@ -16,6 +16,7 @@ func (a *app) containerStop() *cobra.Command {
 		set     *pflag.FlagSet
 		seconds int
 		every   bool
+		keep    bool
 	)
 	return a.command(spec{
 		use:   "stop NAME…",
@@ -29,6 +30,7 @@ func (a *app) containerStop() *cobra.Command {
 			set = f
 			f.IntVarP(&seconds, "time", "t", 0, "grace period in `SECONDS` (default: your limit stop_timeout)")
 			f.BoolVarP(&every, "all", "a", false, "stop all that run")
+			f.BoolVar(&keep, "keep-container", false, keepUsage)
 		},
 		run: func(ctx context.Context, args []string) error {
 			if every == (len(args) > 0) {
@@ -53,7 +55,9 @@ func (a *app) containerStop() *cobra.Command {
 				return nil
 			}
 			return a.progress("Stopping", func() error {
-				return a.each(args, func(name string) (string, error) { return a.stopOne(ctx, c, name, grace) })
+				return a.each(args, func(name string) (string, error) {
+					return a.stopOne(ctx, c, name, apitype.StopContainer{TimeoutSeconds: grace, Keep: keep})
+				})
 			})
 		},
 	})
@@ -70,15 +74,17 @@ func runningNames(ctx context.Context, c *client.Client) ([]string, error) {
 	return names, err
 }
 
+const keepUsage = "keep it when it stops, not its GPU (your limit keep says how many and for how long)"
+
 // stop stops one container and says so.
-func (a *app) stop(ctx context.Context, c *client.Client, name string, grace *int) error {
+func (a *app) stop(ctx context.Context, c *client.Client, name string, how apitype.StopContainer) error {
 	return a.progress("Stopping "+name, func() error {
-		return a.each([]string{name}, func(name string) (string, error) { return a.stopOne(ctx, c, name, grace) })
+		return a.each([]string{name}, func(name string) (string, error) { return a.stopOne(ctx, c, name, how) })
 	})
 }
 
-func (a *app) stopOne(ctx context.Context, c *client.Client, name string, grace *int) (string, error) {
-	stopped, err := c.Stop(ctx, name, grace)
+func (a *app) stopOne(ctx context.Context, c *client.Client, name string, how apitype.StopContainer) (string, error) {
+	stopped, err := c.Stop(ctx, name, how)
 	if err != nil {
 		return "", err
 	}

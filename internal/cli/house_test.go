@@ -58,12 +58,12 @@ func TestEveryCommandHasHelpWithExamplesAndExitCodes(t *testing.T) {
 // stands in neither list and fails until it is decided.
 func TestEveryCommandThatPrintsDataHasJSON(t *testing.T) {
 	data := []string{
-		"audit show", "audit verify", "container create", "container deploy", "container gpu add", "container gpu release", "container list", "container prune", "container stats", "container update", "gpu drain", "gpu list", "gpu mig assert", "gpu mig export", "gpu mig plan", "gpu queue join", "gpu queue list", "gpu queue position", "gpu reservations", "gpu reserve", "gpu undrain", "gpu verify", "gpu why", "image list", "user limits",
+		"audit show", "audit verify", "container create", "container deploy", "container extend", "container keep", "container protect", "container unkeep", "container unprotect", "exempt add", "exempt list", "container gpu add", "container gpu release", "container list", "container prune", "container stats", "container update", "gpu drain", "gpu list", "gpu mig assert", "gpu mig export", "gpu mig plan", "gpu queue join", "gpu queue list", "gpu queue position", "gpu reservations", "gpu reserve", "gpu undrain", "gpu verify", "gpu why", "image list", "user limits",
 		"limits diff", "policy check", "policy eval", "policy test", "dashboard", "doctor", "version",
 	}
 	plain := []string{
 		"completion", "container adopt", "container cp", "container exec", "container logs", "container open", "container pause", "container remove", "container rename", "container unpause",
-		"container retire", "container run", "container start", "container stop", "daemon", "demo", "docs", "gpu mig apply", "gpu queue leave", "gpu sim set", "gpu unreserve",
+		"container retire", "container run", "container start", "container stop", "daemon", "demo", "docs", "exempt remove", "gpu mig apply", "gpu queue leave", "gpu sim set", "gpu unreserve",
 		"help", "image delete", "image load", "image save", "image share", "image unshare", "limits check", "limits show",
 	}
 	for _, c := range tree(t) {

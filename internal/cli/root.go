@@ -30,7 +30,8 @@ func (a *app) commands() []*cobra.Command {
 		a.containerDeploy(), a.containerCreate(), a.containerOpen(), a.containerRun(), a.containerExec(),
 		a.containerStart(), a.containerStop(), a.containerUpdate(), a.containerLogs(), a.containerList(), a.containerStats(),
 		a.containerRemove(), a.containerRetire(), a.containerAdopt(), a.containerCp(), a.containerRename(), a.containerPause(),
-		a.containerUnpause(), a.containerPrune(), a.containerGPU())
+		a.containerUnpause(), a.containerPrune(), a.containerGPU(), a.containerExtend(), a.containerKeep(), a.containerUnkeep(),
+		a.containerProtect(), a.containerUnprotect())
 	container.PersistentFlags().StringVar(&a.user, "user", "", "act for the person called `NAME` (admins; audited)")
 	completeFlag(container, "user", a.completeUsers)
 	all := []*cobra.Command{
@@ -38,6 +39,7 @@ func (a *app) commands() []*cobra.Command {
 		noun("image", "Images, yours and shared ones", a.imageList(), a.imageDelete(), a.imageShare(), a.imageUnshare(), a.imageSave(), a.imageLoad()),
 		noun("gpu", "The GPUs of this host", a.gpuList(), a.gpuQueue(), a.gpuReservations(), a.gpuReserve(), a.gpuUnreserve(), a.gpuWhy(), a.gpuDrain(), a.gpuUndrain(), a.gpuMIG(), a.gpuVerify(), noun("sim", "Simulated GPUs", a.gpuSimSet())),
 		noun("user", "People and what they may use", a.userLimits()),
+		a.exempt(),
 		noun("audit", "Who asked for what, and what was decided", a.auditShow(), a.auditVerify()),
 		noun("limits", "The limits file", a.limitsCheck(), a.limitsDiff(), a.limitsShow()),
 		noun("policy", "The site's own rules, beyond limits", a.policyCheck(), a.policyTest(), a.policyEval()),

@@ -218,11 +218,15 @@ func world(home string) *clienttest.Fake {
 		ID: "id-train", Name: "train", EngineName: "train._.1000", User: "alice", UID: 1000, Image: "pytorch",
 		State: apitype.StateRunning, ClaimState: "running", Interface: "docker", CreatedAt: *ago(3 * time.Hour), StartedAt: ago(150 * time.Minute),
 		GPUs: []apitype.GPUGrant{grant}, Workspace: home + "/workspace/train",
+		Time: &apitype.Time{Activity: "GPU 83%", Sampled: true, Deadlines: []apitype.Deadline{
+			{Cause: "idle", Action: "take", LimitSeconds: 7200, LeftSeconds: 7200}, {Cause: "runtime", Action: "stop", SpentSeconds: 9000, LimitSeconds: 86400, LeftSeconds: 77400},
+		}},
 	})
 	f.Add(apitype.Container{
 		ID: "id-old", Name: "old", EngineName: "old._.1000", User: "alice", UID: 1000, Image: "alpine:3",
 		State: apitype.StateExited, ExitCode: 137, ClaimState: "released", Interface: "atomic",
 		CreatedAt: *ago(72 * time.Hour), FinishedAt: ago(49 * time.Hour), GPUs: []apitype.GPUGrant{grant},
+		Time: &apitype.Time{Kept: true, Deadlines: []apitype.Deadline{{Cause: "hold", Action: "remove", SpentSeconds: 49 * 3600, LimitSeconds: 121 * 3600, LeftSeconds: 72 * 3600}}},
 	})
 	f.Dashboard = apitype.Dashboard{
 		Host: "dgx", At: *ago(0), Version: f.Version, GPUs: f.GPUs, Containers: f.Containers(),

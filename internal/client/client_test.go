@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -157,9 +158,30 @@ func TestRoutesAreWhatTheAPISays(t *testing.T) {
 			return err
 		},
 		"POST /v1/containers/web/stop?user=bob": func(ctx context.Context, c *client.Client) error {
-			_, err := c.As("bob").Stop(ctx, "web", &grace)
+			_, err := c.As("bob").Stop(ctx, "web", apitype.StopContainer{TimeoutSeconds: &grace})
 			return err
 		},
+		"POST /v1/containers/web/extend": func(ctx context.Context, c *client.Client) error {
+			_, err := c.Extend(ctx, "web", time.Hour)
+			return err
+		},
+		"DELETE /v1/containers/web/keep": func(ctx context.Context, c *client.Client) error {
+			_, err := c.Keep(ctx, "web", false)
+			return err
+		},
+		"POST /v1/containers/web/protect": func(ctx context.Context, c *client.Client) error {
+			_, err := c.Protect(ctx, "web", true)
+			return err
+		},
+		"GET /v1/exemptions": func(ctx context.Context, c *client.Client) error {
+			_, err := c.Exemptions(ctx)
+			return err
+		},
+		"POST /v1/exemptions": func(ctx context.Context, c *client.Client) error {
+			_, err := c.Exempt(ctx, apitype.Exemption{User: "bob"})
+			return err
+		},
+		"DELETE /v1/exemptions/bob":            func(ctx context.Context, c *client.Client) error { return c.Unexempt(ctx, "bob") },
 		"DELETE /v1/containers/web?force=true": func(ctx context.Context, c *client.Client) error { return c.Remove(ctx, "web", true) },
 		"POST /v1/containers/web/adopt": func(ctx context.Context, c *client.Client) error {
 			_, err := c.Adopt(ctx, "web", apitype.Adopt{User: "bob"})
@@ -239,7 +261,7 @@ func TestAContainerLivesThroughTheAPI(t *testing.T) {
 	if err := c.Remove(ctx, "web", false); !errors.Is(err, problem.ErrConflict) {
 		t.Errorf("removing a running one: %v, want a conflict", err)
 	}
-	if stopped, err := c.Stop(ctx, "web", nil); err != nil || stopped.HeldUntil == nil {
+	if stopped, err := c.Stop(ctx, "web", apitype.StopContainer{}); err != nil || stopped.HeldUntil == nil {
 		t.Errorf("stopped %+v, %v", stopped, err)
 	}
 	if err := c.Remove(ctx, "web", false); err != nil {

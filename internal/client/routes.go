@@ -86,8 +86,7 @@ func (c *Client) Start(ctx context.Context, name string) (apitype.Container, err
 
 // Stop stops a container after at most graceSeconds, or the owner's
 // stop_timeout where that is nil.
-func (c *Client) Stop(ctx context.Context, name string, graceSeconds *int) (apitype.Container, error) {
-	body := apitype.StopContainer{TimeoutSeconds: graceSeconds}
+func (c *Client) Stop(ctx context.Context, name string, body apitype.StopContainer) (apitype.Container, error) {
 	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/stop", nil, body)
 }
 
@@ -95,6 +94,46 @@ func (c *Client) Stop(ctx context.Context, name string, graceSeconds *int) (apit
 // zero in r stays as it is.
 func (c *Client) Update(ctx context.Context, name string, r apitype.UpdateContainer) (apitype.Container, error) {
 	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/update", nil, r)
+}
+
+// Extend puts off the end of a container's runtime.
+func (c *Client) Extend(ctx context.Context, name string, by time.Duration) (apitype.Container, error) {
+	body := apitype.Extend{Seconds: int64(by / time.Second)}
+	return send[apitype.Container](ctx, c, http.MethodPost, containerPath(name)+"/extend", nil, body)
+}
+
+// Keep has a container kept when it stops, or not any more.
+func (c *Client) Keep(ctx context.Context, name string, keep bool) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, onOff(keep), containerPath(name)+"/keep", nil, nil)
+}
+
+// Protect has nothing done to a container without anybody asking, or ends that.
+// Admins only.
+func (c *Client) Protect(ctx context.Context, name string, on bool) (apitype.Container, error) {
+	return send[apitype.Container](ctx, c, onOff(on), containerPath(name)+"/protect", nil, nil)
+}
+
+func onOff(on bool) string {
+	if on {
+		return http.MethodPost
+	}
+	return http.MethodDelete
+}
+
+// Exemptions returns who is exempt from what. Admins only.
+func (c *Client) Exemptions(ctx context.Context) ([]apitype.Exemption, error) {
+	return get[[]apitype.Exemption](ctx, c, "/v1/exemptions", nil)
+}
+
+// Exempt lets a person's containers be. Admins only.
+func (c *Client) Exempt(ctx context.Context, e apitype.Exemption) (apitype.Exemption, error) {
+	return send[apitype.Exemption](ctx, c, http.MethodPost, "/v1/exemptions", nil, e)
+}
+
+// Unexempt ends a person's exemption. Admins only.
+func (c *Client) Unexempt(ctx context.Context, user string) error {
+	_, err := send[struct{}](ctx, c, http.MethodDelete, "/v1/exemptions/"+url.PathEscape(user), nil, nil)
+	return err
 }
 
 // AddGPUs has a container get GPUs beside those that it has.

@@ -39,6 +39,8 @@ type Config struct {
 	Groups   Groups   `yaml:"groups"`
 	Audit    Audit    `yaml:"audit"`
 	Mail     Mail     `yaml:"mail"`
+
+	Lifecycle Lifecycle `yaml:"lifecycle"`
 }
 
 // Engine says where dockerd listens, for root only.
@@ -162,6 +164,8 @@ func Default() Config {
 		Groups:   Groups{Docker: "docker-users", GPU: "gpu-users", Priority: "gpu-priority", Admin: "ds-admin"},
 		Audit:    defaultAudit(),
 		Mail:     Mail{User: "nobody"},
+
+		Lifecycle: Lifecycle{Every: "30s"},
 	}
 }
 
@@ -253,6 +257,9 @@ func (c Config) validate() error {
 		return err
 	}
 	if err := c.Mail.validate(); err != nil {
+		return err
+	}
+	if err := c.Lifecycle.validate(); err != nil {
 		return err
 	}
 	return c.Groups.validate()

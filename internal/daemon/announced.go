@@ -145,3 +145,11 @@ func (a announced) CreateVolume(ctx context.Context, name string, labels map[str
 	}
 	return a.Engine.CreateVolume(ctx, name, labels)
 }
+
+// Run announces a program in a container.
+func (a announced) Run(ctx context.Context, id string, command, env []string) (pid, code int, err error) {
+	if err := recorder.Before(ctx); err != nil {
+		return 0, 0, err
+	}
+	return a.Engine.Run(ctx, id, command, env)
+}

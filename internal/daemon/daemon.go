@@ -35,6 +35,7 @@ import (
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/sampler"
+	"ds01.dev/ds01/internal/steward"
 	"ds01.dev/ds01/internal/store"
 	"ds01.dev/ds01/internal/terminal"
 	"ds01.dev/ds01/internal/warden"
@@ -83,6 +84,7 @@ type daemon struct {
 	audit       *audit.Log
 	recorder    *recorder.Recorder
 	warden      *warden.Warden
+	steward     *steward.Steward
 	inventory   *inventory.Inventory
 	ledger      *allocator.Allocator
 	partitioner *partitioner.Partitioner
@@ -189,7 +191,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 }
 
 // wire hands each part the others it works with.
-func (d *daemon) wire(context.Context) error {
+func (d *daemon) wire(ctx context.Context) error {
 	h := d.host
 	d.doors = &doors{folder: d.paths.Doors, holds: h.holds, log: d.Log, open: map[string]*server{}}
 	var doors launcher.Doors // nil where there are to be none
@@ -220,7 +222,7 @@ func (d *daemon) wire(context.Context) error {
 		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 	d.sampler = d.newSampler()
-	return nil
+	return d.openSteward(ctx)
 }
 
 // refreshDevices has everybody know the cards as they are now.
@@ -281,7 +283,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Warden: d.warden,
+		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Warden: d.warden, Steward: d.steward,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
@@ -314,6 +316,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.warden.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.partitioner.Run(ctx) })
+	g.Go(func() error { return d.steward.Run(ctx) })
 	g.Go(func() error { return d.cut(ctx) })
 	g.Go(func() error { return d.reloads(ctx) })
 	g.Go(func() error { return d.audit.Run(ctx) })

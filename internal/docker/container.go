@@ -21,6 +21,7 @@ import (
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
+	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/volume"
 )
 
@@ -190,6 +191,50 @@ func (e *Engine) Remove(ctx context.Context, id string, force bool) error {
 		return explain("remove container "+short(id), err)
 	}
 	return nil
+}
+
+// runEvery is how often Run asks whether a program has ended.
+const runEvery = 200 * time.Millisecond
+
+// Run runs a program in a running container, as whoever the container runs as,
+// and returns its process on the host and its exit code once it has ended. Where
+// ctx ends first, it runs on.
+func (e *Engine) Run(ctx context.Context, id string, command, env []string) (pid, code int, err error) {
+	made, err := e.api.ContainerExecCreate(ctx, id, dcontainer.ExecOptions{Cmd: command, Env: env})
+	if err == nil {
+		err = e.api.ContainerExecStart(ctx, made.ID, dcontainer.ExecStartOptions{Detach: true})
+	}
+	for err == nil {
+		var is dcontainer.ExecInspect
+		if is, err = e.api.ContainerExecInspect(ctx, made.ID); err != nil {
+			break
+		}
+		if pid = is.Pid; !is.Running {
+			return pid, is.ExitCode, nil
+		}
+		select {
+		case <-ctx.Done():
+			return pid, 0, ctx.Err()
+		case <-time.After(runEvery):
+		}
+	}
+	if ctx.Err() != nil {
+		return pid, 0, ctx.Err()
+	}
+	return pid, 0, explain("run a program in container "+short(id), err)
+}
+
+// Size returns how much a container has written beyond its image. The engine
+// looks through all of it.
+func (e *Engine) Size(ctx context.Context, id string) (quantity.ByteSize, error) {
+	c, _, err := e.api.ContainerInspectWithRaw(ctx, id, true)
+	if err != nil {
+		return 0, explain("measure container "+short(id), err)
+	}
+	if c.SizeRw == nil {
+		return 0, nil
+	}
+	return quantity.ByteSize(*c.SizeRw), nil
 }
 
 // maxFile is the largest file that ReadFile reads, in bytes.

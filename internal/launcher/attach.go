@@ -139,6 +139,18 @@ func (l *Launcher) retract(ctx context.Context, c changing, after container.Reco
 // The file comes first, then the rule, then the claim: while the claim holds a device
 // nobody else gets it, and after a crash SettleDevices gives it back.
 func (l *Launcher) ReleaseDevices(ctx context.Context, claim string, names []string, force bool) error {
+	return l.giveUp(ctx, claim, names, force, l.Ledger.Release)
+}
+
+// TakeDevices takes all devices from a container, which runs on but for processes
+// that have one open, and asks for them again when it is started next.
+func (l *Launcher) TakeDevices(ctx context.Context, claim string) error {
+	return l.giveUp(ctx, claim, nil, true, l.Ledger.Take)
+}
+
+func (l *Launcher) giveUp(
+	ctx context.Context, claim string, names []string, force bool, settle func(ctx context.Context, claim string, uuids []string) (container.Record, error),
+) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	defer l.Ledger.Lock(claim)()
@@ -158,7 +170,7 @@ func (l *Launcher) ReleaseDevices(ctx context.Context, claim string, names []str
 			return err
 		}
 	}
-	after, err := l.Ledger.Release(ctx, claim, uuids)
+	after, err := settle(ctx, claim, uuids)
 	if err == nil {
 		recorder.Note(ctx, func(e *event.Event) { e.Devices = after.Slots() })
 	}

@@ -46,34 +46,37 @@ type Thresholds struct {
 // nobody knows what it does. One that this host never has is left out, or no
 // container would ever be idle there; something must be known still.
 func (s Sample) Busy(t Thresholds) (at string, busy bool) {
-	signals := []struct {
-		name    string
-		counts  bool
+	signals := [...]struct {
 		reading Reading
-		over    bool
-		text    string
+		least   float64
+		text    func(float64) string
+		name    string
 	}{
-		{"GPU", s.Devices, s.GPU, s.GPU.Value >= t.GPU, fmt.Sprintf("GPU %.0f%%", s.GPU.Value)},
-		{"terminal", true, s.Terminals, s.Terminals.Value > 0, "a terminal in use"},
-		{"CPU", true, s.CPU, s.CPU.Value >= t.CPU, fmt.Sprintf("CPU %.0f%%", s.CPU.Value)},
-		{"network", true, s.Network, s.Network.Value >= float64(t.Network), rate("network", s.Network)},
-		{"disk", true, s.Disk, s.Disk.Value >= float64(t.Disk), rate("disk", s.Disk)},
+		{s.GPU, t.GPU, func(v float64) string { return fmt.Sprintf("GPU %.0f%%", v) }, "GPU"},
+		{s.Terminals, 1, func(float64) string { return "a terminal in use" }, "terminal"},
+		{s.CPU, t.CPU, func(v float64) string { return fmt.Sprintf("CPU %.0f%%", v) }, "CPU"},
+		{s.Network, float64(t.Network), func(v float64) string { return rate("network", v) }, "network"},
+		{s.Disk, float64(t.Disk), func(v float64) string { return rate("disk", v) }, "disk"},
+	}
+	all := signals[:]
+	if !s.Devices {
+		all = all[1:]
 	}
 	known := false
-	for _, x := range signals {
-		known = known || x.counts && x.reading.Known
-		if x.counts && x.reading.Known && x.over {
-			return x.text, true
+	for _, x := range all {
+		known = known || x.reading.Known
+		if x.reading.Known && x.reading.Value >= x.least {
+			return x.text(x.reading.Value), true
 		}
 	}
-	for _, x := range signals {
-		if x.counts && !x.reading.Known && (!x.reading.Never || !known) {
+	for _, x := range all {
+		if !x.reading.Known && (!x.reading.Never || !known) {
 			return x.name + " not known", true
 		}
 	}
 	return "", false
 }
 
-func rate(of string, r Reading) string {
-	return fmt.Sprintf("%s %s/min", of, quantity.ByteSize(r.Value))
+func rate(of string, v float64) string {
+	return fmt.Sprintf("%s %s/min", of, quantity.ByteSize(v).Rounded())
 }

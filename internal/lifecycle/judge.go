@@ -106,7 +106,7 @@ func (l Life) Judge(deadlines []Deadline, r Rule) Verdict {
 }
 
 func (l Life) judge(d Deadline, r Rule) Verdict {
-	told := l.Warned[d.Cause]
+	told := *l.Warned.of(d.Cause)
 	first, last := part(d.Limit, r.First), part(d.Limit, r.Last)
 	notice := d.Limit - last
 	switch {

@@ -21,8 +21,8 @@ type Life struct {
 	Stopped   time.Duration `json:"stopped,omitempty"`    // since it ended
 	Unstarted time.Duration `json:"unstarted,omitempty"`  // since it was made, and not started
 
-	Doing  string           `json:"doing,omitempty"`  // what it worked at when it was last looked at: "GPU 83%"
-	Warned map[Cause]Notice `json:"warned,omitempty"` // how far its owner has been told
+	Doing  string  `json:"doing,omitempty"` // what it worked at when it was last looked at: "GPU 83%"
+	Warned Notices `json:"warned,omitzero"` // how far its owner has been told
 
 	Extended  time.Duration `json:"extended,omitempty"`  // by which max_runtime is put off
 	Kept      bool          `json:"kept,omitempty"`      // its owner asked to keep it when it stops
@@ -115,6 +115,7 @@ type Facts struct {
 
 	Holds  bool             // it has devices
 	Live   bool             // they can be taken from it while it runs
+	Saving bool             // its own program saves its work because it was warned, which is no work
 	Alive  bool             // its workspace has the file that asks to let it be
 	Scarce bool             // few devices are free
 	Local  time.Time        // by the clock on the wall, for the calendar
@@ -144,15 +145,15 @@ func (l Life) run(f Facts, r Rule) Life {
 		}
 		l.Started, l.Restarts = f.Started, f.Restarts
 		l.Stopped, l.Unstarted = 0, 0
-		return l.without(Hold).without(NeverStarted)
+		return l.Told(Hold, Notice{}).Told(NeverStarted, Notice{})
 	}
 	l.Ran += f.Passed
 	if f.Sample == nil {
 		return l
 	}
-	if at, busy := f.Sample.Busy(r.Thresholds); busy {
+	if at, busy := f.work().Busy(r.Thresholds); busy {
 		l.Doing, l.Idle, l.Quiet = at, 0, 0
-		return l.without(Idle)
+		return l.Told(Idle, Notice{})
 	}
 	l.Doing = ""
 	l.Quiet++
@@ -167,30 +168,40 @@ func (l Life) run(f Facts, r Rule) Life {
 	return l
 }
 
-// without forgets that somebody was warned.
-func (l Life) without(c Cause) Life {
-	if _, ok := l.Warned[c]; !ok {
-		return l
+// work returns what of a sample counts: while work is saved, only that somebody is
+// there.
+func (f Facts) work() Sample {
+	if !f.Saving {
+		return *f.Sample
 	}
-	kept := map[Cause]Notice{}
-	for cause, n := range l.Warned {
-		if cause != c {
-			kept[cause] = n
-		}
-	}
-	l.Warned = kept
+	return Sample{Over: f.Sample.Over, CPU: Never(), Network: Never(), Disk: Never(), Terminals: f.Sample.Terminals}
+}
+
+// Told returns the life after a warning was given; of the zero Notice none was.
+func (l Life) Told(c Cause, n Notice) Life {
+	*l.Warned.of(c) = n
 	return l
 }
 
-// Told returns the life after a warning was given.
-func (l Life) Told(c Cause, n Notice) Life {
-	l = l.without(c)
-	warned := map[Cause]Notice{c: n}
-	for cause, n := range l.Warned {
-		warned[cause] = n
+// Notices are the last warnings, by what they were for.
+type Notices struct {
+	Idle         Notice `json:"idle,omitzero"`
+	Runtime      Notice `json:"runtime,omitzero"`
+	Hold         Notice `json:"hold,omitzero"`
+	NeverStarted Notice `json:"never_started,omitzero"`
+}
+
+func (n *Notices) of(c Cause) *Notice {
+	switch c {
+	case Idle:
+		return &n.Idle
+	case Runtime:
+		return &n.Runtime
+	case Hold:
+		return &n.Hold
+	default:
+		return &n.NeverStarted
 	}
-	l.Warned = warned
-	return l
 }
 
 // alive reports whether a container may still be let be because its file says so.

@@ -120,6 +120,14 @@ func TestWhatBecomesOfContainers(t *testing.T) {
 			parts: []part{{81, idle}, {100, with(func(f *lifecycle.Facts) { f.Scarce = true })}},
 			want:  "[idle 2 at 1h11m0s take for idle at 1h14m0s]", // warned at once, and no sooner than the notice allows
 		},
+		"one whose own program saves its work": {
+			parts: []part{{95, idle}, {100, with(func(f *lifecycle.Facts) { f.Saving, f.Sample = true, sample(f.Passed, 83) })}},
+			want:  "[idle 1 at 1h20m0s idle 2 at 1h35m0s take for idle at 1h40m0s]",
+		},
+		"one in which somebody types meanwhile": {
+			parts: []part{{95, idle}, {100, with(func(f *lifecycle.Facts) { f.Saving, f.Sample.Terminals = true, lifecycle.Known(1) })}},
+			want:  "[idle 1 at 1h20m0s]",
+		},
 		"without limits":      {change: func(r *lifecycle.Rule) { r.IdleTimeout.Unlimited, r.MaxRuntime.Unlimited = true, true }, parts: []part{{5000, idle}}, want: "[]"},
 		"a stopped one":       {parts: []part{{100, phase(lifecycle.Stopped)}}, want: "[hold 1 at 24m0s hold 2 at 29m0s remove for hold at 31m0s]"},
 		"one that is kept":    {life: lifecycle.Life{Kept: true}, parts: []part{{600, phase(lifecycle.Stopped)}}, want: "[hold 1 at 6h40m0s hold 2 at 7h55m0s remove for hold at 8h20m0s]"},
@@ -200,36 +208,35 @@ func TestNothingIsDoneToAContainerThatWorksOrWasNotWarned(t *testing.T) {
 		var warned map[lifecycle.Cause]time.Duration // by the time that counts
 		var idleFor time.Duration
 		quiet := 0
-		var grace, keptStarted = time.Duration(0), time.Time{}
+		var grace time.Duration
+		var keptStarted time.Time
 		for range rapid.IntRange(1, 60).Draw(t, "passes") {
 			f := anyFacts(t)
-			if f.Phase == lifecycle.Running && !f.Started.Equal(keptStarted) {
-				keptStarted, grace, idleFor, quiet, warned = f.Started, 0, 0, 0, map[lifecycle.Cause]time.Duration{}
-			} else if f.Phase == lifecycle.Running {
-				grace += f.Passed
-				if f.Sample != nil {
-					if _, works := f.Sample.Busy(s.rule.Thresholds); works {
-						idleFor, quiet = 0, 0
-						delete(warned, lifecycle.Idle)
-					} else {
-						idleFor, quiet = idleFor+f.Sample.Over, quiet+1
-					}
-				}
-			} else {
+			switch {
+			case f.Phase != lifecycle.Running:
 				quiet = 0
+			case !f.Started.Equal(keptStarted):
+				keptStarted, grace, idleFor, quiet, warned = f.Started, 0, 0, 0, map[lifecycle.Cause]time.Duration{}
+			default:
+				grace += f.Passed
+				if f.Sample == nil {
+					break
+				}
+				idleFor, quiet = idleFor+f.Sample.Over, quiet+1
+				if _, works := f.Sample.Busy(s.rule.Thresholds); works {
+					idleFor, quiet = 0, 0
+					delete(warned, lifecycle.Idle)
+				}
 			}
 			v := s.pass(f)
 			d := v.Deadline
-			switch v.Verb {
-			case "":
-				continue
-			case lifecycle.Warn:
+			if v.Verb == lifecycle.Warn && v.Note.Stage == 2 {
 				if warned == nil {
 					warned = map[lifecycle.Cause]time.Duration{}
 				}
-				if v.Note.Stage == 2 {
-					warned[d.Cause] = d.Spent
-				}
+				warned[d.Cause] = d.Spent
+			}
+			if v.Verb == "" || v.Verb == lifecycle.Warn {
 				continue
 			}
 			notice := d.Limit - time.Duration(float64(d.Limit)*s.rule.Last)
@@ -267,8 +274,8 @@ func TestTheClockOnTheWallChangesNothing(t *testing.T) {
 func TestMoreTimeNeverTakesAnythingBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rule, f := shortRule(), idle(time.Minute)
-		l := lifecycle.Life{Started: started, Quiet: rapid.IntRange(0, 5).Draw(t, "quiet"), Warned: map[lifecycle.Cause]lifecycle.Notice{
-			lifecycle.Idle: {Stage: rapid.IntRange(0, 2).Draw(t, "stage"), At: time.Duration(rapid.Int64Range(0, int64(2*time.Hour)).Draw(t, "at"))},
+		l := lifecycle.Life{Started: started, Quiet: rapid.IntRange(0, 5).Draw(t, "quiet"), Warned: lifecycle.Notices{
+			Idle: lifecycle.Notice{Stage: rapid.IntRange(0, 2).Draw(t, "stage"), At: time.Duration(rapid.Int64Range(0, int64(2*time.Hour)).Draw(t, "at"))},
 		}}
 		l.Ran = time.Duration(rapid.Int64Range(0, int64(20*time.Hour)).Draw(t, "ran"))
 		l.Idle = time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(t, "idle"))

@@ -137,6 +137,12 @@ func TestValuesSayWhatNothingEnforces(t *testing.T) {
 	enforced := map[string]bool{}
 	for k := range strings.FieldsSeq(`max_mig_instances max_gpus_per_container allow_full_gpu max_gpu_share max_cpus memory memory_swap
 		shm_size pids_limit ulimit_nofile max_containers_per_user priority gpu_hold_after_stop stop_timeout mounts
+		max_runtime idle_timeout container_hold_after_stop max_extension keep.containers keep.duration keep.disk
+		without_gpu.max_runtime without_gpu.idle_timeout without_gpu.container_hold_after_stop
+		policies.gpu_idle_threshold policies.cpu_idle_threshold policies.network_idle_threshold policies.disk_idle_threshold
+		policies.idle_detection_window policies.auto_stop_idle policies.grace_period policies.created_container_timeout
+		policies.keepalive_max_duration policies.first_warning policies.last_warning policies.high_demand_threshold
+		policies.high_demand_idle_reduction policies.calendar
 		aggregate.cpus aggregate.tasks aggregate.memory aggregate.memory_high`) {
 		enforced[k] = true
 	}

@@ -27,7 +27,7 @@ func Keys() []Key {
 		if section == "container_types" {
 			where += ".TYPE"
 			for _, name := range typeKeys() {
-				keys = append(keys, Key{Name: where + "." + name, Inactive: notYet})
+				keys = append(keys, Key{Name: where + "." + name, By: "as the limit of this name, where it is stricter"})
 			}
 		}
 		for _, k := range sections()[section] {

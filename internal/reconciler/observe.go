@@ -186,9 +186,21 @@ func (r *Reconciler) follow(ctx context.Context, record container.Record, o cont
 	}
 	defer r.wake()
 	return r.Ledger.Update(ctx, record.ID, func(c *container.Record) {
-		c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(o.FinishedAt, c.Quota)
+		c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(r.heldSince(o), c.Quota)
+		if len(c.Devices) == 0 && c.AsksAgain() { // they were taken
+			c.State, c.HeldUntil = gpu.Released, time.Time{}
+		}
 		r.ended(ctx, c, o)
 	})
+}
+
+// heldSince returns since when a container that has ended is held: what ended before
+// ds01 looked, as when the machine was switched off, is held from then on.
+func (r *Reconciler) heldSince(o container.Observed) time.Time {
+	if o.FinishedAt.Before(r.began) {
+		return r.began
+	}
+	return o.FinishedAt
 }
 
 // errPast is why what was started past ds01 has none of the devices that it would

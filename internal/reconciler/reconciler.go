@@ -66,6 +66,7 @@ type Reconciler struct {
 	changed chan struct{} // something may be due, see restarts
 
 	noted map[string]bool // see noteAilments, which alone uses it
+	began time.Time       // when it was made
 }
 
 // New returns a reconciler of these parts.
@@ -73,7 +74,7 @@ func New(p Parts) *Reconciler {
 	return &Reconciler{
 		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
 		queued: map[string]bool{}, told: map[string]string{},
-		starting: map[string]bool{}, changed: make(chan struct{}, 1), noted: map[string]bool{},
+		starting: map[string]bool{}, changed: make(chan struct{}, 1), noted: map[string]bool{}, began: p.Now(),
 	}
 }
 

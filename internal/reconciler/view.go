@@ -36,3 +36,11 @@ func (r *Reconciler) Views(keep func(container.Record) bool) []View {
 	}
 	return views
 }
+
+// Observed returns a container of ds01's as the engine showed it last.
+func (r *Reconciler) Observed(id string) (container.Observed, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o, ok := r.observed[id]
+	return o, ok
+}

@@ -78,6 +78,7 @@ CREATE TABLE networks (
 		toldTable,
 		healthTables,
 		attachColumns,
+		lifeTables,
 	}
 }
 

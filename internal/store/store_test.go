@@ -242,7 +242,7 @@ func TestADatabaseOfTheFirstSchemaIsBroughtForward(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, path, "DROP TABLE drains; DROP TABLE faults; DROP TABLE told; DROP TABLE repartition; DROP TABLE build_cache; DROP TABLE makings; DROP TABLE image_names; DROP TABLE images; DROP TABLE ports; DROP TABLE port_slots; DROP TABLE volumes; DROP TABLE networks; DROP TABLE ticket_devices; DROP TABLE tickets; DROP TRIGGER kept_for_a_ticket; DROP TABLE uses; DROP TABLE reservations; ALTER TABLE containers DROP COLUMN at_start; ALTER TABLE containers DROP COLUMN asked; ALTER TABLE containers DROP COLUMN since; ALTER TABLE containers DROP COLUMN restart; PRAGMA user_version = 1")
+	execute(t, path, "DROP TABLE lives; DROP TABLE exemptions; DROP TABLE beat; DROP TABLE drains; DROP TABLE faults; DROP TABLE told; DROP TABLE repartition; DROP TABLE build_cache; DROP TABLE makings; DROP TABLE image_names; DROP TABLE images; DROP TABLE ports; DROP TABLE port_slots; DROP TABLE volumes; DROP TABLE networks; DROP TABLE ticket_devices; DROP TABLE tickets; DROP TRIGGER kept_for_a_ticket; DROP TABLE uses; DROP TABLE reservations; ALTER TABLE containers DROP COLUMN at_start; ALTER TABLE containers DROP COLUMN asked; ALTER TABLE containers DROP COLUMN since; ALTER TABLE containers DROP COLUMN restart; PRAGMA user_version = 1")
 	s = open(t, path)
 	wantRecords(t, s, old)
 	save(t, s, full("GPU-1"))

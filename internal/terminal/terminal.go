@@ -40,6 +40,37 @@ func Tell(folder string, uid int, text string) (told int, err error) {
 	return told, nil
 }
 
+// TellInside writes a line on every terminal in the container of a process that
+// takes messages, and returns how many there were. Of a container that was given
+// the host's terminals nothing is written on.
+func TellInside(pid int, text string) (told int, err error) {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("enter a container: %w", err)
+	}
+	defer unix.Close(root) //nolint:errcheck // read only
+	fd, err := unix.Openat2(root, "dev/pts", &unix.OpenHow{
+		Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("open a container's terminals: %w", err)
+	}
+	defer unix.Close(fd) //nolint:errcheck // read only
+	var here unix.Statfs_t
+	var own, hosts unix.Stat_t
+	if err := errors.Join(unix.Fstatfs(fd, &here), unix.Fstat(fd, &own), unix.Stat(Folder, &hosts)); err != nil {
+		return 0, fmt.Errorf("look at a container's terminals: %w", err)
+	}
+	if here.Type != unix.DEVPTS_SUPER_MAGIC || own.Dev == hosts.Dev {
+		return 0, nil
+	}
+	return Tell(fmt.Sprintf("/proc/self/fd/%d", fd), anybody, text)
+}
+
+// anybody's terminals are those of a container: who owns one in it may be any of
+// its users.
+const anybody = -1
+
 var errNotTheirs = errors.New("not an open terminal of theirs")
 
 // tell opens first and asks then, so that what is asked about is what is
@@ -69,7 +100,7 @@ func tell(path string, uid int, line []byte) error {
 func theirs(s *unix.Stat_t, uid int) bool {
 	major := unix.Major(s.Rdev)
 	return s.Mode&unix.S_IFMT == unix.S_IFCHR && major >= firstMajor && major <= lastMajor &&
-		int(s.Uid) == uid && s.Mode&unix.S_IWGRP != 0
+		(uid == anybody || int(s.Uid) == uid) && s.Mode&unix.S_IWGRP != 0
 }
 
 // plain leaves out what a terminal would obey.

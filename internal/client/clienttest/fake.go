@@ -37,6 +37,7 @@ type Fake struct {
 	Images    []apitype.Image
 	Queue     []apitype.QueuePlace // who asks for a place waits behind them
 	Reserved  []apitype.Reservation
+	Exempted  []apitype.Exemption
 	MIG       apitype.MIG
 	MIGPlan   apitype.MIGPlan      // of every layout
 	Broken    error                // how the last step of a layout fails; nil: it doesn't
@@ -192,6 +193,7 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/containers/{name}/rename", f.rename)
 	mux.HandleFunc("POST /v1/containers/{name}/adopt", f.adopt)
 	mux.HandleFunc("POST /v1/containers/{name}/update", f.update)
+	f.times(mux)
 	mux.HandleFunc("DELETE /v1/containers/{name}", f.remove)
 }
 

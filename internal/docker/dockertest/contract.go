@@ -15,6 +15,7 @@ import (
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/network"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // Subject is what the contract is about: the engine as ds01 uses it.
@@ -34,6 +35,7 @@ type Subject interface {
 	TagImage(ctx context.Context, id, name string) error
 	RemoveImage(ctx context.Context, reference string, force bool) ([]container.Removed, error)
 	ReadFile(ctx context.Context, id, name string) ([]byte, error)
+	Size(ctx context.Context, id string) (quantity.ByteSize, error)
 	Exists(ctx context.Context, id, name string) (bool, error)
 	WriteFiles(ctx context.Context, id string, files []container.File) error
 	Pause(ctx context.Context, id string) error
@@ -190,10 +192,18 @@ func files(t *testing.T, e Subject) {
 		_, err = e.ReadFile(ctx, id, name)
 		wantKind(t, name, err, problem.ErrNotFound)
 	}
+	small, err := e.Size(ctx, id)
+	must(t, err)
 	must(t, e.WriteFiles(ctx, id, []container.File{
+		{Path: "/big", Data: make([]byte, 1<<20), Mode: 0o644},
 		{Path: "/etc/passwd", Data: []byte("alice:x:1:1::/:/bin/sh\n"), Mode: 0o644},
 		{Path: "/home/alice", Dir: true, Mode: 0o700, UID: 1, GID: 1},
 	}))
+	if large, err := e.Size(ctx, id); err != nil || large < small+1<<20 || large > small+2<<20 {
+		t.Errorf("grew from %s to %s, %v", small, large, err)
+	}
+	_, err = e.Size(ctx, "none")
+	wantKind(t, "size", err, problem.ErrNotFound)
 	if data, err = e.ReadFile(ctx, id, "/etc/passwd"); err != nil || string(data) != "alice:x:1:1::/:/bin/sh\n" {
 		t.Errorf("written: %q, %v", data, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // ReadFile reads a file of a container.
@@ -82,4 +83,19 @@ func (e *Engine) Events(ctx context.Context, ready func(), changed func(containe
 			changed(event)
 		}
 	}
+}
+
+// Size returns how much was written into a container.
+func (e *Engine) Size(_ context.Context, id string) (size quantity.ByteSize, err error) {
+	err = e.call("Size", id, func() error {
+		c, err := e.find(id)
+		if err != nil {
+			return err
+		}
+		for _, f := range c.files {
+			size += quantity.ByteSize(len(f.Data))
+		}
+		return nil
+	})
+	return size, err
 }
