@@ -275,7 +275,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: d.accounts,
 		GPUWait:    func() time.Duration { return d.settings.config().GPU.Queue.DockerWaitFor() },
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, &narrows{count: map[string]int{}}}, Closing: d.closing,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, &narrows{count: map[string]int{}}}, Terminals: &d.terminals, Closing: d.closing,
 		Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }

@@ -261,34 +261,35 @@ func (c *call) execCreate() error {
 		ID string `json:"Id"`
 	}
 	if err := json.Unmarshal(answer, &made); err == nil { // else its start asks the engine
-		c.execs.put(made.ID, record.ContainerID)
+		c.execs.put(made.ID, prepared{record.ContainerID, body.Tty})
 	}
 	return c.raw(http.StatusCreated, answer)
 }
 
-// ownExec returns the caller's container in which the exec in the route runs.
-func (c *call) ownExec() (container.Record, error) {
-	id, known := c.execs.of(c.match.Param)
+// ownExec returns the caller's container in which the exec in the route runs, and
+// whether the exec has a terminal.
+func (c *call) ownExec() (record container.Record, terminal bool, err error) {
+	exec, known := c.execs.of(c.match.Param)
 	if !known {
 		data, err := c.fetch(c.r.Context(), http.MethodGet, "/exec/"+c.match.Param+"/json", nil, nil)
 		if err != nil {
-			return container.Record{}, err
+			return record, false, err
 		}
-		if id, err = containerOfExec(data); err != nil {
-			return container.Record{}, err
+		if exec, err = execOf(data); err != nil {
+			return record, false, err
 		}
 	}
-	record, ok := c.Ledger.ByContainer(id)
+	record, ok := c.Ledger.ByContainer(exec.container)
 	c.note(record)
 	if !ok || record.UID != c.who.UID && !c.roles.Admin {
-		return record, &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
+		return record, false, &problem.Error{What: "No such exec instance: " + c.match.Param, Why: problem.Because(problem.ErrNotFound, "none of your containers has it")}
 	}
-	return record, nil
+	return record, exec.terminal, nil
 }
 
 // execPass answers inspect and resize of the caller's own exec.
 func (c *call) execPass() error {
-	if _, err := c.ownExec(); err != nil {
+	if _, _, err := c.ownExec(); err != nil {
 		return err
 	}
 	resp, err := c.ask(c.r.Context(), c.match.Method, c.path(c.match.Param), c.match.Query, nil)

@@ -29,6 +29,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
+	"ds01.dev/ds01/internal/sampler"
 	"ds01.dev/ds01/internal/volume"
 )
 
@@ -82,6 +83,7 @@ type Parts struct {
 	Files      Files
 	Kit        BuildKit
 	Recipes    Dockerfiles
+	Terminals  *sampler.Terminals   // are told of what people type
 	Closing    <-chan struct{}      // closed when the daemon stops: streams end
 	GPUWait    func() time.Duration // how long a create or start waits for a device; nil: not at all
 	Recorder   *recorder.Recorder   // nil: nothing is written down

@@ -38,6 +38,7 @@ import (
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
 	"ds01.dev/ds01/internal/registrar/registrartest"
+	"ds01.dev/ds01/internal/sampler"
 	"ds01.dev/ds01/internal/store"
 	"ds01.dev/ds01/internal/volume"
 )
@@ -168,6 +169,7 @@ type lab struct {
 	space   func() container.Space
 	kit     kit
 
+	terminals sampler.Terminals
 	registrar *registrar.Registrar
 	served    bool     // the engine makes networks
 	moved     sync.Map // see directory
@@ -298,7 +300,7 @@ func (l *lab) serveTo(t *testing.T, uid, key int, socket string, who func(contex
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
 		Isolation: isolation, API: func() string { return l.api }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
-		Space: func() container.Space { return l.space() }, Files: l, Recipes: dockerfile.Reader{}, Kit: &l.kit, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
+		Space: func() container.Space { return l.space() }, Files: l, Recipes: dockerfile.Reader{}, Kit: &l.kit, Terminals: &l.terminals, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/sampler"
 )
 
 func (c *call) attach() error {
@@ -20,7 +22,24 @@ func (c *call) attach() error {
 	if err != nil {
 		return err
 	}
-	return c.hijack(c.path(record.ContainerID), nil)
+	terminal := ""
+	if c.truth("stdin") && c.hasTerminal(record.ContainerID) {
+		terminal = record.ContainerID
+	}
+	return c.hijack(c.path(record.ContainerID), nil, terminal)
+}
+
+// hasTerminal reports whether the program of a container has a terminal. If the
+// engine doesn't tell, it is taken to have one.
+func (c *call) hasTerminal(id string) bool {
+	resp, err := c.ask(context.WithoutCancel(c.r.Context()), http.MethodGet, "/containers/"+id+"/json", nil, nil)
+	if err != nil {
+		return true
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
+	var seen struct{ Config struct{ Tty bool } }
+	err = json.NewDecoder(resp.Body).Decode(&seen)
+	return err != nil || resp.StatusCode != http.StatusOK || seen.Config.Tty
 }
 
 func (c *call) execStart() error {
@@ -33,7 +52,7 @@ func (c *call) execStart() error {
 		return err
 	}
 	c.r = c.r.WithContext(context.WithoutCancel(c.r.Context())) // see hijack
-	record, err := c.ownExec()
+	record, terminal, err := c.ownExec()
 	if err != nil {
 		return err
 	}
@@ -42,13 +61,17 @@ func (c *call) execStart() error {
 	if err != nil {
 		return err
 	}
-	return c.hijack(c.path(c.match.Param), encoded)
+	if terminal {
+		return c.hijack(c.path(c.match.Param), encoded, record.ContainerID)
+	}
+	return c.hijack(c.path(c.match.Param), encoded, "")
 }
 
 // hijack sends a request of ours over a connection of its own and, once the
 // engine has agreed to a stream, splices the client's connection to it. The
-// connection is never used again.
-func (c *call) hijack(path string, body []byte) error {
+// connection is never used again. Where the stream leads to a terminal in a
+// container, terminal is that container.
+func (c *call) hijack(path string, body []byte, terminal string) error {
 	upstream, err := c.Engine.Dial(context.WithoutCancel(c.r.Context()))
 	if err != nil {
 		return err
@@ -81,8 +104,28 @@ func (c *call) hijack(path string, body []byte) error {
 	if err := writeHead(client, resp); err != nil {
 		return errAnswered // the client went
 	}
-	splice(client, buffered.Reader, upstream, reader)
+	var input io.Reader = buffered.Reader
+	if terminal != "" {
+		at := c.Terminals.Open(terminal)
+		defer at.Close()
+		input = keyboard{input, at}
+	}
+	splice(client, input, upstream, reader)
 	return errAnswered
+}
+
+// A keyboard is the input of somebody who sits at a terminal.
+type keyboard struct {
+	io.Reader
+	at *sampler.Terminal
+}
+
+func (k keyboard) Read(p []byte) (int, error) {
+	n, err := k.Reader.Read(p)
+	if n > 0 {
+		k.at.Typed()
+	}
+	return n, err
 }
 
 // open writes the request by hand and reads the head of the answer.

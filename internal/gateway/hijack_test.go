@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // conversation answers one hijacked stream of the engine: it agrees, reads to
@@ -148,5 +149,67 @@ func TestStreamsEndWithTheDaemon(t *testing.T) {
 	close(l.closing)
 	if _, err := io.ReadAll(reader); err != nil { // it comes to its end
 		t.Error(err)
+	}
+}
+
+func TestWhatIsTypedAtATerminalIsKnown(t *testing.T) {
+	const (
+		head   = " HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: "
+		attach = "POST /v1.41/containers/web/attach?stream=1&stdin=1" + head + "0\r\n\r\n"
+		start  = "POST /v1.41/exec/e1/start" + head + "2\r\n\r\n{}"
+	)
+	with := func(tty string) func(l *lab, id string) {
+		return func(l *lab, id string) {
+			l.engine.answers["GET /containers/"+id+"/json"] = `{"Config":{"Tty":` + tty + `}}`
+		}
+	}
+	prepared := func(body string) func(l *lab, id string) {
+		return func(l *lab, id string) {
+			l.engine.answers["POST /containers/"+id+"/exec"] = `201!{"Id":"e1"}`
+			if got := l.ask(t, alice, "POST", "/v1.41/containers/web/exec", body); got.status != 201 {
+				t.Errorf("%+v", got)
+			}
+		}
+	}
+	elsewhere := func(tty string) func(l *lab, id string) {
+		return func(l *lab, id string) {
+			l.engine.answers["GET /exec/e1/json"] = `{"ContainerID":"` + id + `","ProcessConfig":{"tty":` + tty + `}}`
+		}
+	}
+	for name, c := range map[string]struct {
+		given    func(l *lab, id string)
+		request  string
+		input    string
+		terminal bool // there was one
+		typed    int
+	}{
+		"at the container's own":            {with("true"), attach, "ls\n", true, 1},
+		"nothing":                           {with("true"), attach, "", true, 0},
+		"into a program without one":        {with("false"), attach, "ls\n", false, 0},
+		"at one that is only looked at":     {with("true"), strings.ReplaceAll(attach, "stdin=1", "stdin=0"), "", false, 0},
+		"the engine doesn't say":            {func(*lab, string) {}, attach, "ls\n", true, 1},
+		"the engine says that it is broken": {func(l *lab, id string) { l.engine.answers["GET /containers/"+id+"/json"] = `500!{"message":"x"}` }, attach, "ls\n", true, 1},
+		"at that of a command":              {prepared(`{"Cmd":["sh"],"Tty":true,"AttachStdin":true}`), start, "ls\n", true, 1},
+		"into a command without one":        {prepared(`{"Cmd":["sh"],"AttachStdin":true}`), start, "ls\n", false, 0},
+		"at that of one that was forgotten": {elsewhere("true"), start, "ls\n", true, 1},
+		"into one that was forgotten":       {elsewhere("false"), start, "ls\n", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			id := l.create(t, alice)
+			c.given(l, id)
+			conversation(t, l, upgraded)
+			if got := l.stream(t, alice, c.request, c.input); !strings.HasSuffix(got, "you said "+c.input) {
+				t.Errorf("got %q", got)
+			}
+			if typed, terminal := l.terminals.Take()[id]; typed != c.typed || terminal != c.terminal {
+				t.Errorf("typed at %d, terminal %t", typed, terminal)
+			}
+			for end := time.Now().Add(10 * time.Second); len(l.terminals.Take()) != 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("it is still there")
+				}
+			}
+		})
 	}
 }

@@ -275,10 +275,16 @@ func anyMatch(patterns []*regexp.Regexp, names []string) bool {
 	})
 }
 
-func containerOfExec(data []byte) (string, error) {
-	var exec struct{ ContainerID string }
-	if err := json.Unmarshal(data, &exec); err != nil {
-		return "", fmt.Errorf("read the engine's answer: %w", err)
+// execOf reads what the engine tells of a command.
+func execOf(data []byte) (prepared, error) {
+	var exec struct {
+		ContainerID   string
+		ProcessConfig struct {
+			Tty bool `json:"tty"`
+		}
 	}
-	return exec.ContainerID, nil
+	if err := json.Unmarshal(data, &exec); err != nil {
+		return prepared{}, fmt.Errorf("read the engine's answer: %w", err)
+	}
+	return prepared{exec.ContainerID, exec.ProcessConfig.Tty}, nil
 }

@@ -78,7 +78,7 @@ func (s *Sampler) Pass(ctx context.Context) map[string]lifecycle.Sample {
 	s.passing.Lock()
 	defer s.passing.Unlock()
 	devices := s.devices(ctx)
-	typed := s.Terminals.take()
+	typed := s.Terminals.Take()
 	seen, samples := map[string]*look{}, map[string]lifecycle.Sample{}
 	for _, c := range s.Running() {
 		before := s.before[c.Claim]

@@ -54,9 +54,9 @@ func (t *Terminal) Close() {
 	}
 }
 
-// take returns at how many terminals of each container somebody typed since it was
+// Take returns at how many terminals of each container somebody typed since it was
 // called before.
-func (t *Terminals) take() map[string]int {
+func (t *Terminals) Take() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := map[string]int{}
