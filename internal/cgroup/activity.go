@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -31,22 +32,42 @@ func (t *Tree) Worked(group string) (time.Duration, error) {
 
 // Processors returns on how many processors at a time what is in a group can run:
 // the least that its own quota, the quota of a group above, and the set of
-// processors which it may run on leave it.
-func (t *Tree) Processors(group string) (float64, error) {
-	most, err := t.processorSet(group)
+// processors which it may run on leave it. Of groups above, those are not read
+// again that are in seen, by path; what is read is added. It may be nil.
+func (t *Tree) Processors(group string, seen map[string]float64) (float64, error) {
+	set, err := t.processorSet(group)
 	if err != nil {
 		return 0, err
 	}
-	for ; group != "/" && group != "."; group = filepath.Dir(group) {
-		quota, limited, err := t.quotaOf(group)
-		if err != nil {
-			return 0, err
-		}
-		if limited {
-			most = min(most, quota)
-		}
+	own, err := t.quotaOf(group)
+	if err != nil {
+		return 0, err
 	}
-	return most, nil
+	above, err := t.quotaUpFrom(filepath.Dir(group), seen)
+	return min(set, own, above), err
+}
+
+// quotaUpFrom returns the least quota of a group and those above it.
+func (t *Tree) quotaUpFrom(group string, seen map[string]float64) (float64, error) {
+	if group == "/" || group == "." {
+		return math.Inf(1), nil
+	}
+	if least, ok := seen[group]; ok {
+		return least, nil
+	}
+	own, err := t.quotaOf(group)
+	if err != nil {
+		return 0, err
+	}
+	above, err := t.quotaUpFrom(filepath.Dir(group), seen)
+	if err != nil {
+		return 0, err
+	}
+	least := min(own, above)
+	if seen != nil {
+		seen[group] = least
+	}
+	return least, nil
 }
 
 // processorSet counts the processors that a group may run on. Where the kernel
@@ -87,35 +108,41 @@ func members(list string) (n int, err error) {
 	return n, nil
 }
 
-// quotaOf returns a group's own quota in processors. A group for which the kernel
-// keeps none isn't limited.
-func (t *Tree) quotaOf(group string) (processors float64, limited bool, err error) {
+// quotaOf returns a group's own quota in processors. Without one, and where the
+// kernel keeps none, it is infinite.
+func (t *Tree) quotaOf(group string) (float64, error) {
 	file := filepath.Join(t.root, "cpu", group, quotaFile)
 	if t.version == 2 {
 		file = filepath.Join(t.root, group, "cpu.max")
 	}
 	data, err := slurp(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, false, nil
+		return math.Inf(1), nil
+	}
+	if err != nil {
+		return 0, err
 	}
 	us, per, _ := bytes.Cut(bytes.TrimSpace(data), []byte(" "))
-	if err != nil || string(us) == "max" || string(us) == "-1" {
-		return 0, false, err
+	if string(us) == "max" || string(us) == "-1" {
+		return math.Inf(1), nil
 	}
 	if t.version == 1 {
 		if per, err = slurp(filepath.Join(t.root, "cpu", group, "cpu.cfs_period_us")); err != nil {
-			return 0, false, err
+			return 0, err
 		}
 	}
 	has, err := amount(file, us, "")
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	of, err := amount(file, per, "")
-	if err == nil && (has <= 0 || of <= 0) {
-		err = fmt.Errorf("read %s: a quota of %d in %d µs", file, has, of)
+	if err != nil {
+		return 0, err
 	}
-	return float64(has) / float64(of), err == nil, err
+	if has <= 0 || of <= 0 {
+		return 0, fmt.Errorf("read %s: a quota of %d in %d µs", file, has, of)
+	}
+	return float64(has) / float64(of), nil
 }
 
 // Transferred returns how many bytes a group with everything below it has read

@@ -49,8 +49,11 @@ func TestProcessorsAreTheLeastThatAnyLevelLeaves(t *testing.T) {
 			if err := tree.Ensure(filepath.Join(parent, "u1001"), "c", bounds(c.container, -1, -1)); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := tree.Processors(filepath.Join(parent, "u1001/c")); err != nil || got != c.want {
-				t.Errorf("%v, %v; want %v", got, err, c.want)
+			seen := map[string]float64{}
+			for _, of := range []map[string]float64{nil, seen, seen} {
+				if got, err := tree.Processors(filepath.Join(parent, "u1001/c"), of); err != nil || got != c.want {
+					t.Errorf("%v, %v; want %v", got, err, c.want)
+				}
 			}
 			if err := tree.Remove(filepath.Join(parent, "u1001"), "c"); err != nil {
 				t.Fatal(err)
@@ -70,7 +73,7 @@ func TestASetOfProcessorsIsAllThatMayBeUsed(t *testing.T) {
 		t.Skip("this host keeps no sets")
 	}
 	write(t, file(tree, group, "cpuset.cpus", "cpuset.cpus"), "0")
-	if got, err := tree.Processors(group); err != nil || got != 1 {
+	if got, err := tree.Processors(group, nil); err != nil || got != 1 {
 		t.Errorf("%v, %v; want 1", got, err)
 	}
 }
@@ -160,11 +163,11 @@ func TestActivityOnVersion2(t *testing.T) {
 	if n, err := tree.Worked("/a/u1001/c"); err != nil || n != 2*time.Minute {
 		t.Errorf("processor time %v, %v", n, err)
 	}
-	if n, err := tree.Processors("/a/u1001/c"); err != nil || n != 2.5 {
+	if n, err := tree.Processors("/a/u1001/c", nil); err != nil || n != 2.5 {
 		t.Errorf("processors %v, %v", n, err)
 	}
 	write(t, filepath.Join(dir, "a/u1001/cpu.max"), "max 100000\n")
-	if n, err := tree.Processors("/a/u1001/c"); err != nil || n != 7 {
+	if n, err := tree.Processors("/a/u1001/c", nil); err != nil || n != 7 {
 		t.Errorf("processors of the set %v, %v", n, err)
 	}
 	bytes, err := tree.Transferred("/a/u1001/c")
@@ -187,8 +190,8 @@ func TestActivityOnVersion2(t *testing.T) {
 	}
 	for file, do := range map[string]func() error{
 		"cpu.stat":              func() error { _, err := tree.Worked("/a/u1001/c"); return err },
-		"cpuset.cpus.effective": func() error { _, err := tree.Processors("/a/u1001/c"); return err },
-		"cpu.max":               func() error { _, err := tree.Processors("/a/u1001/c"); return err },
+		"cpuset.cpus.effective": func() error { _, err := tree.Processors("/a/u1001/c", nil); return err },
+		"cpu.max":               func() error { _, err := tree.Processors("/a/u1001/c", nil); return err },
 		"io.stat":               func() error { _, err := tree.Transferred("/a/u1001/c"); return err },
 	} {
 		path := filepath.Join(dir, "a/u1001/c", file)

@@ -25,7 +25,7 @@ type look struct {
 
 // look looks at a container, through the process that the look before has opened
 // if it is still the same.
-func (s *Sampler) look(ctx context.Context, c Container, before *look) *look {
+func (s *Sampler) look(ctx context.Context, c Container, before *look, above map[string]float64) *look {
 	l := &look{container: c}
 	if l.follows(before) && !before.lost {
 		l.process = before.process
@@ -41,7 +41,7 @@ func (s *Sampler) look(ctx context.Context, c Container, before *look) *look {
 		l.worked = -1
 	}
 	l.at = s.Clock()
-	l.processors, err[2] = s.Groups.Processors(group)
+	l.processors, err[2] = s.Groups.Processors(group, above)
 	if l.process != nil {
 		l.network, err[3] = l.process.Network()
 		l.lost = err[3] != nil

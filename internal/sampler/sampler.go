@@ -25,9 +25,9 @@ type Container struct {
 
 // Groups reads what the kernel counts for a container's control group.
 type Groups interface {
-	Worked(group string) (time.Duration, error)         // processor time so far
-	Processors(group string) (float64, error)           // that it may use at a time
-	Transferred(group string) (map[uint64]int64, error) // bytes read and written so far, apart by what they are counted for; errors.ErrUnsupported: nothing counts them
+	Worked(group string) (time.Duration, error)                         // processor time so far
+	Processors(group string, above map[string]float64) (float64, error) // that it may use at a time
+	Transferred(group string) (map[uint64]int64, error)                 // bytes read and written so far, apart by what they are counted for; errors.ErrUnsupported: nothing counts them
 }
 
 // A Process is the first one of a container, and never another with its number.
@@ -79,10 +79,10 @@ func (s *Sampler) Pass(ctx context.Context) map[string]lifecycle.Sample {
 	defer s.passing.Unlock()
 	devices := s.devices(ctx)
 	typed := s.Terminals.Take()
-	seen, samples := map[string]*look{}, map[string]lifecycle.Sample{}
+	seen, samples, above := map[string]*look{}, map[string]lifecycle.Sample{}, map[string]float64{}
 	for _, c := range s.Running() {
 		before := s.before[c.Claim]
-		now := s.look(ctx, c, before)
+		now := s.look(ctx, c, before, above)
 		seen[c.Claim] = now
 		if now.follows(before) {
 			sample := now.since(before)

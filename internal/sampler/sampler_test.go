@@ -63,7 +63,7 @@ func (w *world) Worked(id string) (time.Duration, error) {
 	return w.groups[id].worked, w.groups[id].fails
 }
 
-func (w *world) Processors(id string) (float64, error) {
+func (w *world) Processors(id string, _ map[string]float64) (float64, error) {
 	return w.groups[id].processors, w.groups[id].fails
 }
 
