@@ -49,12 +49,15 @@ type process struct {
 }
 
 // A handle is a process as it is held open.
-type handle struct{ *process }
+type handle struct {
+	*process
+	ended bool
+}
 
 func (h *handle) Close() error { h.open--; return nil }
 func (h *handle) Network() (map[string]int64, error) {
-	if h.fails != nil {
-		return nil, h.fails
+	if h.ended = h.ended || h.fails != nil; h.ended {
+		return nil, errors.New("it has ended")
 	}
 	return maps.Clone(h.network), nil
 }
@@ -96,7 +99,7 @@ func start(ids ...string) (*world, *sampler.Sampler) {
 				return nil, fs.ErrNotExist
 			}
 			p.open++
-			return &handle{p}, nil
+			return &handle{process: p}, nil
 		},
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return w.readings, w.driver },
 		Cards:    func() []gpu.Card { return w.cards }, Members: func(c sampler.Container) map[int]bool { return w.members[c.ID] },
@@ -167,10 +170,12 @@ func TestEachPassBeginsWhereTheLastEnded(t *testing.T) {
 	w, s := start("a")
 	s.Pass(t.Context())
 	w.groups["a"].worked, w.groups["a"].disk[8], w.processes[1].network["eth0"] = time.Minute, 500, 500
-	terminal := w.terminals.Open("a")
+	terminal, gone := w.terminals.Open("a"), w.terminals.Open("a")
 	terminal.Typed()
+	gone.Typed()
+	gone.Close()
 	w.now += 2 * time.Minute
-	if got := s.Pass(t.Context())["claim-a"]; got.CPU != known(12.5) || got.Disk != known(250) || got.Network != known(250) || got.Terminals != known(1) {
+	if got := s.Pass(t.Context())["claim-a"]; got.CPU != known(12.5) || got.Disk != known(250) || got.Network != known(250) || got.Terminals != known(2) {
 		t.Errorf("%+v", got)
 	}
 	w.now += 2 * time.Minute
