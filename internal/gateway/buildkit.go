@@ -209,6 +209,11 @@ func (c *call) kitOrder(ctx context.Context, r admission.KitRequest) (kitOrder, 
 
 // kitRun has the image made and returns its id, "" where files come of it.
 func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (string, error) {
+	site := &kitSite{call: c, order: order}
+	defer site.done()
+	if c.Launcher.Judged() {
+		order.Judge = site.judge
+	}
 	if order.Output != admission.KitImage {
 		order.Show = func(text string) string { return string(c.ownImages([]byte(text))) }
 		_, err := c.Kit.Build(ctx, order.KitBuild, tell)
@@ -221,11 +226,6 @@ func (c *call) kitRun(ctx context.Context, order kitOrder, tell func([]byte)) (s
 	}
 	order.Mark = curator.Mark(m, 0)
 	order.Show = c.kitShow(order)
-	site := &kitSite{call: c, order: order}
-	defer site.done()
-	if c.Launcher.Judged() {
-		order.Judge = site.judge
-	}
 	answered, err := c.Kit.Build(ctx, order.KitBuild, tell)
 	images, ended := c.Images.End(lasting, m, answered)
 	if err = errors.Join(err, ended); err != nil {

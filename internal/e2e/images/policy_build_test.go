@@ -80,6 +80,11 @@ func TestSitePolicyOfBuilds(t *testing.T) {
 				return
 			}
 			lab.Contains(t, said, "pids_limit to 20", "/narrow_50331648_2000000000_20/build-")
+			files := filepath.Join(l.Home("alice"), "files") // instead of an image
+			notBuilt(t, build("FROM busybox AS last\n", "-t", "secret:1", "--target", "last", "--build-arg", "KEY=v", "-o", files), "nobody builds it")
+			notBuilt(t, build("FROM busybox\nCOPY --from=evil.example/x/y:2 / /\n", "-o", files), "site policy: nothing is built on x/y (builds.rego:3)")
+			lab.Contains(t, kitBuilt(t, build("FROM busybox AS step\nRUN cat /proc/self/cgroup | tee /group\nFROM scratch\nCOPY --from=step /group /\n", "-o", files)),
+				"pids_limit to 20", "/narrow_50331648_2000000000_20/build-")
 			lab.Contains(t, kitBuilt(t, build("FROM busybox\nRUN true\n", "-t", "tiny:1")), "site policy set memory to 32MiB: tiny")
 			notBuilt(t, build("FROM busybox\nRUN for i in $(seq 60); do sleep 2 & done\n"), "can't fork")
 			if left := globs(t, "/sys/fs/cgroup/*/"+strings.Trim(l.Engine.CgroupParent(), "/")+"/*/*/narrow_*"); len(left) > 0 {
