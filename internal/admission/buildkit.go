@@ -274,7 +274,7 @@ func ReadKitAttributes(options map[string]string) (o KitOptions, err error) {
 			if asks(value) {
 				o.Notes = append(o.Notes, noCacheIn)
 			}
-		case family == "attest", family == "vcs", family == "local-sessionid", key == resolveMode:
+		case family == "attest", family == "vcs", family == "local-sessionid", key == resolveMode, value != "" && clientSays()[key] == value:
 			// what they say of the build isn't read
 		case slices.Contains([]string{"filename", "target", "platform", "no-cache", "add-hosts", "force-network-mode"}, key),
 			family == "label", family == "context" && name != "":
@@ -284,6 +284,13 @@ func ReadKitAttributes(options map[string]string) (o KitOptions, err error) {
 		}
 	}
 	return o, nil
+}
+
+// clientSays is what buildx says beside other options and is so in any case: that
+// the Dockerfile's reader has to know --build-context, and what it calls the folder
+// with a Dockerfile that isn't in the context.
+func clientSays() map[string]string {
+	return map[string]string{"frontend.caps": "moby.buildkit.frontend.contexts+forward", "dockerfilekey": "dockerfile"}
 }
 
 // NoKitOutput refuses a build of which nothing shall come, or more than one

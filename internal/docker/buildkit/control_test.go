@@ -163,7 +163,7 @@ func TestABuildOfBuildxIsReviewed(t *testing.T) {
 		return "sha256:1", err
 	})
 	told, resp, err := asBuildx(t, c, client.SolveOpt{CacheExports: []client.CacheOptionsEntry{{Type: "inline"}}}, dockerfile(map[string]string{
-		"filename": "Dockerfile", "build-arg:A": "1", "label:l": "m", "context:base": "docker-image://x", "vcs:revision": "1", "attest:provenance": "x",
+		"filename": "Dockerfile", "build-arg:A": "1", "label:l": "m", "context:base": "docker-image://x", "frontend.caps": "moby.buildkit.frontend.contexts+forward", "dockerfilekey": "dockerfile", "vcs:revision": "1", "attest:provenance": "x",
 		"image-resolve-mode": "local", "shm-size": "", "cache-imports": `[{"Type":"registry","Attrs":{"ref":"x"}}]`, "build-arg:BUILDKIT_INLINE_CACHE": "1",
 	}))
 	if err != nil || len(told) != 1 || told[0] != "step" || resp.ExporterResponse["containerimage.digest"] != "sha256:1" {
@@ -212,6 +212,7 @@ func TestWhatBuildxMayNotAskForIsRefused(t *testing.T) {
 		"limits of files":          {req: dockerfile(map[string]string{"ulimit": "nofile=1"})},
 		"another frontend":         {req: dockerfile(map[string]string{"build-arg:BUILDKIT_SYNTAX": "x"})},
 		"another frontend's words": {req: dockerfile(map[string]string{"source": "evil", "cmdline": "evil"})},
+		"what isn't known here":    {req: dockerfile(map[string]string{"frontend.caps": "moby.buildkit.frontend.contexts+forward,moby.buildkit.frontend.other"})},
 		"an option of tomorrow":    {req: dockerfile(map[string]string{"new": "1"})},
 		"the frontend of gateways": {req: gateway.SolveRequest{Frontend: "gateway.v0", FrontendOpt: map[string]string{"source": "evil"}}},
 		"a build of its own":       {req: gateway.SolveRequest{Definition: definition.ToPB()}},

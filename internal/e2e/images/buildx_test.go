@@ -52,6 +52,7 @@ func TestBuildx(t *testing.T) {
 	}
 	twoPeopleBuildAtOnce(t, l, build)
 	bakes(t, l, docker)
+	contextsHaveNames(t, l, build)
 	iid := filepath.Join(l.Home("alice"), "iid")
 	kitBuilt(t, build("alice", "FROM app:1\nRUN echo x > /x\n", "-t", "app:2", "--iidfile", iid))
 	if got, want := l.OK("alice", "cat", iid), l.OK("alice", docker, "inspect", "-f", "{{.Id}}", "app:2"); got != want {
@@ -103,6 +104,22 @@ func twoPeopleBuildAtOnce(t *testing.T, l *lab.Lab, build func(who, dockerfile s
 			t.Errorf("%s's project says %q", who, got)
 		}
 		l.OK(who, lab.Debian, "rmi", "project:1")
+	}
+}
+
+// contextsHaveNames has a build take another folder and an image by names, and
+// another its Dockerfile from elsewhere than its folder.
+func contextsHaveNames(t *testing.T, l *lab.Lab, build func(who, dockerfile string, words ...string) lab.Result) {
+	t.Helper()
+	other := filepath.Join(l.Home("alice"), "other")
+	l.OK("alice", "sh", "-c", "mkdir "+other+" && echo of-the-other > "+other+"/thing")
+	const of = "FROM base\nCOPY --from=side /thing /thing\nRUN cat /thing /note\n"
+	lab.Contains(t, kitBuilt(t, build("alice", of, "-t", "named:1", "--build-context", "side="+other, "--build-context", "base=docker-image://app:1")), "of-the-other", "alice")
+	stdin := l.Fed("alice", "FROM busybox\nCOPY thing /\nRUN cat /thing\n", docker28(t, l), "buildx", "build", "--progress=plain", "-t", "named:2", "-f", "-", other)
+	lab.Contains(t, kitBuilt(t, stdin), "of-the-other")
+	l.OK("alice", lab.Debian, "rmi", "named:1", "named:2")
+	for _, context := range []string{"docker-image://" + fmt.Sprintf("ds01-%d/app:1", l.UID("bob")), "https://127.0.0.1:1/x.git", "oci-layout://" + other} {
+		notBuilt(t, build("alice", of, "--build-context", "side="+other, "--build-context", "base="+context))
 	}
 }
 
