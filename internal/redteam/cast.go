@@ -88,6 +88,7 @@ func (s *Scene) makeVictim(ctx context.Context) error {
 		"{victim}": id, "{victimshort}": short(id), "{victimprefix}": id[:5], "{victimletter}": id[:1], "{victimupper}": upper(short(id)),
 		"{victimname}": name, "{victimengine}": name + "._." + strconv.Itoa(v.UID), "{stopped}": stopped,
 		"{victimexec}": idOf(exec), "{victimexecshort}": short(idOf(exec)), "{victimlogin}": v.Login, "{victimuid}": strconv.Itoa(v.UID),
+		"{victimcache}": fmt.Sprintf("ds01-%d/%s", v.UID, s.mark),
 	})
 	look, err := s.inspect(ctx, id)
 	if err != nil {

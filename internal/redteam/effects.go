@@ -17,7 +17,7 @@ import (
 // effects says what came of an attack in which heard was answered. Nothing
 // is what should.
 func (s *Scene) effects(ctx context.Context, heard []byte) []string {
-	found := s.leaks(heard)
+	found := append(s.leaks(heard), s.trap.told()...)
 	found = append(found, s.before.changes(s.look(ctx))...)
 	found = append(found, s.strangeFiles()...)
 	found = append(found, s.looseContainers(ctx)...)
@@ -87,6 +87,9 @@ func (s *Scene) looseContainers(ctx context.Context) []string {
 		}
 		if s.EngineSocket != "" && !strings.HasSuffix(look.Name, fmt.Sprintf("._.%d", s.Attacker.UID)) {
 			found = append(found, "a container past ds01: "+look.Name)
+		}
+		if look.Config.Labels[ruledKey] == ruledValue {
+			found = append(found, "a container that the site's rules deny")
 		}
 		found = append(found, Judge(look, s.plain, s.MountFolder, s.Attacker.UID)...)
 	}

@@ -30,10 +30,12 @@ type Step struct {
 	Method  string
 	Path    string // as it is sent, with its query
 	Headers []string
-	Body    string // JSON unless a header says otherwise; "" sends none
-	Raw     string // these bytes in place of a request
-	Times   int    // how often it is sent, side by side; 0 is once
-	Swap    bool   // no request: {work}/swap becomes a link to {canary}
+	Body    string  // JSON unless a header says otherwise; "" sends none
+	Raw     string  // these bytes in place of a request
+	Times   int     // how often it is sent, side by side; 0 is once
+	Swap    bool    // no request: {work}/swap becomes a link to {canary}
+	Build   *Recipe // no request: a build by BuildKit
+	Rules   string  // no request: rules of the site's that are laid beside its own
 
 	// Status lists what may be answered; 0 is a connection that is closed
 	// without an answer. An effect is one whatever the status.
@@ -73,7 +75,11 @@ var placeholder = regexp.MustCompile(`\{[a-z0-9]+\}`)
 func (v Vector) Needs() []string {
 	var all []string
 	for _, s := range v.Steps {
-		text := strings.Join(append([]string{s.Path, s.Body, s.Raw}, s.Headers...), " ")
+		texts := append([]string{s.Path, s.Body, s.Raw, s.Rules}, s.Headers...)
+		if s.Build != nil {
+			texts = append(texts, s.Build.texts()...)
+		}
+		text := strings.Join(texts, " ")
 		for _, name := range placeholder.FindAllString(text, -1) {
 			if !slices.Contains(all, name) {
 				all = append(all, name)
@@ -88,7 +94,7 @@ func Vectors() []Vector {
 	return slices.Concat(
 		parserVectors(), transportVectors(), tunnelVectors(),
 		namespaceVectors(), privilegeVectors(), deviceVectors(), mountVectors(), volumeVectors(), resourceVectors(), identityVectors(),
-		execVectors(), foreignVectors(), archiveVectors(), imageVectors(), buildVectors(), networkVectors(), clusterVectors(),
-		viewVectors(), apiVectors(),
+		execVectors(), foreignVectors(), archiveVectors(), imageVectors(), buildVectors(), kitVectors(), networkVectors(), clusterVectors(),
+		viewVectors(), apiVectors(), unlistedVectors(), ruleVectors(),
 	)
 }

@@ -52,8 +52,11 @@ func TestVectorsAreWhole(t *testing.T) {
 			t.Errorf("%s lacks words, topics or steps", v.ID)
 		}
 		for _, s := range v.Steps {
-			if !s.Swap && (len(s.Status) == 0 || (s.Method == "" || s.Path == "") == (s.Raw == "")) {
+			if !s.Swap && s.Rules == "" && s.Build == nil && (len(s.Status) == 0 || (s.Method == "" || s.Path == "") == (s.Raw == "")) {
 				t.Errorf("%s: a step lacks a request or what may be answered", v.ID)
+			}
+			if s.Build != nil && len(s.Status) == 0 {
+				t.Errorf("%s: a build lacks what may come of it", v.ID)
 			}
 			if s.Run && slices.Contains(s.Status, 500) && s.Raw != "" {
 				t.Errorf("%s runs what it wrote by hand", v.ID)

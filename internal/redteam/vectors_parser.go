@@ -111,8 +111,8 @@ func queryVectors() []Vector {
 		forms("kill", "a signal whose form is another one", "/containers/{own}/kill?signal=0", "signal=CONT"),
 		forms("tag", "a tag whose form names a shared repository", "/images/{image}/tag?repo={mark}-tag", "repo={shared}", 75),
 		forms("rename", "a rename whose form names another's container", "/containers/{own}/rename?name={mark}-own", "name={victimengine}", 62),
-		forms("build", "a build whose form sets the host's network", "/build?remote=http://127.0.0.1:1/x", "networkmode=host&t={shared}", 78),
-		forms("pull", "a pull whose form imports instead", "/images/create?fromImage={mark}.invalid/x", "fromSrc=http://127.0.0.1:1/x&repo={shared}", 77),
+		forms("build", "a build whose form sets the host's network", "/build?remote=http://{trap}/x", "networkmode=host&t={shared}", 78),
+		forms("pull", "a pull whose form imports instead", "/images/create?fromImage={mark}.invalid/x", "fromSrc=http://{trap}/x&repo={shared}", 77),
 		forms("create", "a create whose form names it as another's", "/containers/create?name={mark}-x", "name={victimengine}", 62),
 		forms("archive", "a copy whose form names another path", "/containers/{own}/archive?path=/tmp", "path=/etc", 72),
 		one("form-multipart", "a commit as a multipart form", Step{

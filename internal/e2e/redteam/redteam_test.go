@@ -1,9 +1,11 @@
 package redteam_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,23 +17,108 @@ import (
 // redLimits leave room for what the attacks make, and no more.
 const redLimits = "defaults: {max_containers_per_user: 4, max_mig_instances: 1, max_gpus_per_container: 1, memory: 256m, pids_limit: 200}\n"
 
-// stage is a lab with alice as the attacker and bob as the victim.
-func stage(l *lab.Lab) redteam.Stage {
+// redRules are the site's: what the red team labels so is denied, and images
+// come from Docker Hub alone.
+const redRules = `package ds01.site
+
+deny contains "it is denied here" if input.request.labels.redteam == "denied"
+
+deny contains "images come from docker.io alone" if {
+	input.action in {"image.pull", "container.create"}
+	not input.request.image.personal
+	input.request.image.registry != "docker.io"
+}
+
+deny contains "images are built on docker.io's alone" if {
+	some base in input.request.build.bases
+	not base.personal
+	base.registry != "docker.io"
+}
+`
+
+// stage is a lab with alice as the attacker and bob as the victim, who ask at
+// a socket.
+func stage(l *lab.Lab, socket string) redteam.Stage {
 	bob := l.Person("bob")
 	return redteam.Stage{
-		GatewaySocket: l.GatewaySocket(), APISocket: filepath.Join(l.Root, "run/ds01/ds01.sock"),
+		GatewaySocket: socket, APISocket: filepath.Join(l.Root, "run/ds01/ds01.sock"),
 		EngineSocket: strings.TrimPrefix(l.Engine.Host(), "unix://"), MountFolder: filepath.Join(l.Root, "run/ds01"),
-		Image: "busybox:latest", Attacker: l.Person("alice"), Victim: &bob, GPU: true, Now: time.Now,
+		Image: "busybox:latest", Attacker: l.Person("alice"), Victim: &bob, GPU: true, Now: time.Now, Unlisted: true,
+		Rules: func(_ context.Context, text string) error { return lay(l, text) },
+		Build: func(_ context.Context, who redteam.Person, r redteam.Recipe) ([]byte, bool, error) {
+			name := "alice"
+			if who.UID == bob.UID {
+				name = "bob"
+			}
+			return bake(l, socket, name, r)
+		},
 	}
 }
 
+// lay has the daemon read a file of rules beside redRules.
+func lay(l *lab.Lab, text string) error {
+	file := filepath.Join(l.Root, "etc/ds01/policy/hostile.rego")
+	if text == "" {
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+	} else if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return err
+	}
+	l.Reload()
+	return nil
+}
+
+// bake builds by Debian's client, or by buildx.
+func bake(l *lab.Lab, socket, who string, r redteam.Recipe) (said []byte, built bool, err error) {
+	dir, err := os.MkdirTemp(l.Home(who), "ds01t")
+	if err != nil {
+		return nil, false, err
+	}
+	defer os.RemoveAll(dir)
+	files := map[string]string{"Dockerfile": r.Dockerfile}
+	if r.Bake != "" {
+		files = map[string]string{"docker-bake.hcl": r.Bake}
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return nil, false, err
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, false, err
+	}
+	words := []string{lab.Debian, "build"}
+	if r.Buildx {
+		words = []string{l.Program(lab.Buildx()), "build"}
+	}
+	if r.Bake != "" {
+		words[1] = "bake"
+	}
+	if words = append(append(words, "--progress=plain"), r.Words...); r.Bake == "" {
+		words = append(words, ".")
+	}
+	cmd := l.Command(who, words...)
+	cmd.Dir, cmd.Env = dir, append(cmd.Env, "DOCKER_BUILDKIT=1", "DOCKER_HOST=unix://"+socket)
+	result := l.Finish(cmd)
+	return []byte(result.Out + "\n" + result.Err + "\n"), result.Code == 0, nil
+}
+
+// fit reports whether what the vector needs is here: buildx takes minutes to
+// build, as in TestBuildx.
+func fit(v redteam.Vector) bool {
+	return lab.Buildx().Wanted() || !slices.ContainsFunc(v.Steps, func(s redteam.Step) bool { return s.Build != nil && s.Build.Buildx })
+}
+
 // everyEighth is which part of the vectors a kind of engine gets: every eighth, so
-// that the tests stay short, or all of them where DS01_TEST_REDTEAM=all.
+// that the tests stay short, or where DS01_TEST_REDTEAM=all all of them, else those
+// whose names begin with one of its words.
 func everyEighth(first int) func(redteam.Vector) bool {
-	all, n := os.Getenv("DS01_TEST_REDTEAM") == "all", first
-	return func(redteam.Vector) bool {
+	wanted, n := os.Getenv("DS01_TEST_REDTEAM"), first
+	return func(v redteam.Vector) bool {
 		n++
-		return all || n%8 == 0
+		named := slices.ContainsFunc(strings.Fields(wanted), func(begins string) bool { return strings.HasPrefix(v.ID, begins) })
+		return (wanted == "all" || named || wanted == "" && n%8 == 0) && fit(v)
 	}
 }
 
@@ -44,11 +131,13 @@ func TestRedTeam(t *testing.T) {
 				first = 4
 			}
 			l := start(t, lab.Options{
-				Plain: plain, Limits: redLimits, Users: []string{"alice", "bob"},
+				NoStart: true, Plain: plain, Limits: redLimits, Users: []string{"alice", "bob"},
 				GPU: "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb], mig: {1: [1g.10gb, 1g.10gb]}}}",
 			})
+			l.WritePolicy("site.rego", redRules)
+			l.StartDaemon()
 			began := time.Now()
-			report, err := redteam.Run(t.Context(), stage(l), redteam.Options{Lab: true, Chosen: everyEighth(first), Tell: func(r redteam.Result) { tell(t, r) }})
+			report, err := redteam.Run(t.Context(), stage(l, l.GatewaySocket()), redteam.Options{Lab: true, Chosen: everyEighth(first), Tell: func(r redteam.Result) { tell(t, r) }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,8 +168,14 @@ func tell(t *testing.T, r redteam.Result) {
 // see anywhere.
 func TestTheRedTeamFindsHolesWhereNothingIsInFrontOfTheEngine(t *testing.T) {
 	l := start(t, lab.Options{Plain: true, NoStart: true, Users: []string{"alice", "bob"}})
-	s := stage(l)
-	s.GatewaySocket, s.APISocket, s.GPU = s.EngineSocket, "", false
+	s := stage(l, strings.TrimPrefix(l.Engine.Host(), "unix://"))
+	s.APISocket, s.GPU = "", false
+	s.Rules = func(context.Context, string) error { return nil }
+	build := s.Build
+	s.Build = func(ctx context.Context, who redteam.Person, r redteam.Recipe) ([]byte, bool, error) {
+		r.Words = append(r.Words, "--network=none") // the engine has no bridge
+		return build(ctx, who, r)
+	}
 	if err := os.Chmod(s.EngineSocket, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +198,17 @@ func TestTheRedTeamFindsHolesWhereNothingIsInFrontOfTheEngine(t *testing.T) {
 		"events-volume":           "the name of another's volume was told",
 		"http-pipelined":          "every privilege",
 		"json-unicode-long-s":     "every privilege",
+		"build-add":               "a port of the host was reached",
+		"kit-add":                 "a port of the host was reached",
+		"kit-from-victim":         "a file in another's container was told",
+		"kit-cache-mount":         "the cache of another's builds was told",
+		"kit-cache-poison":        "a container reached the cache of another",
+		"kit-step-secret":         "a file of another person's on the host was told",
+		"unlisted-pull":           "a port of the host was reached",
+		"unlisted-from":           "a port of the host was reached",
+		"unlisted-kit-from":       "a port of the host was reached",
+		"unlisted-kit-files":      "a port of the host was reached",
+		"rules-loop":              "a container that the site's rules deny",
 	}
 	chosen := func(v redteam.Vector) bool { return wants[v.ID] != "" }
 	tried := map[string]bool{}
