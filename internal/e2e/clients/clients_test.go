@@ -63,7 +63,7 @@ func prepare(t *testing.T, l *lab.Lab) world {
 	w := world{Lab: l, folder: filepath.Join(filepath.Dir(l.Root), "clients")}
 	must(t, os.Mkdir(w.folder, 0o755))
 	must(t, os.CopyFS(w.folder, os.DirFS("testdata")))
-	for _, name := range []string{"devcontainer", "meet", "same", "soon"} {
+	for _, name := range []string{"devcontainer", "meet", "restart", "same", "soon"} {
 		must(t, os.Chmod(filepath.Join(w.folder, "bin", name), 0o755))
 	}
 	w.startSSH(t)
@@ -139,7 +139,6 @@ func (w world) try(t *testing.T, c client, s scenario, commands string) {
 	meeting := t.TempDir()
 	must(t, os.Chmod(meeting, 0o777))
 	must(t, os.Chmod(filepath.Dir(meeting), 0o755))
-	type end struct{ who, said, failed string }
 	ends := make(chan end)
 	for _, who := range folks {
 		cmd := w.command(t, c, s, who, meeting)
@@ -154,7 +153,7 @@ func (w world) try(t *testing.T, c client, s scenario, commands string) {
 		}()
 	}
 	for range folks {
-		e := <-ends
+		e := w.await(t, ends, meeting)
 		switch {
 		case s.refused == "" && e.failed != "":
 			t.Errorf("%s: %s\n%s", e.who, e.failed, e.said)
@@ -163,6 +162,32 @@ func (w world) try(t *testing.T, c client, s scenario, commands string) {
 		case s.refused != "" && !strings.Contains(plain(e.said), s.refused):
 			t.Errorf("%s was refused, but not with %q:\n%s", e.who, s.refused, e.said)
 		}
+	}
+}
+
+// An end is how somebody's program ended.
+type end struct{ who, said, failed string }
+
+// await returns the next end, and restarts ds01 whenever both people want it: a
+// daemon's end and start belong to the test itself.
+func (w world) await(t *testing.T, ends <-chan end, meeting string) end {
+	t.Helper()
+	counter := filepath.Join(meeting, "restarts")
+	for {
+		select {
+		case e := <-ends:
+			return e
+		case <-time.After(100 * time.Millisecond):
+		}
+		done, _ := os.ReadFile(counter) // none yet
+		n, _ := strconv.Atoi(string(done))
+		asked, err := os.ReadFile(filepath.Join(meeting, fmt.Sprint("signal-", n)))
+		if err != nil {
+			continue // nobody wants it
+		}
+		w.EndDaemon(map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[strings.TrimSpace(string(asked))])
+		w.StartDaemon()
+		must(t, os.WriteFile(counter, []byte(strconv.Itoa(n+1)), 0o644))
 	}
 }
 

@@ -15,6 +15,10 @@ func devcontainers() client {
 				script: "editor/run.sh",
 			},
 			{
+				says:   "ds01 is restarted, and killed, under an editor: shells, forwarded connections, attach and events end, the container and the editor's server in it run on and are reached again, `up` finds them; one that was stopped is opened again after a restart, with its files",
+				script: "restart/run.sh",
+			},
+			{
 				says:   "two projects at once: `workspaceMount`, `workspaceFolder`, `--gpus 1` and `-p 8000` under `runArgs`",
 				script: "projects/run.sh",
 			},
