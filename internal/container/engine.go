@@ -35,6 +35,7 @@ type EngineSetup struct {
 	Apart       bool     // nobody on that bridge reaches anybody else there
 	OnBridge    []string // containers that run on it, by their names at the engine, in order
 	LiveRestore bool     // containers run on while it restarts
+	Swarm       bool     // it is part of a swarm
 }
 
 // Image is what an image says about containers made of it.

@@ -66,7 +66,7 @@ func (e *Engine) Setup(ctx context.Context) (container.EngineSetup, error) {
 	if err != nil {
 		return container.EngineSetup{}, explain("ask the engine how it is set up", err)
 	}
-	s := container.EngineSetup{LiveRestore: info.LiveRestoreEnabled}
+	s := container.EngineSetup{LiveRestore: info.LiveRestoreEnabled, Swarm: info.Swarm.NodeID != ""}
 	n, err := e.api.NetworkInspect(ctx, network.Bridge, dnetwork.InspectOptions{})
 	if cerrdefs.IsNotFound(err) {
 		return s, nil

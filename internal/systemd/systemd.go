@@ -1,7 +1,7 @@
-// Package systemd keeps each person's slice, which carries the limits over
-// all their containers, where systemd owns the control groups: it asks
-// systemd for them over D-Bus and writes no file itself. Where the engine
-// owns them, see package cgroup.
+// Package systemd speaks to this host's systemd over D-Bus and writes no file
+// itself. Where systemd owns the control groups it keeps each person's slice,
+// which carries the limits over all their containers (where the engine owns
+// them, see package cgroup); it looks at units, starts and stops them.
 package systemd
 
 import (
@@ -43,6 +43,10 @@ type bus interface {
 	SetUnitPropertiesContext(ctx context.Context, name string, runtime bool, properties ...dbus.Property) error
 	StartTransientUnitContext(ctx context.Context, name, mode string, properties []dbus.Property, ch chan<- string) (int, error)
 	StartUnitContext(ctx context.Context, name, mode string, ch chan<- string) (int, error)
+	StopUnitContext(ctx context.Context, name, mode string, ch chan<- string) (int, error)
+	ReloadUnitContext(ctx context.Context, name, mode string, ch chan<- string) (int, error)
+	ResetFailedUnitContext(ctx context.Context, name string) error
+	ReloadContext(ctx context.Context) error
 	Connected() bool
 	Close()
 }

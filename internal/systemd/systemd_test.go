@@ -66,6 +66,27 @@ func (f *fakeSystemd) StartUnitContext(_ context.Context, name, _ string, ch cha
 	return f.job(name, "start", ch)
 }
 
+func (f *fakeSystemd) StopUnitContext(_ context.Context, name, _ string, ch chan<- string) (int, error) {
+	if _, known := f.units[name]; !known {
+		return 0, godbus.Error{Name: "org.freedesktop.systemd1.NoSuchUnit"}
+	}
+	return f.job(name, "stop", ch)
+}
+
+func (f *fakeSystemd) ReloadUnitContext(_ context.Context, name, _ string, ch chan<- string) (int, error) {
+	return f.job(name, "reload", ch)
+}
+
+func (f *fakeSystemd) ResetFailedUnitContext(context.Context, string) error {
+	f.calls = append(f.calls, "reset")
+	return nil
+}
+
+func (f *fakeSystemd) ReloadContext(context.Context) error {
+	f.calls = append(f.calls, "read")
+	return nil
+}
+
 func (f *fakeSystemd) job(name, call string, ch chan<- string) (int, error) {
 	f.calls = append(f.calls, call)
 	f.units[name]["ActiveState"] = "active"
