@@ -25,7 +25,7 @@ var floors = []floor{
 	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype", "port"}},
 	{"1b decide", []string{"config", "layout", "limits", "network", "volume", "safety"}},
 	{"1b' decide", []string{"container"}},
-	{"1c decide", []string{"admission", "lifecycle"}},
+	{"1c decide", []string{"admission", "lifecycle", "takeover"}},
 	{"1d decide", []string{"policy"}},
 	{"2 speak", []string{
 		"docker", "docker/scratch", "docker/dockertest", "docker/dockerfile", "docker/buildkit", "docker/step", "docker/grant",
@@ -39,12 +39,12 @@ var floors = []floor{
 	{"3c act", []string{"reconciler", "steward"}},
 	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest", "redteam"}},
 	{"5 wire", []string{"daemon"}},
-	{"6 people", []string{"wizard"}},
+	{"6 people", []string{"wizard", "installer"}},
 	{"6b people", []string{"cli"}},
 	{"6c people", []string{"demo"}},
 	{"7 start", []string{"../cmd/ds01"}},
 	{"8 try", []string{"e2e/lab"}},
-	{"8b try", []string{"e2e/bench", "e2e/clients", "e2e/crash", "e2e/files", "e2e/images", "e2e/redteam", "e2e/tenants", "e2e/traffic"}},
+	{"8b try", []string{"e2e/bench", "e2e/clients", "e2e/crash", "e2e/files", "e2e/images", "e2e/install", "e2e/redteam", "e2e/tenants", "e2e/traffic"}},
 }
 
 // sideways bans imports that the floors alone would allow: those who act and

@@ -1,0 +1,56 @@
+package takeover
+
+import "fmt"
+
+// String says what a step does, in a line.
+func (s Step) String() string {
+	said := s.does()
+	if s.Why != "" {
+		said += " (" + s.Why + ")"
+	}
+	return said
+}
+
+func (s Step) does() string {
+	switch s.Do {
+	case Put:
+		return s.puts()
+	case RemoveDir:
+		return "remove the folder " + s.Path + ", if it is empty"
+	case AddGroup:
+		return "make the group " + s.Group
+	case DropGroup:
+		return "remove the group " + s.Group
+	case Join:
+		return "put " + s.User + " into the group " + s.Group
+	case Leave:
+		return "take " + s.User + " out of the group " + s.Group
+	case Settle:
+		return "put the files of groups back, where they say the same as before"
+	case ReadUnits:
+		return "systemctl daemon-reload"
+	case Start, Stop, Reload:
+		return "systemctl " + string(s.Do) + " " + s.Unit
+	case CheckLive:
+		return "see that the engine lets containers run on while it restarts"
+	case CheckMoved:
+		return "see that the engine answers at " + s.Path + ", and that what ran runs"
+	case CheckDs01:
+		return "see that 'ds01 doctor' finds nothing that fails"
+	case CheckRun:
+		return "see that " + s.User + " gets a container through ds01, and nothing at the engine's own socket"
+	}
+	return string(s.Do)
+}
+
+func (s Step) puts() string {
+	switch {
+	case s.Then.Kind == Absent:
+		return "remove " + s.Path
+	case s.Then.Kind == Symlink:
+		return fmt.Sprintf("link %s to %s", s.Path, s.Then.Target)
+	case s.Now.Kind == Absent:
+		return "write " + s.Path
+	}
+	return "change " + s.Path
+}
