@@ -144,6 +144,13 @@ func Settings(text []byte, command []string) (settings []byte, notes []string, e
 	return append(write(all, indent), '\n'), notes, nil
 }
 
+// saysLive reports whether settings let containers outlive the engine.
+func saysLive(text []byte) bool {
+	all, err := members(text)
+	i := index(all, "live-restore")
+	return err == nil && i >= 0 && string(all[i].value) == "true"
+}
+
 // addMember puts a member behind the last of a JSON object that has some, and
 // leaves the rest as it is written.
 func addMember(object []byte, m member, indent string) []byte {

@@ -361,6 +361,9 @@ func TestUndoPutsBackWhatWasThere(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	if !slices.ContainsFunc(p.Notes, func(n string) bool { return strings.Contains(n, "until it starts again") }) {
+		t.Errorf("what the engine keeps isn't said: %q", p.Notes)
+	}
 	for _, s := range p.Steps {
 		if t2 := s.Path; s.Do == takeover.Put && t2 == takeover.Daemon && !strings.Contains(s.Diff, `+{"debug": true}`) {
 			t.Errorf("the diff doesn't show it: %s", s.Diff)

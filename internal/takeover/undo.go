@@ -168,8 +168,8 @@ func (p *Plan) undone(f Facts) {
 	if f.Engine == nil {
 		return
 	}
-	if t, ok := f.Before.touched(Daemon); ok && p.changes(Daemon) && len(f.Engine.Running()) > 0 && t.Before.Kind == Absent {
-		p.Notes = append(p.Notes, "The engine that runs keeps what daemon.json said until it starts again. Then, as before ds01, its start ends containers.")
+	if t, ok := f.Before.touched(Daemon); ok && p.changes(Daemon) && !saysLive(t.Before.Text) && len(f.Engine.Running()) > 0 {
+		p.Notes = append(p.Notes, "The engine that runs goes on letting containers outlive it until it starts again; that start, as before ds01, ends them.")
 	}
 	var names []string
 	for _, c := range f.Engine.Containers {
