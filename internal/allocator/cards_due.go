@@ -131,7 +131,7 @@ func (a *Allocator) makeFor(ctx context.Context, t gpu.Ticket, plan gpu.Plan) er
 func (a *Allocator) tidy(ctx context.Context) (err error) {
 	a.mu.Lock()
 	pool := a.pool()
-	plan := gpu.Tidy(pool.Host(), pool.Cutting.Policy, a.now())
+	plan := gpu.Tidy(pool.Host(), gpu.Keep(pool.Devices, a.reservations(), a.now()), pool.Cutting.Policy, a.now())
 	a.mu.Unlock()
 	for _, s := range plan.Steps {
 		if e := a.cut.Carry(ctx, []gpu.Step{s}, s.Reason); e != nil && !errors.Is(e, problem.ErrConflict) { // somebody got it

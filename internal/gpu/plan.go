@@ -117,15 +117,15 @@ func Repartition(h Host, wants []Want, p Policy, now time.Time) (Plan, error) {
 	return pl.plan(), nil
 }
 
-// Tidy folds every instance that is free and has stood for long enough, in
-// dynamic mode. When that is done, there is nothing more to tidy.
-func Tidy(h Host, p Policy, now time.Time) Plan {
+// Tidy folds every instance that is free, has stood for long enough and isn't
+// reserved, in dynamic mode. When that is done, there is nothing more to tidy.
+func Tidy(h Host, k Keeping, p Policy, now time.Time) Plan {
 	pl := newPlanner(h, p, now)
 	var plan Plan
 	for i := range pl.bays {
 		b := &pl.bays[i]
 		for _, f := range b.free {
-			if !f.stays {
+			if !f.stays && !k.reserved(f.UUID, now) {
 				plan.Steps = append(plan.Steps, b.destroy(f.Instance, "it has been free for long enough"))
 			}
 		}

@@ -290,11 +290,15 @@ func TestOffersAreWhatCanBeHad(t *testing.T) {
 func TestTidyFoldsWhatStoodLongEnough(t *testing.T) {
 	h, p := deck(t, "on 1g.10gb@6 1g.10gb@5! 1g.10gb@4", "on 1g.10gb@6? 1g.10gb@5", "on 2g.20gb@4")
 	p.Hysteresis, h.FreedAt["MIG-0-1g.10gb-4"] = time.Minute, noon.Add(-time.Second)
-	if got := told(gpu.Tidy(h, p, noon)); got != "destroy 0:1g.10gb@6; destroy 2:2g.20gb@4" {
+	if got := told(gpu.Tidy(h, gpu.Keeping{}, p, noon)); got != "destroy 0:1g.10gb@6; destroy 2:2g.20gb@4" {
 		t.Error(got)
 	}
+	kept := gpu.Keep(gpu.Devices(h.Cards), []gpu.Reservation{{UID: 1, Devices: []string{"2.0"}, From: noon.Add(gpu.Notice - time.Hour)}}, noon)
+	if got := told(gpu.Tidy(h, kept, p, noon)); got != "destroy 0:1g.10gb@6" {
+		t.Errorf("with a reservation: %s", got)
+	}
 	p.Mode = gpu.MIGStatic
-	if got := told(gpu.Tidy(h, p, noon)); got != "" {
+	if got := told(gpu.Tidy(h, gpu.Keeping{}, p, noon)); got != "" {
 		t.Errorf("static, and yet %s", got)
 	}
 }

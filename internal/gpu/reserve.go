@@ -141,6 +141,11 @@ func (k Keeping) For(now time.Time) func(uid int, uuid string) bool {
 // Any reports whether anything is reserved.
 func (k Keeping) Any() bool { return len(k.devices) > 0 }
 
+// reserved reports whether a device is kept for anybody, now or soon.
+func (k Keeping) reserved(uuid string, now time.Time) bool {
+	return slices.ContainsFunc(k.devices[uuid], func(r *Reservation) bool { return r.keeps(now, time.Time{}) })
+}
+
 // knows reports whether uid has a device reserved, now or later.
 func (k Keeping) knows(uid int) bool { return k.people[uid] }
 

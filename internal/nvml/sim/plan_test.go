@@ -36,23 +36,37 @@ func TestPlansKeepTheirPromises(t *testing.T) {
 	}
 	for name, cfg := range hosts {
 		t.Run(name, func(t *testing.T) {
-			all := cards(t, driver(t, cfg))
-			tables, err := gpu.NewTables(all, gpu.LabMix())
-			if err != nil {
-				t.Fatal(err)
-			}
-			total := 0
-			for steps := 0; steps < planSteps() && !t.Failed(); {
-				rapid.Check(t, func(rt *rapid.T) {
-					s := &site{driver: driver(t, cfg), tables: tables, steps: &steps, freed: map[string]time.Time{}, now: time.Unix(0, 0)}
-					rt.Repeat(map[string]func(*rapid.T){
-						"": s.check, "ask": s.ask, "give back": s.giveBack, "stray": s.stray, "wait": s.wait, "tidy": s.tidy,
-					})
+			t.Parallel()
+			tables := tablesOf(t, cfg)
+			total := tryPlans(t, func(rt *rapid.T, steps *int) {
+				s := &site{driver: driver(t, cfg), tables: tables, steps: steps, freed: map[string]time.Time{}, now: time.Unix(0, 0)}
+				rt.Repeat(map[string]func(*rapid.T){
+					"": s.check, "ask": s.ask, "give back": s.giveBack, "stray": s.stray, "wait": s.wait, "tidy": s.tidy,
 				})
-				total = steps
-			}
+			})
 			t.Logf("%d steps", total)
 		})
+	}
+}
+
+func tablesOf(t *testing.T, cfg sim.Config) gpu.Tables {
+	t.Helper()
+	tables, err := gpu.NewTables(cards(t, driver(t, cfg)), gpu.LabMix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tables
+}
+
+// tryPlans tries something until it has taken as many steps as it is to, and
+// returns how many those were.
+func tryPlans(t *testing.T, do func(rt *rapid.T, steps *int)) (steps int) {
+	t.Helper()
+	for {
+		rapid.Check(t, func(rt *rapid.T) { do(rt, &steps) })
+		if steps >= planSteps() || t.Failed() {
+			return steps
+		}
 	}
 }
 
@@ -286,8 +300,8 @@ func (s *site) wait(t *rapid.T) {
 
 func (s *site) tidy(t *rapid.T) {
 	h, p := s.host(t), drawPolicy(t, s.tables)
-	s.carryOut(t, h, p, gpu.Tidy(h, p, s.now))
-	if left := gpu.Tidy(s.host(t), p, s.now); len(left.Steps) > 0 {
+	s.carryOut(t, h, p, gpu.Tidy(h, gpu.Keeping{}, p, s.now))
+	if left := gpu.Tidy(s.host(t), gpu.Keeping{}, p, s.now); len(left.Steps) > 0 {
 		t.Fatalf("not tidy yet: %+v", left)
 	}
 }
