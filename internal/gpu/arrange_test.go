@@ -144,6 +144,12 @@ func TestWhoWaitsHasCardsCut(t *testing.T) {
 			nil,
 			[]string{"create 1:7g.80gb@0; get 1:7g.80gb@0*", "its devices are in use", "its devices are in use", "its devices are in use"},
 		},
+		"a card that can't give it isn't kept for it": {
+			[]string{"on reset", "off!"}, []string{"full", "1g.10gb"}, nil, []string{"its devices are in use", "create 0:1g.10gb@6; get 0:1g.10gb@6*"},
+		},
+		"nor one that a stranger keeps from being cut": {
+			[]string{"on 1g.10gb@6?", "on 1g.10gb@6!"}, []string{"7g.80gb", "1g.10gb"}, nil, []string{"its devices are in use", "its devices are in use"},
+		},
 		"nothing on a card that is reserved": {[]string{"on", "on"}, []string{"1g.10gb"}, []string{"0"}, []string{"create 1:1g.10gb@6; get 1:1g.10gb@6*"}},
 		"nothing where all are reserved":     {[]string{"on"}, []string{"1g.10gb"}, []string{"0"}, []string{"limited"}},
 		"a card with a reserved instance is not cut": {

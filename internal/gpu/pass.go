@@ -36,19 +36,19 @@ type pass struct {
 	Queue
 	now     time.Time
 	keeping Keeping
-	untaken []Device                  // those that somebody may have a claim on
-	free    []*Device                 // healthy ones that nobody holds, in the pool's order
-	kept    map[string]time.Time      // of the free ones, those that somebody ahead waits for → since when that one has them for sure; zero: who knows
-	own     map[int][]Claim           // by uid: what they hold
-	got     map[string]bool           // given in this pass
-	granted []Claim                   // the same, as claims
-	back    []returned                // of those, which come back when
-	waits   map[int]bool              // by uid: a ticket of theirs ahead waits
-	closed  map[string]string         // cards that are cut in this pass, or that somebody ahead waits for → why
-	reaches map[reach][]Device        // what usable found out
-	wishes  map[wish]error            // and possible
-	refused map[wish]error            // and arrange: what is refused stays so for the rest of the pass
-	used    map[int]quantity.GPUShare // and usedShares; nil: not yet, or no longer
+	untaken []Device             // those that somebody may have a claim on
+	free    []*Device            // healthy ones that nobody holds, in the pool's order
+	kept    map[string]time.Time // of the free ones, those that somebody ahead waits for → since when that one has them for sure; zero: who knows
+	own     map[int][]Claim      // by uid: what they hold
+	got     map[string]bool      // given in this pass
+	granted []Claim              // the same, as claims
+	back    []returned           // of those, which come back when
+	waits   map[int]bool         // by uid: a ticket of theirs ahead waits
+	closed  map[string]string    // cards that are cut in this pass, or that somebody ahead waits for → why
+	reaches map[reach][]Device   // what usable found out
+	wishes  map[wish]error       // and possible
+	refused map[wish]error       // and arrange: what is refused stays so for the rest of the pass
+	emptier []int                // and emptiest; nil: not yet, or no longer
 }
 
 func newPass(q Queue, now time.Time) *pass {
@@ -269,7 +269,7 @@ func (r *rank) wish(until time.Time) wish {
 // grant takes the devices away from those behind, and the cards that are cut
 // for them.
 func (p *pass) grant(r *rank, devices []Device, plan Plan, until time.Time) {
-	p.used = nil
+	p.emptier = nil
 	p.closeCards(plan)
 	for _, d := range devices {
 		p.got[d.UUID] = true

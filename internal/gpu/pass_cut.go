@@ -120,38 +120,122 @@ func (p *pass) closeCards(plan Plan) {
 
 func (p *pass) closeCard(uuid, why string) { p.closed[uuid] = why }
 
-// keepCards keeps as many cards from those behind as a waiting ticket wants
-// devices: those with the least in use, since they are the next on which there
-// is room. What is in use there comes back and isn't given out again, so that
-// room comes in the end, however much those behind ask for.
+// keepCards keeps from those behind, for each device that a waiting ticket
+// wants, a card that could give it if nothing else were on it: the one with the
+// least in use, since that is the next on which there is room. What is in use
+// there comes back and isn't given out again, so that room comes in the end,
+// however much those behind ask for. Where two of its devices want the same card,
+// all that could give one of them are kept.
 func (p *pass) keepCards(r *rank, until time.Time) {
-	used := p.usedShares()
-	var cards []*Card
-	for i := range p.Pool.Cutting.Cards {
-		c := &p.Pool.Cutting.Cards[i]
-		_, closed := p.closed[c.UUID]
-		if ill, _ := c.unfit(); !closed && ill == "" && p.keeping.From(c.UUID, r.ticket.UID, p.now, until) == nil {
-			cards = append(cards, c)
+	parts := r.ticket.Request.parts()
+	gives := make([][]int, len(parts)) // cards, those with the least in use first
+	for _, at := range p.emptiest() {
+		c := &p.Pool.Cutting.Cards[at]
+		if _, closed := p.closed[c.UUID]; closed || p.keptFrom(c, r.ticket.UID, until) {
+			continue
+		}
+		for i, part := range parts {
+			if p.couldGive(c, part, r.standing.Quota.AllowFull) {
+				gives[i] = append(gives[i], at)
+			}
 		}
 	}
-	slices.SortFunc(cards, func(a, b *Card) int {
-		return cmp.Or(cmp.Compare(used[a.Index], used[b.Index]), cmp.Compare(a.Index, b.Index))
-	})
-	for _, c := range cards[:min(r.ticket.Request.Devices(), len(cards))] {
-		p.closeCard(c.UUID, "somebody waits for it")
-		for _, d := range p.free {
-			if _, kept := p.kept[d.UUID]; d.Card == c.Index && !kept {
-				p.kept[d.UUID] = time.Time{}
+	order := make([]int, len(parts))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(gives[a]), len(gives[b])) })
+	var kept []int
+	for _, i := range order {
+		n := parts[i].Count
+		for _, at := range gives[i] {
+			if n > 0 && !slices.Contains(kept, at) {
+				kept = append(kept, at)
+				n--
 			}
+		}
+		if n > 0 {
+			kept = slices.Concat(gives...)
+			break
+		}
+	}
+	for _, at := range kept {
+		p.keepCard(&p.Pool.Cutting.Cards[at])
+	}
+}
+
+func (p *pass) keepCard(c *Card) {
+	p.closeCard(c.UUID, "somebody waits for it")
+	for _, d := range p.free {
+		if _, kept := p.kept[d.UUID]; d.Card == c.Index && !kept {
+			p.kept[d.UUID] = time.Time{}
 		}
 	}
 }
 
+// keptFrom reports whether somebody else has the card reserved, or something on
+// it.
+func (p *pass) keptFrom(c *Card, uid int, until time.Time) bool {
+	if !p.keeping.Any() {
+		return false
+	}
+	from := func(uuid string) bool { return p.keeping.From(uuid, uid, p.now, until) != nil }
+	return from(c.UUID) || slices.ContainsFunc(c.Instances, func(in Instance) bool { return from(in.UUID) })
+}
+
+// couldGive reports whether a card could give a device that the part asks for if
+// nothing were on it.
+func (p *pass) couldGive(c *Card, part Part, full bool) bool {
+	policy := &p.Pool.Cutting.Policy
+	changes := !c.MIGWaits && (!c.MIGResets || policy.CanReset)
+	if full && (!c.MIG || changes) && part.takes(&Device{Profile: Full, MemoryBytes: c.MemoryBytes}) {
+		return true
+	}
+	t := policy.Tables.byCard[c.UUID]
+	if t == nil || c.MIGWaits || !c.MIG && !changes {
+		return false
+	}
+	for name, n := range t.names {
+		if part.takes(&Device{Profile: name, MemoryBytes: t.kinds[n.kind].MemoryBytes}) {
+			return true
+		}
+	}
+	return false
+}
+
+// emptiest returns the cards that may be cut, by their place in the pool, those
+// with the least in use first.
+func (p *pass) emptiest() []int {
+	if p.emptier != nil {
+		return p.emptier
+	}
+	used := p.usedShares()
+	cards := p.Pool.Cutting.Cards
+	p.emptier = make([]int, 0, len(cards))
+	for i := range cards {
+		if ill, _ := cards[i].unfit(); ill == "" && !p.strange(&cards[i]) {
+			p.emptier = append(p.emptier, i)
+		}
+	}
+	slices.SortFunc(p.emptier, func(a, b int) int {
+		return cmp.Or(cmp.Compare(used[cards[a].Index], used[cards[b].Index]), cmp.Compare(cards[a].Index, cards[b].Index))
+	})
+	return p.emptier
+}
+
+// strange reports whether somebody uses a card, or an instance on it, without a
+// claim: nobody knows when that ends, and until then it isn't cut.
+func (p *pass) strange(c *Card) bool {
+	taken := func(uuid string) bool {
+		_, a := p.Pool.Taken[uuid]
+		_, b := p.Pool.Cutting.Taken[uuid]
+		return a || b
+	}
+	return taken(c.UUID) || slices.ContainsFunc(c.Instances, func(in Instance) bool { return taken(in.UUID) })
+}
+
 // usedShares returns how much of each card is in use, by its index.
 func (p *pass) usedShares() map[int]quantity.GPUShare {
-	if p.used != nil {
-		return p.used
-	}
 	card := make(map[string]int, len(p.Pool.Devices))
 	for i := range p.Pool.Devices {
 		card[p.Pool.Devices[i].UUID] = p.Pool.Devices[i].Card
@@ -166,6 +250,5 @@ func (p *pass) usedShares() map[int]quantity.GPUShare {
 			}
 		}
 	}
-	p.used = used
 	return used
 }
