@@ -49,8 +49,9 @@ type Quota struct {
 // (NO_GPU_AVAILABLE) or ErrInvalid (NO_SUCH_DEVICE). When a limit and a lack
 // of free devices both stand in the way, the limit is said.
 func Allocate(pool Pool, uid int, req Request, q Quota) ([]Device, error) {
-	v := survey(pool, uid, q)
+	v := counted(pool, uid, q)
 	if req.All {
+		v.look(pool)
 		return v.allocateAll()
 	}
 	if req.Devices() < 1 {
@@ -63,6 +64,7 @@ func Allocate(pool Pool, uid int, req Request, q Quota) ([]Device, error) {
 	if err := v.overCount(req.Devices()); err != nil {
 		return nil, err
 	}
+	v.look(pool)
 	picks := choose(v.free, req.parts())
 	if len(picks) < req.Devices() || v.fitting(picks) < len(picks) {
 		return nil, v.refuse(req, picks)
@@ -101,6 +103,7 @@ func Reclaim(pool Pool, uid int, uuids []string, q Quota) ([]Device, error) {
 
 // A view is a pool seen by one person.
 type view struct {
+	uid       int
 	quota     Quota
 	held      int               // devices the person holds
 	heldShare quantity.GPUShare // and their share
@@ -114,30 +117,37 @@ type view struct {
 }
 
 func survey(pool Pool, uid int, q Quota) view {
-	v := view{
-		quota: q,
-		holds: make(map[string]bool, len(pool.Claims)), taken: pool.Taken, all: pool.Devices,
-		usable: make([]*Device, 0, len(pool.Devices)), free: make([]*Device, 0, len(pool.Devices)),
-	}
+	v := counted(pool, uid, q)
+	v.look(pool)
+	return v
+}
+
+// counted is a view that knows what uid holds, and hasn't looked at the devices.
+func counted(pool Pool, uid int, q Quota) view {
+	v := view{uid: uid, quota: q, taken: pool.Taken, all: pool.Devices}
 	for i := range pool.Claims {
-		v.count(&pool.Claims[i], uid)
-	}
-	for i := range pool.Devices {
-		v.add(&pool.Devices[i])
+		if c := &pool.Claims[i]; c.UID == uid && c.State != Released {
+			for _, g := range c.Devices {
+				v.held++
+				v.heldShare += g.Share
+			}
+		}
 	}
 	return v
 }
 
-func (v *view) count(c *Claim, uid int) {
-	if c.State == Released {
-		return
-	}
-	for _, g := range c.Devices {
-		v.holds[g.UUID] = v.holds[g.UUID] || c.UID == uid
-		if c.UID == uid {
-			v.held++
-			v.heldShare += g.Share
+func (v *view) look(pool Pool) {
+	v.holds = make(map[string]bool, len(pool.Claims))
+	for i := range pool.Claims {
+		if c := &pool.Claims[i]; c.State != Released {
+			for _, g := range c.Devices {
+				v.holds[g.UUID] = v.holds[g.UUID] || c.UID == v.uid
+			}
 		}
+	}
+	v.usable, v.free = make([]*Device, 0, len(pool.Devices)), make([]*Device, 0, len(pool.Devices))
+	for i := range pool.Devices {
+		v.add(&pool.Devices[i])
 	}
 }
 

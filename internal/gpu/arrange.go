@@ -50,7 +50,7 @@ func Arrange(pool Pool, uid int, req Request, q Quota, now time.Time) (Plan, err
 		devices, err := Allocate(pool, uid, req, q)
 		return planOf(devices), err
 	}
-	v := survey(pool, uid, q)
+	v := counted(pool, uid, q)
 	if err := v.overCount(req.Devices()); err != nil {
 		return Plan{}, err
 	}
@@ -66,8 +66,10 @@ func Arrange(pool Pool, uid int, req Request, q Quota, now time.Time) (Plan, err
 	if err == nil && v.within(plan) {
 		return plan, nil
 	}
-	if least := v.least(&pool, wants, uid, now); !v.within(least) {
-		return Plan{}, v.overShare(least.share(), "the smallest devices of this host that will do")
+	if !q.MaxShare.Unlimited {
+		if least := v.least(&pool, wants, uid, now); !v.within(least) {
+			return Plan{}, v.overShare(least.share(), "the smallest devices of this host that will do")
+		}
 	}
 	if err == nil {
 		err = refusal(problem.ErrExhausted, "NO_GPU_AVAILABLE",

@@ -1,7 +1,6 @@
 package gpu_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -183,33 +182,6 @@ func TestWhoWaitsHasCardsCut(t *testing.T) {
 	}
 }
 
-// 300 wait for 64 cards that may be cut, of which 60 are full.
-func BenchmarkPassToCut(b *testing.B) {
-	var lines []string
-	for i := range 64 {
-		line := "on"
-		if i < 60 {
-			for s := range 7 {
-				line += fmt.Sprintf(" 1g.10gb@%d!", s)
-			}
-		}
-		lines = append(lines, line)
-	}
-	pool := shop(b, lines...)
-	for name, asks := range map[string][]string{"whole": {"7g.80gb"}, "mixed": {"1g.10gb", "2g.20gb", "3g.40gb", "7g.80gb", "full", "1"}} {
-		q := gpu.Queue{Pool: pool, People: map[int]gpu.Standing{}}
-		for i := range 300 {
-			q.People[10+i] = gpu.Standing{Quota: plenty()}
-			q.Waiting = append(q.Waiting, gpu.Ticket{ID: fmt.Sprint(i), UID: 10 + i, Request: parsed(b, asks[i%len(asks)])})
-		}
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				gpu.Pass(q, time.Time{})
-			}
-		})
-	}
-}
-
 // That somebody is at their limit says nothing of who asks for the same.
 func TestALimitOfWhoIsAheadIsNobodyElses(t *testing.T) {
 	now := time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)
@@ -224,5 +196,21 @@ func TestALimitOfWhoIsAheadIsNobodyElses(t *testing.T) {
 	places := gpu.Pass(q, now)
 	if places[0].Granted != nil || !places[0].Limited || len(places[1].Granted) != 1 {
 		t.Errorf("%+v", places)
+	}
+}
+
+// Who holds all there is of what they ask for keeps nobody up, and that others
+// could have it changes nothing.
+func TestWhatOneHoldsOneselfIsNoChance(t *testing.T) {
+	for _, mode := range []gpu.MIGMode{gpu.MIGDynamic, gpu.MIGStatic} {
+		q := gpu.Queue{Pool: shop(t, "off!", "on reset 7g.80gb@0!"), People: map[int]gpu.Standing{1: {Quota: plenty()}, 2: {Quota: plenty()}}}
+		q.Pool.Cutting.Policy.Mode = mode
+		q.Pool.Claims[0].UID, q.Pool.Claims[1].UID = 2, 3
+		for i := range 2 {
+			q.Waiting = append(q.Waiting, gpu.Ticket{ID: string(rune('a' + i)), UID: 1 + i, Request: parsed(t, "full"), JoinedAt: noon.Add(time.Duration(i))})
+		}
+		if places := gpu.Pass(q, noon); places[0].Limited || !places[1].Limited {
+			t.Errorf("%s: %+v", mode, places)
+		}
 	}
 }

@@ -60,12 +60,13 @@ func (l load) measure(b *testing.B) {
 		_, err := gpu.Repartition(h, wants("1g.10gb"), p, noon)
 		l.expect(b, err)
 	})
-	q := l.queue(pool)
-	times(b, "look", 200, func() {
-		if places := gpu.Pass(q, noon); len(places) != l.queued {
-			b.Fatalf("%d places", len(places))
-		}
-	})
+	for name, q := range map[string]gpu.Queue{"look": l.queue(pool), "cutting": l.queueToCut(b)} {
+		times(b, name, 200, func() {
+			if places := gpu.Pass(q, noon); len(places) != l.queued {
+				b.Fatalf("%d places", len(places))
+			}
+		})
+	}
 }
 
 // expect fails where a decision isn't what it should be: a full host refuses.
@@ -119,6 +120,28 @@ func (l load) host(b *testing.B) (gpu.Host, gpu.Policy) {
 	h, p := deck(b, lines...)
 	p.KeepFull, p.Hysteresis = 2, time.Minute
 	return h, p
+}
+
+// queueToCut is the queue where cards are cut, with six wishes.
+func (l load) queueToCut(b *testing.B) gpu.Queue {
+	b.Helper()
+	h, p := l.host(b)
+	for i := range h.Claims {
+		c := &h.Claims[i]
+		c.ID, c.UID, c.Devices[0].Share = fmt.Sprint("x", i), 10_000+i%350, quantity.ShareOf(1, 7)
+	}
+	q := l.queue(gpu.Pool{
+		Devices: gpu.Devices(h.Cards), Claims: h.Claims, Taken: h.Taken, Cutting: &gpu.Cutting{Cards: h.Cards, Policy: p, FreedAt: h.FreedAt},
+	})
+	for i := range q.Waiting[:max(l.queued-1, 0)] {
+		q.Waiting[i].Request = parsed(b, []string{"1g.10gb", "2g.20gb", "3g.40gb", "7g.80gb", "2", "mig"}[i%6])
+	}
+	if l.queued > 0 {
+		head := &q.Waiting[l.queued-1]
+		head.Request = parsed(b, fmt.Sprint(l.cards, "xfull"))
+		q.People[head.UID] = gpu.Standing{Quota: quota(2*l.cards, l.cards, true)}
+	}
+	return q
 }
 
 // queue is one in which the first wants more than is free, so that nobody

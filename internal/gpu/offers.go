@@ -25,15 +25,22 @@ func Offers(cards []Card, p Policy) []Offer {
 			all[o.Profile] = o
 		}
 	}
+	var seen []*Table
 	for i := range cards {
 		c := &cards[i]
-		if t := p.Tables.byCard[c.UUID]; t != nil && p.Mode == MIGDynamic {
+		t := p.Tables.byCard[c.UUID]
+		if p.Mode != MIGDynamic {
+			t = nil
+		}
+		if t != nil && !slices.Contains(seen, t) {
+			seen = append(seen, t)
 			for name, n := range t.names {
 				add(Offer{name, t.kinds[n.kind].Slices, t.ofCard, t.kinds[n.kind].MemoryBytes})
 			}
 		}
-		for _, in := range c.Instances {
-			if p.Mode != MIGOff {
+		for j := range c.Instances {
+			in := &c.Instances[j]
+			if p.Mode != MIGOff && (t == nil || !t.has(in.Profile)) {
 				add(Offer{in.Profile, in.Slices, in.SlicesOfCard, in.MemoryBytes})
 			}
 		}
@@ -41,4 +48,10 @@ func Offers(cards []Card, p Policy) []Offer {
 	return slices.SortedFunc(maps.Values(all), func(a, b Offer) int {
 		return cmp.Or(cmp.Compare(a.Slices, b.Slices), cmp.Compare(a.MemoryBytes, b.MemoryBytes), cmp.Compare(a.Profile, b.Profile))
 	})
+}
+
+// has reports whether the card offers a profile.
+func (t *Table) has(profile string) bool {
+	_, ok := t.names[profile]
+	return ok
 }

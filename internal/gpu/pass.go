@@ -36,26 +36,33 @@ type pass struct {
 	Queue
 	now     time.Time
 	keeping Keeping
-	untaken []Device             // those that somebody may have a claim on
-	free    []*Device            // healthy ones that nobody holds, in the pool's order
-	kept    map[string]time.Time // of the free ones, those that somebody ahead waits for → since when that one has them for sure; zero: who knows
-	own     map[int][]Claim      // by uid: what they hold
-	got     map[string]bool      // given in this pass
-	granted []Claim              // the same, as claims
-	back    []returned           // of those, which come back when
-	waits   map[int]bool         // by uid: a ticket of theirs ahead waits
-	closed  map[string]string    // cards that are cut in this pass, or that somebody ahead waits for → why
-	reaches map[reach][]Device   // what usable found out
-	wishes  map[wish]error       // and possible
-	refused map[wish]error       // and arrange: what is refused stays so for the rest of the pass
-	emptier []int                // and emptiest; nil: not yet, or no longer
+	untaken []Device           // those that somebody may have a claim on
+	free    []opening          // healthy ones that nobody holds, in the pool's order
+	own     map[int][]Claim    // by uid: what they hold
+	claims  []Claim            // of everybody, with those granted in this pass
+	back    []returned         // of those, which come back when
+	waits   map[int]bool       // by uid: a ticket of theirs ahead waits
+	closed  map[string]string  // cards that are cut in this pass, or that somebody ahead waits for → why
+	reaches map[reach][]Device // what usable found out
+	alone   map[wish]chance    // and chanceOf
+	refused map[wish]error     // and choose: what is refused stays so for the rest of the pass
+	emptier []int              // and emptiest; nil: not yet, or no longer
+	cards   map[string]int     // and cardOf; nil: not yet
+}
+
+// An opening is a device that was free when the pass began.
+type opening struct {
+	*Device
+	got  bool      // given in this pass
+	kept bool      // somebody ahead waits for it
+	sure time.Time // since when that one has it for sure; zero: who knows
 }
 
 func newPass(q Queue, now time.Time) *pass {
 	p := &pass{
-		Queue: q, now: now, keeping: Keep(q.Pool.reservable(), q.Reservations, now),
-		closed: map[string]string{}, kept: map[string]time.Time{}, own: map[int][]Claim{}, got: map[string]bool{}, waits: map[int]bool{},
-		reaches: map[reach][]Device{}, wishes: map[wish]error{}, refused: map[wish]error{},
+		Queue: q, claims: slices.Clip(q.Pool.Claims), now: now, keeping: Keep(q.Pool.reservable(), q.Reservations, now),
+		closed: map[string]string{}, own: map[int][]Claim{}, waits: map[int]bool{},
+		reaches: map[reach][]Device{}, alone: map[wish]chance{}, refused: map[wish]error{},
 	}
 	held := make(map[string]bool, len(q.Pool.Claims))
 	for i := range q.Pool.Claims {
@@ -74,7 +81,7 @@ func newPass(q Queue, now time.Time) *pass {
 	}
 	for i := range p.untaken {
 		if d := &p.untaken[i]; d.Problem == "" && !held[d.UUID] {
-			p.free = append(p.free, d)
+			p.free = append(p.free, opening{Device: d})
 		}
 	}
 	return p
@@ -84,9 +91,8 @@ func newPass(q Queue, now time.Time) *pass {
 // keeps that back.
 func (p *pass) decide(r *rank, place *Place) {
 	until := r.until(p.now)
-	open, passed := p.open(r, until)
-	if (len(open) > 0 || p.cuts(r)) && !p.waits[r.ticket.UID] {
-		devices, plan, err := p.choose(r, open, until)
+	if !p.waits[r.ticket.UID] {
+		devices, plan, err := p.choose(r, until)
 		if err == nil {
 			p.grant(r, devices, plan, until)
 			place.Granted, place.Plan = devices, plan
@@ -99,8 +105,8 @@ func (p *pass) decide(r *rank, place *Place) {
 	}
 	p.waits[r.ticket.UID] = true // what is behind it may use up its owner's quota
 	place.Why = "its devices are in use"
-	if passed > 0 {
-		place.Why = fmt.Sprintf("%s of those it could use are free and kept for who is ahead, or reserved", devices(passed))
+	if n := p.passed(r, until); n > 0 {
+		place.Why = fmt.Sprintf("%s of those it could use are free and kept for who is ahead, or reserved", devices(n))
 	}
 	p.keepBack(r, until)
 }
@@ -121,25 +127,30 @@ func why(err error) string {
 	return err.Error()
 }
 
-// open returns the free devices that a ticket may be given, and how many it
-// could use but may not.
-func (p *pass) open(r *rank, until time.Time) (open []Device, passed int) {
-	for _, d := range p.free {
-		if p.got[d.UUID] {
-			continue
-		}
-		sure, kept := p.kept[d.UUID]
-		switch {
-		case p.keeping.From(d.UUID, r.ticket.UID, p.now, until) != nil,
-			kept && !p.doneBefore(until, sure):
-			if r.useful(d) {
-				passed++
-			}
-		default:
-			open = append(open, *d)
+// isOpen reports whether a ticket may be given a device that is still free.
+func (p *pass) isOpen(o *opening, r *rank, until time.Time) bool {
+	return (!o.kept || p.doneBefore(until, o.sure)) && p.keeping.From(o.UUID, r.ticket.UID, p.now, until) == nil
+}
+
+// open returns the free devices that a ticket may be given.
+func (p *pass) open(r *rank, until time.Time) []Device {
+	open := make([]Device, 0, len(p.free))
+	for i := range p.free {
+		if o := &p.free[i]; !o.got && p.isOpen(o, r, until) {
+			open = append(open, *o.Device)
 		}
 	}
-	return open, passed
+	return open
+}
+
+// passed returns how many free devices a ticket could use, but may not be given.
+func (p *pass) passed(r *rank, until time.Time) (n int) {
+	for i := range p.free {
+		if o := &p.free[i]; !o.got && !p.isOpen(o, r, until) && r.useful(o.Device) {
+			n++
+		}
+	}
+	return n
 }
 
 // doneBefore reports whether a use until then is over when another is sure to
@@ -148,9 +159,26 @@ func (*pass) doneBefore(until, sure time.Time) bool {
 	return !until.IsZero() && !sure.IsZero() && !until.After(sure)
 }
 
-// choose picks devices for a ticket out of the open ones: those reserved for
+// choose picks devices for a ticket. What is refused to somebody with nothing
+// reserved is refused to all behind who ask the same and may have as much: there
+// is ever less in a pass. What people hold matters for "all" only.
+func (p *pass) choose(r *rank, until time.Time) ([]Device, Plan, error) {
+	own := p.own[r.ticket.UID]
+	alike := !p.keeping.knows(r.ticket.UID) && len(r.ticket.Exact) == 0 && (len(own) == 0 || !r.ticket.Request.All)
+	key := r.wish(r.standing.Quota.without(own), until)
+	if err := p.refused[key]; err != nil && alike {
+		return nil, Plan{}, err
+	}
+	devices, plan, err := p.chooseOpen(r, p.open(r, until), until)
+	if err != nil && alike {
+		p.refused[key] = err
+	}
+	return devices, plan, err
+}
+
+// chooseOpen picks devices for a ticket out of the open ones: those reserved for
 // its owner first. The plan says what must be done for them, if anything.
-func (p *pass) choose(r *rank, open []Device, until time.Time) ([]Device, Plan, error) {
+func (p *pass) chooseOpen(r *rank, open []Device, until time.Time) ([]Device, Plan, error) {
 	var mine []Device
 	if r.reserved != nil {
 		mine = slices.DeleteFunc(slices.Clone(open), func(d Device) bool { return p.keeping.Own(d.UUID, r.ticket.UID, p.now) == nil })
@@ -226,33 +254,97 @@ type reach struct {
 // others held anything: its owner's own limits, the host, or what is reserved
 // or out of reach stands in the way, and waiting behind it would help nobody.
 func (p *pass) possible(r *rank, until time.Time) error {
-	ask := func() error {
-		if p.cuts(r) {
-			return p.arrangeAlone(r, until)
-		}
-		_, err := p.ask(r, p.usable(r, until))
+	own := p.own[r.ticket.UID]
+	special := len(r.ticket.Exact) > 0 || p.keeping.knows(r.ticket.UID)
+	switch {
+	case special || len(own) > 0 && r.ticket.Request.All:
+		_, err := p.supposeAlone(r, until)
 		return err
+	case len(own) == 0:
+		return p.chanceOf(r, until).err
 	}
-	if len(p.own[r.ticket.UID]) > 0 || len(r.ticket.Exact) > 0 || p.keeping.knows(r.ticket.UID) {
-		return ask()
+	// Who holds something has the chance of somebody who may have so much less, as
+	// long as that doesn't touch what they hold.
+	less := *r
+	less.standing.Quota = r.standing.Quota.without(own)
+	if c := p.chanceOf(&less, until); c.err == nil && !p.touches(c.cards, own) {
+		return nil
 	}
-	key := r.wish(until)
-	err, known := p.wishes[key]
-	if !known {
-		err = ask()
-		p.wishes[key] = err
-	}
+	_, err := p.supposeAlone(r, until)
 	return err
 }
 
+// A chance is what somebody could have who holds nothing, if nobody else did.
+type chance struct {
+	err   error
+	cards []int // on which that would be
+}
+
+// chanceOf works out the chance of somebody who holds nothing and has nothing
+// reserved, once for all who wish and may have the same.
+func (p *pass) chanceOf(r *rank, until time.Time) chance {
+	key := r.wish(r.standing.Quota, until)
+	c, known := p.alone[key]
+	if !known {
+		nobody := *r
+		ticket := *r.ticket
+		ticket.UID = nobodysUID
+		nobody.ticket = &ticket
+		c.cards, c.err = p.supposeAlone(&nobody, until)
+		p.alone[key] = c
+	}
+	return c
+}
+
+// nobodysUID is that of nobody, who holds nothing.
+const nobodysUID = -2
+
+// supposeAlone says on which cards a ticket would get devices if no claim of
+// others held anything.
+func (p *pass) supposeAlone(r *rank, until time.Time) (cards []int, err error) {
+	if p.cuts(r) {
+		return p.arrangeAlone(r, until)
+	}
+	devices, err := p.ask(r, p.usable(r, until))
+	for i := range devices {
+		cards = append(cards, devices[i].Card)
+	}
+	return cards, err
+}
+
+// touches reports whether one of the claims holds something on one of the cards.
+func (p *pass) touches(cards []int, claims []Claim) bool {
+	for i := range claims {
+		for _, g := range claims[i].Devices {
+			if card, there := p.cardOf(g.UUID); there && slices.Contains(cards, card) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cardOf returns the index of the card that a device is on.
+func (p *pass) cardOf(uuid string) (index int, there bool) {
+	if p.cards == nil {
+		p.cards = make(map[string]int, len(p.Pool.Devices))
+		for i := range p.Pool.Devices {
+			p.cards[p.Pool.Devices[i].UUID] = p.Pool.Devices[i].Card
+		}
+	}
+	index, there = p.cards[uuid]
+	return index, there
+}
+
 // A wish is what the answer to somebody depends on who holds nothing and has
-// nothing reserved.
+// nothing reserved; its sources are in the words of a refusal.
 type wish struct {
 	request    string
 	total, one quantity.Limit[int]
 	share      quantity.Limit[quantity.GPUShare]
 	full, any  bool
 	until      time.Time
+	sources    [4]string
 }
 
 // A returned device comes back at a time that is known.
@@ -261,9 +353,29 @@ type returned struct {
 	at     time.Time
 }
 
-func (r *rank) wish(until time.Time) wish {
-	q := &r.standing.Quota
-	return wish{r.ticket.Request.String(), q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, q.NameAny, until}
+func (r *rank) wish(q Quota, until time.Time) wish {
+	return wish{
+		r.asks, q.MaxDevices, q.MaxPerContainer, q.MaxShare, q.AllowFull, q.NameAny, until,
+		[4]string{q.Source[keyDevices], q.Source[keyPerContainer], q.Source[keyShare], q.Source[keyFull]},
+	}
+}
+
+// without is what may be had beside what claims hold.
+func (q Quota) without(claims []Claim) Quota {
+	devices, share := 0, quantity.GPUShare(0)
+	for i := range claims {
+		for _, g := range claims[i].Devices {
+			devices++
+			share += g.Share
+		}
+	}
+	if !q.MaxDevices.Unlimited {
+		q.MaxDevices.Value -= devices
+	}
+	if !q.MaxShare.Unlimited {
+		q.MaxShare.Value -= share
+	}
+	return q
 }
 
 // grant takes the devices away from those behind, and the cards that are cut
@@ -272,15 +384,16 @@ func (p *pass) grant(r *rank, devices []Device, plan Plan, until time.Time) {
 	p.emptier = nil
 	p.closeCards(plan)
 	for _, d := range devices {
-		p.got[d.UUID] = true
-		delete(p.kept, d.UUID)
+		if i := slices.IndexFunc(p.free, func(o opening) bool { return o.UUID == d.UUID }); i >= 0 {
+			p.free[i].got = true
+		}
 		if !until.IsZero() {
 			p.back = append(p.back, returned{d, until})
 		}
 	}
 	uid := r.ticket.UID
 	c := Claim{ID: r.ticket.ID, UID: uid, State: Pending, Devices: grantsOf(devices)}
-	p.own[uid], p.granted = append(p.own[uid], c), append(p.granted, c)
+	p.own[uid], p.claims = append(p.own[uid], c), append(p.claims, c)
 }
 
 func grantsOf(devices []Device) []Grant {
@@ -298,15 +411,15 @@ func (p *pass) keepBack(r *rank, until time.Time) {
 		p.keepCards(r, until)
 	}
 	sure, known := time.Time{}, false
-	for _, d := range p.free {
-		_, kept := p.kept[d.UUID]
-		if kept || p.got[d.UUID] || !r.useful(d) || p.keeping.From(d.UUID, r.ticket.UID, p.now, until) != nil {
+	for i := range p.free {
+		o := &p.free[i]
+		if o.kept || o.got || !r.useful(o.Device) || p.keeping.From(o.UUID, r.ticket.UID, p.now, until) != nil {
 			continue
 		}
 		if !known {
 			sure, known = p.sure(r), true
 		}
-		p.kept[d.UUID] = sure
+		o.kept, o.sure = true, sure
 	}
 }
 
@@ -338,8 +451,8 @@ func (p *pass) sure(r *rank) time.Time {
 	for i := range p.Pool.Devices {
 		devices[p.Pool.Devices[i].UUID] = &p.Pool.Devices[i]
 	}
-	for _, d := range p.free {
-		if !p.got[d.UUID] && r.useful(d) {
+	for i := range p.free {
+		if o := &p.free[i]; !o.got && r.useful(o.Device) {
 			need--
 		}
 	}

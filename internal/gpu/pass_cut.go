@@ -42,15 +42,7 @@ func (p *pass) arrange(r *rank, open, mine []Device, until time.Time) ([]Device,
 		}
 	}
 	reserved := func(uuid string) bool { return p.keeping.From(uuid, r.ticket.UID, p.now, until) != nil }
-	key, alike := r.wish(until), !p.keeping.knows(r.ticket.UID)
-	if err := p.refused[key]; err != nil && alike {
-		return nil, Plan{}, err
-	}
-	devices, plan, err := p.arrangeOf(r, open, reserved)
-	if err != nil && alike && len(p.own[r.ticket.UID]) == 0 {
-		p.refused[key] = err // there will be less room, and nobody holds less
-	}
-	return devices, plan, err
+	return p.arrangeOf(r, open, reserved)
 }
 
 // arrangeOf picks among the open devices, and what can be made on cards that
@@ -63,13 +55,12 @@ func (p *pass) arrangeOf(r *rank, open []Device, barred func(card string) bool) 
 		cut.Taken = map[string]string{}
 	}
 	maps.Copy(cut.Taken, p.closed)
-	isOpen := make(map[string]bool, len(open))
-	for _, d := range open {
-		isOpen[d.UUID] = true
-	}
-	for _, d := range p.free {
-		if !isOpen[d.UUID] {
-			cut.Taken[d.UUID] = "kept for others"
+	next := 0 // of the open ones, which are in the order of the free ones
+	for i := range p.free {
+		if next < len(open) && open[next].UUID == p.free[i].UUID {
+			next++
+		} else {
+			cut.Taken[p.free[i].UUID] = "kept for others"
 		}
 	}
 	for _, c := range cut.Cards {
@@ -78,7 +69,7 @@ func (p *pass) arrangeOf(r *rank, open []Device, barred func(card string) bool) 
 		}
 	}
 	pool.Cutting = &cut
-	pool.Claims = slices.Concat(pool.Claims, p.granted)
+	pool.Claims = p.claims
 	plan, err := Arrange(pool, r.ticket.UID, r.ticket.Request, r.standing.Quota, p.now)
 	if err != nil {
 		return nil, Plan{}, err
@@ -86,9 +77,9 @@ func (p *pass) arrangeOf(r *rank, open []Device, barred func(card string) bool) 
 	return pool.Picked(plan), plan, nil
 }
 
-// arrangeAlone refuses where cards couldn't be cut for a ticket even if no
-// claim of others held anything.
-func (p *pass) arrangeAlone(r *rank, until time.Time) error {
+// arrangeAlone says on which cards a ticket would get devices if no claim of
+// others held anything.
+func (p *pass) arrangeAlone(r *rank, until time.Time) (cards []int, err error) {
 	pool := p.Pool.Alone(r.ticket.UID)
 	pool.Claims = p.own[r.ticket.UID]
 	taken := maps.Clone(p.Pool.Taken)
@@ -96,29 +87,32 @@ func (p *pass) arrangeAlone(r *rank, until time.Time) error {
 		taken = map[string]string{}
 	}
 	maps.Copy(taken, p.Pool.Cutting.Taken)
-	for _, d := range p.Pool.reservable() {
-		if p.keeping.From(d.UUID, r.ticket.UID, p.now, until) != nil {
-			taken[d.UUID] = "reserved for others"
+	if p.keeping.Any() {
+		for _, d := range p.Pool.reservable() {
+			if p.keeping.From(d.UUID, r.ticket.UID, p.now, until) != nil {
+				taken[d.UUID] = "reserved for others"
+			}
 		}
 	}
 	pool.Cutting.Taken = taken
-	_, err := Arrange(pool, r.ticket.UID, r.ticket.Request, r.standing.Quota, p.now)
-	return err
+	plan, err := Arrange(pool, r.ticket.UID, r.ticket.Request, r.standing.Quota, p.now)
+	for i := range plan.Picks {
+		cards = append(cards, plan.Picks[i].Card)
+	}
+	return cards, err
 }
 
 // closeCards keeps everybody behind from the cards that a plan cuts.
 func (p *pass) closeCards(plan Plan) {
 	for _, s := range plan.Steps {
-		p.closeCard(s.CardUUID, "it is being cut")
-		for _, d := range p.free {
-			if d.Card == s.Card {
-				p.got[d.UUID] = true
+		p.closed[s.CardUUID] = "it is being cut"
+		for i := range p.free {
+			if p.free[i].Card == s.Card {
+				p.free[i].got = true
 			}
 		}
 	}
 }
-
-func (p *pass) closeCard(uuid, why string) { p.closed[uuid] = why }
 
 // keepCards keeps from those behind, for each device that a waiting ticket
 // wants, a card that could give it if nothing else were on it: the one with the
@@ -131,7 +125,7 @@ func (p *pass) keepCards(r *rank, until time.Time) {
 	gives := make([][]int, len(parts)) // cards, those with the least in use first
 	for _, at := range p.emptiest() {
 		c := &p.Pool.Cutting.Cards[at]
-		if _, closed := p.closed[c.UUID]; closed || p.keptFrom(c, r.ticket.UID, until) {
+		if p.keptFrom(c, r.ticket.UID, until) {
 			continue
 		}
 		for i, part := range parts {
@@ -162,13 +156,14 @@ func (p *pass) keepCards(r *rank, until time.Time) {
 	for _, at := range kept {
 		p.keepCard(&p.Pool.Cutting.Cards[at])
 	}
+	p.emptier = slices.DeleteFunc(p.emptier, func(at int) bool { return slices.Contains(kept, at) })
 }
 
 func (p *pass) keepCard(c *Card) {
-	p.closeCard(c.UUID, "somebody waits for it")
-	for _, d := range p.free {
-		if _, kept := p.kept[d.UUID]; d.Card == c.Index && !kept {
-			p.kept[d.UUID] = time.Time{}
+	p.closed[c.UUID] = "somebody waits for it"
+	for i := range p.free {
+		if o := &p.free[i]; o.Card == c.Index && !o.kept {
+			o.kept, o.sure = true, time.Time{}
 		}
 	}
 }
@@ -192,19 +187,16 @@ func (p *pass) couldGive(c *Card, part Part, full bool) bool {
 		return true
 	}
 	t := policy.Tables.byCard[c.UUID]
-	if t == nil || c.MIGWaits || !c.MIG && !changes {
-		return false
-	}
-	for name, n := range t.names {
-		if part.takes(&Device{Profile: name, MemoryBytes: t.kinds[n.kind].MemoryBytes}) {
-			return true
-		}
-	}
-	return false
+	return t != nil && !c.MIGWaits && (c.MIG || changes) && t.offers(part)
 }
 
-// emptiest returns the cards that may be cut, by their place in the pool, those
-// with the least in use first.
+// offers reports whether an instance can be made that the part asks for.
+func (t *Table) offers(part Part) bool {
+	return t.has(part.Profile) || slices.ContainsFunc(t.kinds, func(k kind) bool { return part.takes(&Device{Profile: k.Name, MemoryBytes: k.MemoryBytes}) })
+}
+
+// emptiest returns the cards that may be cut and aren't closed, by their place in
+// the pool, those with the least in use first.
 func (p *pass) emptiest() []int {
 	if p.emptier != nil {
 		return p.emptier
@@ -213,7 +205,8 @@ func (p *pass) emptiest() []int {
 	cards := p.Pool.Cutting.Cards
 	p.emptier = make([]int, 0, len(cards))
 	for i := range cards {
-		if ill, _ := cards[i].unfit(); ill == "" && !p.strange(&cards[i]) {
+		_, closed := p.closed[cards[i].UUID]
+		if ill, _ := cards[i].unfit(); !closed && ill == "" && !p.strange(&cards[i]) {
 			p.emptier = append(p.emptier, i)
 		}
 	}
@@ -236,17 +229,11 @@ func (p *pass) strange(c *Card) bool {
 
 // usedShares returns how much of each card is in use, by its index.
 func (p *pass) usedShares() map[int]quantity.GPUShare {
-	card := make(map[string]int, len(p.Pool.Devices))
-	for i := range p.Pool.Devices {
-		card[p.Pool.Devices[i].UUID] = p.Pool.Devices[i].Card
-	}
 	used := map[int]quantity.GPUShare{}
-	for _, claims := range [][]Claim{p.Pool.Claims, p.granted} {
-		for i := range claims {
-			for _, g := range claims[i].Devices {
-				if at, there := card[g.UUID]; there && claims[i].State != Released {
-					used[at] += g.Share
-				}
+	for i := range p.claims {
+		for _, g := range p.claims[i].Devices {
+			if at, there := p.cardOf(g.UUID); there && p.claims[i].State != Released {
+				used[at] += g.Share
 			}
 		}
 	}

@@ -63,6 +63,7 @@ type Place struct {
 // A rank is a ticket with what its place depends on.
 type rank struct {
 	ticket   *Ticket
+	asks     string // its request, in words
 	reserved *Reservation
 	patient  bool
 	priority int
@@ -96,7 +97,7 @@ func order(q Queue, k Keeping, now time.Time) []rank {
 		t := &q.Waiting[i]
 		s := q.People[t.UID]
 		ranks = append(ranks, rank{
-			ticket: t, reserved: reserved[t.UID], patient: now.Sub(t.JoinedAt) >= Patience,
+			ticket: t, asks: t.Request.String(), reserved: reserved[t.UID], patient: now.Sub(t.JoinedAt) >= Patience,
 			priority: s.Priority, hours: math.Floor(s.Hours), standing: s,
 		})
 	}

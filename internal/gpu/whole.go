@@ -18,8 +18,9 @@ func (pl *planner) chooseWhole() bool {
 			all = append(all, i)
 		}
 	}
-	if len(all) < n {
-		return false
+	if len(all) <= n {
+		pl.whole = all
+		return len(all) == n
 	}
 	near := pl.nearness(all)
 	var best group

@@ -42,8 +42,8 @@ func BenchmarkGrowth(b *testing.B) {
 		b.Fatalf("no row in:\n%s", out)
 	}
 	growth = slices.Insert(growth, 0,
-		"| GPUs × 7 | claims | people | queued | one decision, static | one decision, dynamic | one look at the queue |",
-		"|---|---|---|---|---|---|---|")
+		"| GPUs × 7 | claims | people | queued | one decision, static | one decision, dynamic | one look at the queue | one, where cards are cut |",
+		"|---|---|---|---|---|---|---|---|")
 }
 
 // grown makes a row of a line such as "64/300/500/300-2 1 9 ns/op 5 static-p50-ns …".
@@ -60,7 +60,7 @@ func grown(b *testing.B, line string) string {
 	}
 	load, _, _ := strings.Cut(f[0], "-")
 	row := "| " + strings.ReplaceAll(load, "/", " | ") + " |"
-	for _, what := range []string{"static", "dynamic", "look"} {
+	for _, what := range []string{"static", "dynamic", "look", "cutting"} {
 		row += fmt.Sprintf(" p50 %s, p99 %s |", short(measured[what+"-p50-ns"]), short(measured[what+"-p99-ns"]))
 	}
 	return row

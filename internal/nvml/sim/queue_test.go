@@ -38,7 +38,7 @@ func TestTheQueueKeepsItsPromises(t *testing.T) {
 			total := tryPlans(t, func(rt *rapid.T, steps *int) {
 				c := newCrowd(rt, driver(t, cfg), tables, steps)
 				rt.Repeat(map[string]func(*rapid.T){
-					"": c.check, "join": c.join, "leave": c.leave, "look": c.look, "give back": c.giveBack,
+					"": c.check, "join": c.join, "join, too": c.join, "leave": c.leave, "look": c.look, "give back": c.giveBack,
 					"stray": c.stray, "drain": c.drain, "reserve": c.reserve, "wait": c.wait, "tidy": c.tidyUp,
 				})
 			})
@@ -72,6 +72,9 @@ func newCrowd(rt *rapid.T, d *sim.Driver, tables gpu.Tables, steps *int) *crowd 
 			Quota: drawQuota(rt), Priority: 10 * rapid.IntRange(0, 2).Draw(rt, "priority"),
 			Hours:   float64(rapid.IntRange(0, 3).Draw(rt, "hours")),
 			Runtime: rapid.SampledFrom([]time.Duration{0, 2 * time.Hour, 30 * time.Hour}).Draw(rt, "runtime"),
+		}
+		if rapid.Bool().Draw(rt, "as much as the first") {
+			c.people[uid] = c.people[1]
 		}
 	}
 	return c
@@ -147,8 +150,12 @@ func (c *crowd) join(t *rapid.T) {
 		all = append(all, d.UUID)
 	}
 	c.next++
+	want := drawAsk(t, all)
+	if len(c.waiting) > 0 && rapid.Bool().Draw(t, "the same as another") {
+		want = rapid.SampledFrom(c.waiting).Draw(t, "another").Request
+	}
 	c.waiting = append(c.waiting, gpu.Ticket{
-		ID: fmt.Sprintf("t%03d", c.next), UID: rapid.IntRange(1, len(c.people)).Draw(t, "uid"), Request: drawAsk(t, all), JoinedAt: c.now,
+		ID: fmt.Sprintf("t%03d", c.next), UID: rapid.IntRange(1, len(c.people)).Draw(t, "uid"), Request: want, JoinedAt: c.now,
 	})
 }
 
@@ -208,9 +215,26 @@ func (c *crowd) look(t *rapid.T) {
 	if again := gpu.Pass(other, c.now); !reflect.DeepEqual(places, again) {
 		t.Fatalf("%+v, in another order %+v", places, again)
 	}
+	mustBeEachOnesOwn(t, q, places, c.now)
 	for _, p := range places {
 		if p.Granted != nil {
 			c.grant(t, q, p)
+		}
+	}
+}
+
+// mustBeEachOnesOwn fails where what one is told depends on who else may have as
+// much: limits that come from elsewhere are the same limits.
+func mustBeEachOnesOwn(t *rapid.T, q gpu.Queue, places []gpu.Place, now time.Time) {
+	people := map[int]gpu.Standing{}
+	for uid, s := range q.People {
+		s.Quota.Source = map[string]string{"max_mig_instances": fmt.Sprint("line ", uid)}
+		people[uid] = s
+	}
+	q.People = people
+	for i, p := range gpu.Pass(q, now) {
+		if want := places[i]; p.Limited != want.Limited || !reflect.DeepEqual(p.Granted, want.Granted) || !reflect.DeepEqual(p.Plan, want.Plan) {
+			t.Fatalf("%+v, where everybody's limits are of their own %+v", want, p)
 		}
 	}
 }
