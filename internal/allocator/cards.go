@@ -30,6 +30,7 @@ type cutter struct {
 	readings map[string]gpu.Reading // as last looked up
 	freed    map[string]time.Time   // since when an instance is free
 	closed   map[string]int         // device UUID → for how many it is closed now
+	withheld map[string]string      // device UUID → why nobody knows how it is
 	making   map[string]making      // by claim or ticket
 	moved    chan struct{}          // closed, and a new one made, when one of both is over
 	due      chan struct{}          // something may be due for Run
@@ -44,7 +45,7 @@ type making struct {
 
 func newCutter() cutter {
 	return cutter{
-		freed: map[string]time.Time{}, closed: map[string]int{}, making: map[string]making{},
+		freed: map[string]time.Time{}, closed: map[string]int{}, withheld: map[string]string{}, making: map[string]making{},
 		moved: make(chan struct{}), due: make(chan struct{}, 1),
 	}
 }
@@ -79,6 +80,21 @@ func (a *Allocator) Close(uuid string) (h gpu.Host, open func()) {
 	return gpu.Host{Claims: a.claims(), Taken: maps.Clone(a.taken)}, func() { a.open(uuid) }
 }
 
+// Withhold keeps a device from being granted until give is called, because nobody
+// knows how it is. Who asks doesn't wait for that.
+func (a *Allocator) Withhold(uuid, why string) (give func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cut.withheld[uuid] = why
+	a.cut.stir()
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.cut.withheld, uuid)
+		a.tell()
+	}
+}
+
 // Holds returns who holds what now: Claims and Taken of the host.
 func (a *Allocator) Holds() gpu.Host {
 	a.mu.Lock()
@@ -105,7 +121,7 @@ func (c *cutter) stir() {
 // untouchable returns the devices that nobody gets now although no claim holds
 // them; the caller holds mu.
 func (a *Allocator) untouchable(devices []gpu.Device) map[string]string {
-	if len(a.cut.closed) == 0 && len(a.cut.making) == 0 {
+	if len(a.cut.closed) == 0 && len(a.cut.making) == 0 && len(a.cut.withheld) == 0 {
 		return a.taken
 	}
 	const why = "its card is being changed"
@@ -113,6 +129,7 @@ func (a *Allocator) untouchable(devices []gpu.Device) map[string]string {
 	if all == nil {
 		all = map[string]string{}
 	}
+	maps.Copy(all, a.cut.withheld)
 	for uuid := range a.cut.closed {
 		all[uuid] = why
 	}

@@ -39,6 +39,19 @@ func TestADeviceThatIsClosedIsGrantedToNobody(t *testing.T) {
 	}
 }
 
+// Of what is withheld nobody knows when that ends: who asks is refused at once.
+func TestNobodyWaitsForWhatIsWithheld(t *testing.T) {
+	s := openShop(t)
+	give := s.Withhold("GPU-0", "the driver hangs")
+	if _, _, err := s.Claim(t.Context(), order(1, "a", 1)); !errors.Is(err, problem.ErrExhausted) {
+		t.Errorf("while it is withheld: %v", err)
+	}
+	give()
+	if _, _, err := s.Claim(t.Context(), order(1, "a", 1)); err != nil {
+		t.Errorf("given back: %v", err)
+	}
+}
+
 // A shop is a bench with one card that is cut for who asks: it has room for
 // four instances.
 type shop struct {

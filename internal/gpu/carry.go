@@ -35,8 +35,8 @@ func (s Step) Done(h Host) bool {
 }
 
 // Obstacle says why a step must not be carried out on the host as it is, ""
-// for nothing: it would touch what a claim holds, or a card that somebody uses
-// without one. Whether there is room for an instance is the driver's to say.
+// for nothing: it would touch what a claim holds, a card that somebody uses
+// without one, or one that is ill or, unless that was declared, drained. Whether there is room for an instance is the driver's to say.
 func (s Step) Obstacle(h Host) string {
 	c := h.card(s.CardUUID)
 	switch {
@@ -44,12 +44,17 @@ func (s Step) Obstacle(h Host) string {
 		return "the card is gone"
 	case c.Problem != "":
 		return c.Problem
+	case c.Drained != "" && !s.Declared:
+		return "it is drained: " + c.Drained
 	case c.MIGWaits:
 		return "a change of its MIG mode waits for a reset of the card"
 	}
 	on := []string{c.UUID}
 	for _, in := range c.Instances {
 		on = append(on, in.UUID)
+		if in.UUID == s.Instance && in.Problem != "" {
+			return in.Problem
+		}
 	}
 	for _, uuid := range on {
 		if why, taken := h.Taken[uuid]; taken {

@@ -213,7 +213,7 @@ func (r *refit) plan() (CardPlan, error) {
 
 func (r *refit) step(verb Verb, reason string) Step {
 	mode := verb == EnableMIG || verb == DisableMIG
-	return Step{Verb: verb, Card: r.Index, CardUUID: r.UUID, Reset: mode && r.MIGResets, Reason: reason + " (" + r.cut.Source + ")"}
+	return Step{Verb: verb, Card: r.Index, CardUUID: r.UUID, Reset: mode && r.MIGResets, Declared: true, Reason: reason + " (" + r.cut.Source + ")"}
 }
 
 func (r *refit) whyGone(in *Instance) string {
@@ -313,7 +313,7 @@ func (r *refit) holds(in *Instance) (Hindrance, bool) {
 		b.Why, b.Next = name+": "+r.uses.taken[in.UUID], nextStranger
 	case in.Problem != "":
 		b.Why = name + ": " + in.Problem
-		b.Next = fmt.Sprintf("As root, remove what others made on card %d: 'nvidia-smi mig -i %d -dci' and 'nvidia-smi mig -i %d -dgi'.", r.Index, r.Index, r.Index)
+		b.Next = cmp.Or(in.Mend, fmt.Sprintf("As root, remove what others made on card %d: 'nvidia-smi mig -i %d -dci' and 'nvidia-smi mig -i %d -dgi'.", r.Index, r.Index, r.Index))
 	default:
 		return b, false
 	}
@@ -357,7 +357,7 @@ func (r *refit) closed(plan CardPlan) []Hindrance {
 		})
 	}
 	if r.Problem != "" {
-		add(Hindrance{Why: fmt.Sprintf("card %d: %s", r.Index, r.Problem), Next: "Repair the card, or leave it out of the layout."})
+		add(Hindrance{Why: fmt.Sprintf("card %d: %s", r.Index, r.Problem), Next: strings.TrimSpace(r.Mend + " Or leave the card out of the layout.")})
 	}
 	if r.cut.MIG != r.MIG && r.MIGResets && !r.MIGWaits {
 		add(Hindrance{

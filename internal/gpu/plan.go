@@ -61,6 +61,7 @@ type Step struct {
 	Profile  string    // of what is destroyed or created, else ""
 	At       Placement // likewise
 	Reset    bool      // the mode changes with a reset of the card, which belongs to the step
+	Declared bool      // an administrator declared it: a drained card may be changed too
 	Reason   string
 }
 

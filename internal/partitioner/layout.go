@@ -12,6 +12,9 @@ func (p *Partitioner) Look(ctx context.Context) (gpu.Host, error) {
 	if err := p.Ledger.AwaitSight(ctx); err != nil {
 		return gpu.Host{}, err
 	}
+	if err := p.stillLate(); err != nil {
+		return gpu.Host{}, err
+	}
 	h := p.Ledger.Holds()
 	return h, p.look(ctx, &h)
 }
@@ -22,7 +25,7 @@ func (p *Partitioner) Look(ctx context.Context) (gpu.Host, error) {
 // of each that is done. For what becomes of steps after an error see Carry.
 func (p *Partitioner) Apply(ctx context.Context, l gpu.Layout, ready func([]gpu.CardPlan) ([]gpu.Step, error), told func(gpu.Step)) error {
 	return p.alone(ctx, func() error {
-		cards, err := p.Driver.Cards(ctx)
+		cards, err := p.cards(ctx)
 		if err != nil {
 			return err
 		}

@@ -54,6 +54,26 @@ func TestALayoutIsAppliedStepByStepWithItsCardsClosed(t *testing.T) {
 	h.settled(t)
 }
 
+// What an administrator declares is done on a drained card, also when it was
+// begun before a restart.
+func TestALayoutCutsADrainedCard(t *testing.T) {
+	h := setup(t, busyHost())
+	h.drained = cardsOf(t, h)[0].UUID
+	h.life = &life{last: 4}
+	if err := h.start().Apply(t.Context(), declared(), ready, nil); err == nil {
+		t.Fatal("not killed")
+	}
+	clear(h.closed)
+	h.life = &life{}
+	if err := h.start().Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"card 0: 2g.20gb at 2", "card 0: 3g.40gb at 4", "card 0: MIG true", "card 1: 7g.80gb at 0", "card 1: MIG true", "card 2: MIG true"}
+	if diff := cmp.Diff(want, h.layout(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestALayoutWithSomethingInTheWayTouchesNothing(t *testing.T) {
 	h := setup(t, busyHost())
 	cards, err := h.Cards(t.Context())

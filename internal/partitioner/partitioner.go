@@ -9,13 +9,15 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
 
-// A Driver tells about the cards and changes them.
+// A Driver tells about the cards, with what else keeps them from being granted,
+// and changes them.
 type Driver interface {
 	Cards(ctx context.Context) ([]gpu.Card, error)
 	Readings(ctx context.Context) (map[string]gpu.Reading, error)
@@ -40,6 +42,9 @@ type Ledger interface {
 	Close(uuid string) (h gpu.Host, open func())
 	// Holds returns who holds what now: Claims and Taken of the host.
 	Holds() gpu.Host
+	// Withhold keeps a device from being granted until give is called, because
+	// nobody knows how it is, and has nobody wait for that.
+	Withhold(uuid, why string) (give func())
 }
 
 // Parts are what a partitioner works with.
@@ -56,13 +61,18 @@ type Parts struct {
 // concurrent use.
 type Partitioner struct {
 	Parts
-	turn    chan struct{} // holds a token while somebody works
-	settled bool          // nothing that was begun is left to do; guarded by turn
+	turn     chan struct{} // holds a token while somebody works
+	settled  bool          // nothing that was begun is left to do; guarded by turn
+	withheld []func()      // give back what is withheld; guarded by turn
+	late     atomic.Pointer[late]
+	again    chan struct{} // a late answer came
 }
 
 // New returns a partitioner. What an earlier one left unfinished is done with
 // the first Carry or Settle.
-func New(p Parts) *Partitioner { return &Partitioner{Parts: p, turn: make(chan struct{}, 1)} }
+func New(p Parts) *Partitioner {
+	return &Partitioner{Parts: p, turn: make(chan struct{}, 1), again: make(chan struct{}, 1)}
+}
 
 // Carry carries out the steps, in their order; why says what for, in the log
 // and after a restart. Right before each step it looks again: one that would
@@ -72,8 +82,9 @@ func New(p Parts) *Partitioner { return &Partitioner{Parts: p, turn: make(chan s
 //
 // After an error of the driver, or where a step may not be done, those before
 // it stay done, which any plan allows, and those behind it are forgotten. When
-// ctx ends or the store fails, what is left is carried out before anything
-// else, also after a restart. Steps that need a reset of the card are refused,
+// ctx ends, the store fails or the driver doesn't answer in time, what is left is
+// carried out before anything else, also after a restart. As long as an answer is
+// late, nothing is changed: problem.ErrUnavailable. Steps that need a reset of the card are refused,
 // all of them, before anything is done.
 func (p *Partitioner) Carry(ctx context.Context, steps []gpu.Step, why string) error {
 	for _, s := range steps {
@@ -98,22 +109,24 @@ func (p *Partitioner) Settle(ctx context.Context) error {
 // patience is how long Run waits before it tries again.
 const patience = 10 * time.Second
 
-// Run settles, however often that must be tried, and ends then or with ctx.
+// Run settles, however often that must be tried, and again when the driver gives
+// an answer that was late, until ctx ends.
 func (p *Partitioner) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		err := p.Settle(ctx)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, problem.ErrUnavailable) {
-			p.Log.ErrorContext(ctx, "not known whether the cards are as they should be", "error", err)
+	for {
+		var retry <-chan time.Time
+		if err := p.Settle(ctx); err != nil && ctx.Err() == nil {
+			if !errors.Is(err, problem.ErrUnavailable) {
+				p.Log.ErrorContext(ctx, "not known whether the cards are as they should be", "error", err)
+			}
+			retry = time.After(patience)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(patience):
+			return nil
+		case <-p.again:
+		case <-retry:
 		}
 	}
-	return nil
 }
 
 // alone does something while nobody else changes the cards, and nothing is
@@ -128,6 +141,9 @@ func (p *Partitioner) alone(ctx context.Context, do func() error) error {
 	if err := p.Ledger.AwaitSight(ctx); err != nil {
 		return err
 	}
+	if err := p.stillLate(); err != nil {
+		return err
+	}
 	if !p.settled {
 		if err := p.settle(ctx); err != nil {
 			return err
@@ -136,9 +152,25 @@ func (p *Partitioner) alone(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// settle finishes what was begun. That it can't be done any more is no error:
-// every beginning of a plan leaves the cards whole.
+// settle finishes what was begun, and gives back what was withheld because of it.
 func (p *Partitioner) settle(ctx context.Context) error {
+	if err := p.finish(ctx); err != nil || len(p.withheld) == 0 {
+		return err
+	}
+	if err := p.Refresh(ctx); err != nil {
+		p.settled = false
+		return fmt.Errorf("the cards can't be read: %w", err)
+	}
+	for _, give := range p.withheld {
+		give()
+	}
+	p.withheld = nil
+	return nil
+}
+
+// finish finishes what was begun. That it can't be done any more is no error:
+// every beginning of a plan leaves the cards whole.
+func (p *Partitioner) finish(ctx context.Context) error {
 	left, err := p.Store.Repartition(ctx)
 	if err != nil {
 		return notWritten(err)
@@ -174,6 +206,9 @@ func (p *Partitioner) carry(ctx context.Context, w gpu.Work, told func(gpu.Step)
 		}
 		step := w.Steps[0]
 		failed := p.step(ctx, step)
+		if errors.Is(failed, errLeft) {
+			return failed // it stays written down
+		}
 		if failed != nil {
 			w.Steps = nil
 		} else {
@@ -214,9 +249,16 @@ func (p *Partitioner) step(ctx context.Context, s gpu.Step) error {
 		return notDone(s, problem.Because(problem.ErrConflict, why))
 	}
 	begin := p.Now()
-	failed := p.call(ctx, s)
-	if err := p.refresh(ctx, s); err != nil {
-		return errors.Join(failed, err) // nobody knows what is there: it stays closed
+	_, failed := within(p, changesWithin, s.String(), func() (struct{}, error) { return struct{}{}, p.call(ctx, s) })
+	if !errors.Is(failed, errLate) {
+		if err := p.refresh(ctx, s); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%w (%w)", err, errLeft))
+		}
+	}
+	if errors.Is(failed, errLeft) {
+		p.withheld = append(p.withheld, p.Ledger.Withhold(uuid, "nobody knows yet what became of '"+s.String()+"'"))
+		open()
+		return notDone(s, failed)
 	}
 	open()
 	if failed != nil {
@@ -228,11 +270,11 @@ func (p *Partitioner) step(ctx context.Context, s gpu.Step) error {
 
 // look adds what the driver tells to who holds what.
 func (p *Partitioner) look(ctx context.Context, h *gpu.Host) error {
-	cards, err := p.Driver.Cards(ctx)
+	cards, err := p.cards(ctx)
 	if err != nil {
 		return err
 	}
-	readings, err := p.Driver.Readings(ctx)
+	readings, err := within(p, answersWithin, "who uses the cards", func() (map[string]gpu.Reading, error) { return p.Driver.Readings(ctx) })
 	if err != nil {
 		return err
 	}

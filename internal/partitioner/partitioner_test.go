@@ -47,14 +47,18 @@ func (l *life) do(call func() error) error {
 type host struct {
 	*sim.Driver
 	*life
-	written gpu.Work // in its database
-	claims  []gpu.Claim
-	taken   map[string]string
-	closed  map[string]int
-	blind   error
-	sighted time.Time // when blind is over; zero: never
-	refresh int
-	strange func() // happens right before each step
+	written         gpu.Work // in its database
+	claims          []gpu.Claim
+	taken           map[string]string
+	closed          map[string]int
+	withheld        map[string]string
+	drained, failed string        // a card, an instance
+	hangs           chan struct{} // closed: the driver goes on; nil: it doesn't hang
+	unread          bool          // the inventory can't read the cards
+	blind           error
+	sighted         time.Time // when blind is over; zero: never
+	refresh         int
+	strange         func() // happens right before each step
 }
 
 func setup(t *testing.T, cfg sim.Config) *host {
@@ -63,15 +67,41 @@ func setup(t *testing.T, cfg sim.Config) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &host{Driver: d, life: &life{}, closed: map[string]int{}}
+	return &host{Driver: d, life: &life{}, closed: map[string]int{}, withheld: map[string]string{}}
 }
 
 // start starts ds01 on the host.
 func (h *host) start() *partitioner.Partitioner {
 	return partitioner.New(partitioner.Parts{
 		Driver: h, Store: h, Ledger: h, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		Refresh: func(context.Context) error { return h.do(func() error { h.refresh++; return nil }) },
+		Refresh: func(context.Context) error {
+			if h.unread {
+				return problem.ErrUnavailable
+			}
+			return h.do(func() error { h.refresh++; return nil })
+		},
 	})
+}
+
+// Cards are the driver's, with what the warden says of them.
+func (h *host) Cards(ctx context.Context) ([]gpu.Card, error) {
+	cards, err := h.Driver.Cards(ctx)
+	for i := range cards {
+		if cards[i].UUID == h.drained {
+			cards[i].Drained = "a fan"
+		}
+		for j := range cards[i].Instances {
+			if cards[i].Instances[j].UUID == h.failed {
+				cards[i].Instances[j].Problem = "XID 95"
+			}
+		}
+	}
+	return cards, err
+}
+
+func (h *host) Withhold(uuid, why string) func() {
+	h.withheld[uuid] = why
+	return func() { delete(h.withheld, uuid) }
 }
 
 func (h *host) SetMIGMode(ctx context.Context, uuid string, on bool) (reset bool, err error) {
@@ -80,6 +110,9 @@ func (h *host) SetMIGMode(ctx context.Context, uuid string, on bool) (reset bool
 }
 
 func (h *host) CreateInstance(ctx context.Context, card, profile string, at int) (in gpu.Instance, err error) {
+	if h.hangs != nil {
+		<-h.hangs
+	}
 	err = h.do(func() error { in, err = h.Driver.CreateInstance(ctx, card, profile, at); return err })
 	return in, err
 }
@@ -262,6 +295,12 @@ func TestWhatIsInUseIsNeverTouched(t *testing.T) {
 		"the card is lost": {
 			func(h *host, cards []gpu.Card) { _ = h.Lose(cards[1].UUID) }, 3, "the card doesn't answer (GPU is lost)",
 		},
+		"the card is drained": {
+			func(h *host, cards []gpu.Card) { h.drained = cards[1].UUID }, 3, "it is drained: a fan",
+		},
+		"the instance has failed": {
+			func(h *host, cards []gpu.Card) { h.failed = cards[0].Instances[0].UUID }, 1, "XID 95",
+		},
 		"somebody else made an instance": {
 			func(h *host, cards []gpu.Card) {
 				_, _ = h.Driver.CreateInstance(context.Background(), cards[2].UUID, "1g.10gb", 0)
@@ -342,7 +381,9 @@ func TestWhatWasBegunIsTriedAgainUntilItCanBeDone(t *testing.T) {
 		h := setup(t, busyHost())
 		h.written = gpu.Work{Steps: steps(t, h)}
 		h.blind, h.sighted = problem.ErrUnavailable, time.Now().Add(time.Minute)
-		if err := h.start().Run(t.Context()); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if err := h.start().Run(ctx); err != nil {
 			t.Error(err)
 		}
 		h.settled(t)
@@ -396,4 +437,95 @@ func TestAPlanWhoseOwnerIsGoneIsFinishedFirst(t *testing.T) {
 		t.Error(diff)
 	}
 	h.settled(t)
+}
+
+// A driver that hangs while it makes an instance: who waits is told in a minute,
+// others at once, the card is withheld, and what was begun is finished as soon as
+// the driver answers, or at the next start.
+func TestADriverThatHangsKeepsNobodyWaiting(t *testing.T) {
+	for name, restarted := range map[string]bool{"it answers": false, "ds01 is started again": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := setup(t, busyHost())
+				card := cardsOf(t, h)[0].UUID
+				h.hangs = make(chan struct{})
+				p := h.start()
+				ctx, cancel := context.WithCancel(t.Context())
+				ran := make(chan error, 1)
+				go func() { ran <- p.Run(ctx) }()
+				synctest.Wait()
+
+				began := time.Now()
+				err := p.Carry(t.Context(), steps(t, h), "a test")
+				if took := time.Since(began); !errors.Is(err, problem.ErrUnavailable) || took != time.Minute || !strings.Contains(err.Error(), "has not answered for 1m0s (create 4g.40gb at 0 of card 0)") {
+					t.Errorf("after %s: %v", took, err)
+				}
+				began = time.Now()
+				_, seen := p.Look(t.Context())
+				for what, err := range map[string]error{"others": p.Carry(t.Context(), steps(t, h), "another"), "a look": seen} {
+					if took := time.Since(began); !errors.Is(err, problem.ErrUnavailable) || took > 0 {
+						t.Errorf("%s, after %s: %v", what, took, err)
+					}
+				}
+				if len(h.written.Steps) != 4 || h.withheld[card] == "" || h.closed[card] != 0 {
+					t.Errorf("written down: %v, withheld: %v, closed: %v", h.written.Steps, h.withheld, h.closed)
+				}
+				if restarted {
+					cancel()
+					<-ran
+					clear(h.withheld)
+					close(h.hangs) // the call of before ends
+					synctest.Wait()
+					ctx, cancel = context.WithCancel(t.Context())
+					p = h.start()
+					go func() { ran <- p.Run(ctx) }()
+				} else {
+					close(h.hangs)
+				}
+				synctest.Wait()
+				want := []string{"card 0: 4g.40gb at 0", "card 0: MIG true", "card 1: 1g.10gb at 0", "card 1: MIG true", "card 2: MIG false"}
+				if diff := cmp.Diff(want, h.layout(t)); diff != "" {
+					t.Error(diff)
+				}
+				h.settled(t)
+				if len(h.withheld) > 0 {
+					t.Errorf("still withheld: %v", h.withheld)
+				}
+				if err := p.Carry(t.Context(), nil, "nothing"); err != nil {
+					t.Error(err)
+				}
+				cancel()
+				<-ran
+			})
+		})
+	}
+}
+
+// Where the cards can't be read after a step, nobody knows what became of it: the
+// card is withheld, and given back once they can.
+func TestAStepOfWhichNobodyKnowsIsFoundOutAbout(t *testing.T) {
+	h := setup(t, busyHost())
+	p, card := h.start(), cardsOf(t, h)[1].UUID
+	h.unread = true
+	all := steps(t, h)[3:] // turns MIG on, first
+	if err := p.Carry(t.Context(), all, "a test"); err == nil || h.withheld[card] == "" || len(h.written.Steps) != len(all) {
+		t.Fatalf("%v, withheld %v, left %v", err, h.withheld, h.written.Steps)
+	}
+	if err := p.Settle(t.Context()); err == nil {
+		t.Error("settled, and the cards can't be read")
+	}
+	h.unread = false
+	if err := p.Settle(t.Context()); err != nil || len(h.withheld) > 0 {
+		t.Errorf("%v, withheld %v", err, h.withheld)
+	}
+	h.settled(t)
+}
+
+func cardsOf(t *testing.T, h *host) []gpu.Card {
+	t.Helper()
+	cards, err := h.Cards(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cards
 }
