@@ -16,6 +16,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/limits"
@@ -109,7 +110,7 @@ func (n *node) start(t T) {
 		Reserved: func() []gpu.Reservation { return nil }, Hold: func() time.Duration { return 10 * time.Minute },
 	})
 	p := partitioner.New(partitioner.Parts{
-		Driver: n, Store: n.records, Ledger: n.ledger, Refresh: n.inventory.Refresh, Log: log, Now: n.clock,
+		Driver: n, Store: n.records, Ledger: n.ledger, Refresh: n.inventory.Refresh, Record: func(event.Event) {}, Log: log, Now: n.clock,
 	})
 	n.partitioner = p
 	n.ledger.Shape(allocator.Cards{

@@ -179,7 +179,7 @@ func (d *daemon) openLedger(ctx context.Context) error {
 	d.ledger.SetBlind(true) // until the reconciler has looked
 	d.ledger.Govern(d.host.site())
 	d.partitioner = partitioner.New(partitioner.Parts{
-		Driver: guarded{d.driver, d.warden}, Store: records, Ledger: d.ledger, Refresh: d.inventory.Refresh, Log: d.Log, Now: time.Now,
+		Driver: guarded{d.driver, d.warden}, Store: records, Ledger: d.ledger, Refresh: d.inventory.Refresh, Record: d.recorder.Daemon, Log: d.Log, Now: time.Now,
 	})
 	d.ledger.Shape(d.cards())
 	d.shape.learn()

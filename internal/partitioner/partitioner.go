@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -53,6 +54,7 @@ type Parts struct {
 	Store   Store
 	Ledger  Ledger
 	Refresh func(ctx context.Context) error // has the inventory read the cards anew
+	Record  func(event.Event)               // writes down what is about to be done, and what failed
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -205,7 +207,7 @@ func (p *Partitioner) carry(ctx context.Context, w gpu.Work, told func(gpu.Step)
 			return fmt.Errorf("%s: %w", w.Steps[0], err)
 		}
 		step := w.Steps[0]
-		failed := p.step(ctx, step)
+		failed := p.step(ctx, step, w.Why)
 		if errors.Is(failed, errLeft) {
 			return failed // it stays written down
 		}
@@ -229,8 +231,8 @@ func (p *Partitioner) carry(ctx context.Context, w gpu.Work, told func(gpu.Step)
 	return nil
 }
 
-// step does one step, if it still may be done.
-func (p *Partitioner) step(ctx context.Context, s gpu.Step) error {
+// step does one step of what why says, if it still may be done.
+func (p *Partitioner) step(ctx context.Context, s gpu.Step, why string) error {
 	uuid := s.Instance
 	if s.Verb != gpu.Destroy {
 		uuid = s.CardUUID
@@ -244,16 +246,22 @@ func (p *Partitioner) step(ctx context.Context, s gpu.Step) error {
 		defer open()
 		return p.refresh(ctx, s)
 	}
-	if why := s.Obstacle(h); why != "" {
+	if blocked := s.Obstacle(h); blocked != "" {
 		open()
-		return notDone(s, problem.Because(problem.ErrConflict, why))
+		return notDone(s, problem.Because(problem.ErrConflict, blocked))
 	}
 	begin := p.Now()
+	changes := event.Event{Action: "gpu cut", Object: s.String(), Why: because(s, why)}
+	p.Record(changes)
 	_, failed := within(p, changesWithin, s.String(), func() (struct{}, error) { return struct{}{}, p.call(ctx, s) })
 	if !errors.Is(failed, errLate) {
 		if err := p.refresh(ctx, s); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%w (%w)", err, errLeft))
 		}
+	}
+	if failed != nil {
+		changes.Decision, changes.Why = event.Failed, failed.Error()
+		p.Record(changes)
 	}
 	if errors.Is(failed, errLeft) {
 		p.withheld = append(p.withheld, p.Ledger.Withhold(uuid, "nobody knows yet what became of '"+s.String()+"'"))
@@ -264,8 +272,16 @@ func (p *Partitioner) step(ctx context.Context, s gpu.Step) error {
 	if failed != nil {
 		return notDone(s, failed)
 	}
-	p.Log.InfoContext(ctx, "cards changed", "step", s.String(), "why", s.Reason, "took", p.Now().Sub(begin))
+	p.Log.InfoContext(ctx, "cards changed", "step", s.String(), "why", because(s, why), "took", p.Now().Sub(begin))
 	return nil
+}
+
+// because is what a step is for, and why it is this one.
+func because(s gpu.Step, why string) string {
+	if s.Reason == "" || s.Reason == why {
+		return why
+	}
+	return why + ": " + s.Reason
 }
 
 // look adds what the driver tells to who holds what.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/nvml/sim"
 	"ds01.dev/ds01/internal/partitioner"
@@ -54,7 +55,8 @@ type host struct {
 	withheld        map[string]string
 	drained, failed string        // a card, an instance
 	hangs           chan struct{} // closed: the driver goes on; nil: it doesn't hang
-	unread          bool          // the inventory can't read the cards
+	audit           []string
+	unread          bool // the inventory can't read the cards
 	blind           error
 	sighted         time.Time // when blind is over; zero: never
 	refresh         int
@@ -74,6 +76,9 @@ func setup(t *testing.T, cfg sim.Config) *host {
 func (h *host) start() *partitioner.Partitioner {
 	return partitioner.New(partitioner.Parts{
 		Driver: h, Store: h, Ledger: h, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Record: func(e event.Event) {
+			h.audit = append(h.audit, fmt.Sprintf("%s %s %s: %s", e.Decision, e.Action, e.Object, e.Why))
+		},
 		Refresh: func(context.Context) error {
 			if h.unread {
 				return problem.ErrUnavailable
@@ -265,6 +270,34 @@ func TestNoMomentToBeKilledLeavesAnythingHalfDone(t *testing.T) {
 				}
 				h.settled(t)
 			}
+		}
+	}
+}
+
+// Each change is written down with what it is for before it is made, and once more
+// where it failed.
+func TestWhoeverHasCardsCutIsWrittenDown(t *testing.T) {
+	h := setup(t, busyHost())
+	all := steps(t, h)[1:3]
+	all[0].Reason = "it is free and in the way"
+	all[0], all[1] = all[1], all[0] // there is no room yet
+	if err := h.start().Carry(t.Context(), all, "4g.40gb for web of alice"); err == nil {
+		t.Fatal("there was room")
+	}
+	if err := h.start().Carry(t.Context(), all[1:], "4g.40gb for web of alice"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		" gpu cut create 4g.40gb at 0 of card 0: 4g.40gb for web of alice",
+		"failed gpu cut create 4g.40gb at 0 of card 0: no 4g.40gb created at 0 of card 0: ",
+		" gpu cut destroy 1g.10gb at 3 of card 0: 4g.40gb for web of alice: it is free and in the way",
+	}
+	if len(h.audit) != len(want) {
+		t.Fatal(h.audit)
+	}
+	for i, line := range h.audit {
+		if !strings.HasPrefix(line, want[i]) {
+			t.Errorf("%s, want %s", line, want[i])
 		}
 	}
 }
