@@ -73,6 +73,18 @@ func (r Record) HasDoor() bool {
 	return slices.ContainsFunc(r.Mounts, func(m Mount) bool { return m.Door })
 }
 
+// Folders returns where on the host the owner's directories and files are
+// mounted for the container.
+func (r Record) Folders() []string {
+	var all []string
+	for _, m := range r.Mounts {
+		if !m.Door {
+			all = append(all, m.HostPath)
+		}
+	}
+	return all
+}
+
 // A QuotaRule is how long a stopped or never started container keeps its
 // devices. A negative duration means without end.
 type QuotaRule struct {

@@ -205,7 +205,7 @@ func (d *daemon) wire(ctx context.Context) error {
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
 		AtStart: h.atStart, Grants: grant.Folder(d.paths.DeviceNodes), Live: live{h},
-		Policy: d.policy.current, Roles: h.roles,
+		Policy: d.policy.current, Roles: h.roles, Rates: h.setRates,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.reconciler = reconciler.New(reconciler.Parts{

@@ -32,6 +32,7 @@ type host struct {
 	namespaces mount.Namespaces
 	waits      mount.Waits
 	known      atomic.Pointer[container.EngineInfo]
+	unheld     atomic.Pointer[string] // why rates of disks aren't held; nil: not known yet
 }
 
 // cgroupRoot is where every Linux mounts its control groups.
@@ -59,6 +60,7 @@ func (h *host) connected(ctx context.Context) error {
 		return err
 	}
 	h.known.Store(&info)
+	h.learnRates(ctx, info.DataRoot)
 	if _, err := h.libraries(); err != nil {
 		h.d.Log.ErrorContext(ctx, "no GPU is granted on this engine", "error", err)
 	}
@@ -138,7 +140,7 @@ func (h *host) roles(a account.Account) account.Roles {
 func (h *host) limits(a account.Account) limits.Limits {
 	info, _ := h.info()
 	l := h.d.settings.document().Resolve(a, time.Now()).ClampTo(limits.Host{
-		CPUs: info.CPUs, Memory: info.Memory, Nofile: h.nofile, CgroupV2: h.tree.Version() == 2,
+		CPUs: info.CPUs, Memory: info.Memory, Nofile: h.nofile, CgroupV2: h.tree.Version() == 2, NoRates: h.noRates(),
 	})
 	if h.roles(a).Priority {
 		l.Priority += priorityClass

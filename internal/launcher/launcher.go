@@ -157,6 +157,10 @@ type Parts struct {
 	Policy func() Rules                        // the site's own rules; nil, and what returns nil: there are none
 	Roles  func(account.Account) account.Roles // nil: nobody administers
 
+	// Rates holds a container that runs to its owner's rates of disks, on those
+	// that folders lie on beside the engine's; nil: nothing does.
+	Rates func(uid int, id string, folders []string, l limits.Limits) error
+
 	MountFolder string // root-owned folder below which mounts are made
 	NodeFolder  string // folder of the device nodes
 

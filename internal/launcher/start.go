@@ -3,12 +3,14 @@ package launcher
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 	"time"
 
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/lifecycle"
+	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/network"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -175,9 +177,24 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	}
 	err = l.Engine.Start(ctx, record.ContainerID)
 	if errors.Is(err, problem.ErrNotFound) && l.reconnect(ctx, record, err) {
-		return l.Engine.Start(ctx, record.ContainerID)
+		err = l.Engine.Start(ctx, record.ContainerID)
+	}
+	if err == nil {
+		l.slow(ctx, record, f.subject.Limits)
 	}
 	return err
+}
+
+// slow holds a container that runs to its owner's rates of disks: there is no
+// group of its own before.
+func (l *Launcher) slow(ctx context.Context, record container.Record, bound limits.Limits) {
+	if l.Rates == nil {
+		return
+	}
+	err := l.Rates(record.UID, record.ContainerID, record.Folders(), bound)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, problem.ErrUnavailable) { // it may have ended; the limit itself says that nothing holds it
+		l.Log.ErrorContext(ctx, "container isn't held to its owner's rates of disks", "container", record.ContainerID, "claim", record.ID, "error", err)
+	}
 }
 
 // reconnect puts the owner's default network back where a start failed for

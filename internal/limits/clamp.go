@@ -13,6 +13,7 @@ type Host struct {
 	Memory   quantity.ByteSize
 	Nofile   int64 // the engine's own limit of open files
 	CgroupV2 bool
+	NoRates  string // why rates of disks can't be held; "": they can
 }
 
 // ClampTo returns the limits with those above what the host has lowered to
@@ -39,6 +40,9 @@ func (l Limits) ClampTo(h Host) Limits {
 	s[ulimitNofile].clamp(h.Nofile, fmt.Sprint(h.Nofile), keys[ulimitNofile].kind)
 	if !h.CgroupV2 {
 		s[aggregateMemoryHigh].inactive = "not enforced: this host has cgroup v1"
+	}
+	if h.NoRates != "" {
+		s[ioReadBPS].inactive, s[ioWriteBPS].inactive = "not enforced: "+h.NoRates, "not enforced: "+h.NoRates
 	}
 	c := s.limits()
 	c.Group, c.OtherGroups, c.Override = l.Group, l.OtherGroups, l.Override

@@ -76,6 +76,7 @@ type key struct {
 
 const (
 	notYet  = "not enforced yet"
+	perDisk = " of the container's group, on each disk with the engine's data or the person's mounts"
 	byClaim = "the claim, before the container exists; the kernel's device cgroup keeps everybody else off the device"
 )
 
@@ -108,8 +109,8 @@ func table() [numKeys]key {
 		memorySwap:   {name: "memory_swap", kind: size, min: minMemory, builtin: 32 * gib, by: "the kernel: `memory.memsw.limit_in_bytes` or `memory.swap.max` of the container's group"},
 		shmSize:      {name: "shm_size", kind: size, min: 1, builtin: 16 * gib, by: "the kernel: the size of the container's `/dev/shm`"},
 		pidsLimit:    {name: "pids_limit", kind: count, min: 1, builtin: 4096, by: "the kernel: `pids.max` of the container's group"},
-		ioReadBPS:    {name: "io_read_bps", kind: size, min: 1, builtin: 500 * mib, inactive: notYet},
-		ioWriteBPS:   {name: "io_write_bps", kind: size, min: 1, builtin: 200 * mib, inactive: notYet},
+		ioReadBPS:    {name: "io_read_bps", kind: size, min: 1, builtin: 500 * mib, by: "the kernel: `blkio.throttle.read_bps_device` or `io.max`" + perDisk},
+		ioWriteBPS:   {name: "io_write_bps", kind: size, min: 1, builtin: 200 * mib, by: "the kernel: `blkio.throttle.write_bps_device` or `io.max`" + perDisk + "; cgroup v1 doesn't see what is written through the page cache"},
 		ulimitNofile: {name: "ulimit_nofile", kind: count, min: 1, builtin: 65535, by: "the kernel: `RLIMIT_NOFILE` of the container's processes"},
 
 		storageWorkspace: {name: "storage_workspace", kind: size, min: 1, builtin: 100 * gib, inactive: notYet},

@@ -32,8 +32,8 @@ type Limits struct {
 	ShmSize      quantity.Limit[quantity.ByteSize] // shm_size, per container
 	PidsLimit    quantity.Limit[int64]             // pids_limit, per container
 	MaxTasks     quantity.Limit[int64]             // max_tasks: older name of aggregate.tasks, which holds
-	IOReadBPS    quantity.Limit[quantity.ByteSize] // io_read_bps: bytes per second
-	IOWriteBPS   quantity.Limit[quantity.ByteSize] // io_write_bps: bytes per second
+	IOReadBPS    quantity.Limit[quantity.ByteSize] // io_read_bps: bytes per second, per container and disk
+	IOWriteBPS   quantity.Limit[quantity.ByteSize] // io_write_bps: bytes per second, per container and disk
 	UlimitNofile quantity.Limit[int64]             // ulimit_nofile: open files per process
 	Storage      Storage
 

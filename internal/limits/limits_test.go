@@ -136,7 +136,7 @@ func TestValuesSayWhatNothingEnforces(t *testing.T) {
 	d, _ := decode(t, "")
 	enforced := map[string]bool{}
 	for k := range strings.FieldsSeq(`max_mig_instances max_gpus_per_container allow_full_gpu max_gpu_share max_cpus memory memory_swap
-		shm_size pids_limit ulimit_nofile max_containers_per_user priority gpu_hold_after_stop stop_timeout mounts
+		shm_size pids_limit io_read_bps io_write_bps ulimit_nofile max_containers_per_user priority gpu_hold_after_stop stop_timeout mounts
 		max_runtime idle_timeout container_hold_after_stop max_extension keep.containers keep.duration keep.disk
 		without_gpu.max_runtime without_gpu.idle_timeout without_gpu.container_hold_after_stop
 		policies.gpu_idle_threshold policies.cpu_idle_threshold policies.network_idle_threshold policies.disk_idle_threshold
@@ -158,7 +158,7 @@ func TestValuesSayWhatNothingEnforces(t *testing.T) {
 
 func TestClampTo(t *testing.T) {
 	d, _ := decode(t, "defaults: {max_cpus: 16, memory: 128g, memory_swap: 130g, aggregate: {memory_high: 100g}, max_runtime: null, shm_size: null}")
-	host := limits.Host{CPUs: 2 * quantity.OneCPU, Memory: 67430821888, Nofile: 1024}
+	host := limits.Host{CPUs: 2 * quantity.OneCPU, Memory: 67430821888, Nofile: 1024, NoRates: "it has no disk"}
 	l := d.Resolve(account.Account{Name: "x"}, noon).ClampTo(host)
 	texts := map[string]limits.Value{}
 	for _, v := range l.Values() {
@@ -180,6 +180,11 @@ func TestClampTo(t *testing.T) {
 	}
 	if got := texts["aggregate.memory_high"].Inactive; got != "not enforced: this host has cgroup v1" {
 		t.Errorf("memory_high: inactive %q", got)
+	}
+	for _, key := range []string{"io_read_bps", "io_write_bps"} {
+		if got := texts[key].Inactive; got != "not enforced: it has no disk" {
+			t.Errorf("%s: inactive %q", key, got)
+		}
 	}
 	if again := d.Resolve(account.Account{Name: "x"}, noon); again.MaxCPUs.Value != 16*quantity.OneCPU || again.Source("max_cpus").Rule != "defaults" {
 		t.Error("clamping one person's limits changed the document")

@@ -68,15 +68,20 @@ func mountPoints(table, folder string) []string {
 }
 
 // An entry is one mount: where it lies, and what it is said to be of.
-type entry struct{ target, source, root string } // root is a path in the file system
+type entry struct {
+	target, source string
+	root           string // a path in the file system
+	device         string // "254:0"
+}
 
 // entries reads the kernel's table: the fifth field of a line is the mount
-// point, the last but one the source, the fourth what of the source is mounted.
+// point, the last but one the source, the fourth what of the source is mounted,
+// the third the number of its device.
 func entries(table string) []entry {
 	var all []entry
 	for line := range strings.Lines(table) {
 		if f := strings.Fields(line); len(f) > 4 {
-			all = append(all, entry{unescape(f[4]), unescape(f[len(f)-2]), unescape(f[3])})
+			all = append(all, entry{unescape(f[4]), unescape(f[len(f)-2]), unescape(f[3]), f[2]})
 		}
 	}
 	return all

@@ -45,6 +45,8 @@ func files() map[string][3]string {
 		"tasks events":  {"pids", "pids.events", "pids.events"},
 		"cpu quota":     {"cpu", "cpu.cfs_quota_us", "cpu.max"},
 		"cpu events":    {"cpu", "cpu.stat", "cpu.stat"},
+		"read rates":    {"blkio", "blkio.throttle.read_bps_device", "io.max"},
+		"write rates":   {"blkio", "blkio.throttle.write_bps_device", "io.max"},
 	}
 }
 

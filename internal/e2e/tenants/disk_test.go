@@ -34,6 +34,7 @@ func full(t *testing.T, l *lab.Lab, words ...string) {
 func TestNobodyFillsTheEnginesDisk(t *testing.T) {
 	l := start(t, lab.Options{Users: []string{"alice"}, Disk: "200m", Config: "disk: {keep_free: 100MiB}"})
 	lab.Contains(t, l.OK("alice", l.Binary(), "doctor"), "of 200MiB free; 100MiB must stay free")
+	lab.Contains(t, l.OK("alice", l.Binary(), "user", "limits"), "(inactive: not enforced: the engine's data, ", "lies on no disk of the kernel's)")
 	much := []string{"docker", "run", "--name", "much", "busybox", "dd", "if=/dev/zero", "of=/much", "bs=1M", "count=60"}
 	tree, app := filepath.Join(l.Home("alice"), "tree.tar"), filepath.Join(l.Home("alice"), "app.tar")
 	empty := free(t, l)

@@ -20,6 +20,8 @@ const small = `defaults:
   ulimit_nofile: 1024
   max_containers_per_user: 6
   aggregate: {cpus: 0.6, memory: 96m, memory_high: null, tasks: 60}
+  io_read_bps: 4m
+  io_write_bps: 2m
 `
 
 // TestTheKernelHoldsTheLimits is what the kernel itself says and does about
@@ -35,6 +37,7 @@ func TestTheKernelHoldsTheLimits(t *testing.T) {
 		"a person's containers share the person's memory":    containersShareMemory,
 		"a person's containers share the person's tasks":     containersShareTasks,
 		"a person's containers share the person's CPUs":      containersShareCPUs,
+		"a container reads and writes at its rates":          aContainerReadsAndWritesAtItsRates,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer l.ClearAll()
@@ -68,6 +71,33 @@ func limitsStandInTheGroups(t *testing.T, l *lab.Lab) {
 	stands(t, l, "alice", "own", map[string]int64{"memory limit": 64 * lab.MiB, "tasks limit": 40, "cpu quota": 40_000})
 	if got := l.OK("alice", "docker", "exec", "less", "sh", "-c", "ulimit -n; df -k /dev/shm | tail -1"); !strings.HasPrefix(got, "1024\n") || !strings.Contains(got, " 32768 ") {
 		t.Errorf("open files and shared memory: %s", got)
+	}
+}
+
+// aContainerReadsAndWritesAtItsRates goes past the page cache, where both hold
+// on v1 and v2, on the engine's disk and in a directory of the person's.
+func aContainerReadsAndWritesAtItsRates(t *testing.T, l *lab.Lab) {
+	l.OK("alice", "docker", "run", "-d", "--name", "disk", "-v", l.Home("alice")+":/h", "busybox", "sleep", "1000")
+	g, pid := lab.NewControlGroups(t), l.PIDOf("alice", "disk")
+	for what, want := range map[string]int{"read rates": 4 * lab.MiB, "write rates": 2 * lab.MiB} {
+		if got := g.Read(pid, what, 0); !strings.Contains(got, fmt.Sprint(want)) {
+			t.Errorf("%s: %q, want %d", what, got, want)
+		}
+	}
+	for what, words := range map[string][]string{
+		"its own files": {"dd", "if=/dev/zero", "of=/f", "bs=1M", "count=2", "oflag=direct"},
+		"a mount":       {"dd", "if=/dev/zero", "of=/h/f", "bs=1M", "count=2", "oflag=direct"},
+	} {
+		began := time.Now()
+		l.OK("alice", append([]string{"docker", "exec", "disk"}, words...)...)
+		if took := time.Since(began); took < 700*time.Millisecond {
+			t.Errorf("%s: 2 MiB were written in %s at 2 MiB/s", what, took)
+		}
+	}
+	began := time.Now()
+	l.OK("alice", "docker", "exec", "disk", "dd", "if=/h/f", "of=/dev/null", "bs=1M", "iflag=direct")
+	if took := time.Since(began); took < 350*time.Millisecond {
+		t.Errorf("2 MiB were read in %s at 4 MiB/s", took)
 	}
 }
 

@@ -42,6 +42,7 @@ func TestAnEngineUnderSystemd(t *testing.T) {
 		{"a person's containers share the person's memory", containersShareMemory},
 		{"a person's containers share the person's tasks", containersShareTasks},
 		{"a person's containers share the person's CPUs", containersShareCPUs},
+		{"a container reads and writes at its rates", aContainerReadsAndWritesAtItsRates},
 		{"a container and its claim outlive a killed daemon", aContainerOutlivesTheDaemon},
 	} {
 		t.Run(s.name, func(t *testing.T) {
