@@ -23,6 +23,7 @@ type Ask struct {
 
 	Restart container.RestartPolicy // what is to happen when it ends by itself
 	Notes   []string                // what the caller should hear although nothing is refused
+	Wishes  container.Wishes        // of what can be changed later
 
 	Volumes []VolumeAsk
 	Network NetworkAsk
@@ -49,7 +50,7 @@ func (c *Create) Ask() (Ask, error) {
 	if err != nil {
 		return Ask{}, err
 	}
-	a := Ask{GPU: want, Restart: restart, Notes: c.notes(want)}
+	a := Ask{GPU: want, Restart: restart, Notes: c.notes(want), Wishes: c.HostConfig.wishes()}
 	for _, b := range c.HostConfig.Binds {
 		if err := a.addBind(b); err != nil {
 			return Ask{}, err

@@ -26,7 +26,8 @@ type Grant struct {
 	AtStart      bool   // devices come at each start, and the engine stores none
 	Mounts       []container.Mount
 	CgroupParent string
-	Runtime      string // the engine's own default, "" for runc
+	Runtime      string            // the engine's own default, "" for runc
+	Wishes       *container.Wishes // what its owner asked for; nil: what is stored
 
 	Volumes      []VolumeGrant
 	ImageVolumes []string // paths that the image gives a volume to

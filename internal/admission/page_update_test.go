@@ -64,7 +64,8 @@ and how often ds01 has started the container since somebody did.
 The engine is asked what it has stored for the container, and that is reviewed
 as if it were asked for now: limits may have been lowered since, or the
 configuration changed past ds01. Memory, processors and processes above the
-limit are brought within it, and a restart policy at the engine is taken away.
+limit are brought within it, those that limits have kept below what was asked for
+are raised, and a restart policy at the engine is taken away.
 Anything else that nobody may ask for, or that isn't what ds01 wrote (control
 group, devices, mounts, dropped capabilities), is a refusal that names the
 field: make the container anew.

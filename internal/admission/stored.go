@@ -56,7 +56,7 @@ func exceeds(field, why string) error {
 }
 
 // Check reviews a stored configuration as if it were asked for now, by its
-// owner, with what is granted now. It returns the update that brings it within
+// owner, with what is granted now. It returns the update that fits it to
 // the limits first, or an error of kind problem.ErrDenied or ErrLimit where none
 // can.
 func (st Stored) Check(s Subject, g Grant) (Update, error) {
@@ -67,7 +67,7 @@ func (st Stored) Check(s Subject, g Grant) (Update, error) {
 			return Update{}, err
 		}
 	}
-	return st.bringWithin(s), nil
+	return st.Fit(s, g.Wishes), nil
 }
 
 // CheckAdopted reviews the configuration of a container that was made past ds01:
@@ -78,7 +78,7 @@ func (st Stored) CheckAdopted(s Subject, g Grant) (Update, error) {
 			return Update{}, err
 		}
 	}
-	return st.bringWithin(s), nil
+	return st.Fit(s, nil), nil
 }
 
 // checkReach refuses what nobody may ask for.

@@ -116,6 +116,7 @@ type Order struct {
 	Admin     bool         // may name any device; the limits bind all the same
 	Waits     bool
 	Restart   container.RestartPolicy
+	Wishes    container.Wishes
 	AtStart   bool                                 // its devices come to it at each start
 	Mounts    func(claim string) []container.Mount // the mounts of the claim with this id; nil: none
 	Ports     []port.Ask                           // to publish at the host
@@ -246,7 +247,7 @@ func (a *Allocator) record(o Order, g grant) (container.Record, error) {
 			Devices: grants(g.devices), CreatedAt: a.now().UTC(),
 		},
 		Login: o.Account.Name, Image: o.Image, Interface: o.Interface, Waits: o.Waits,
-		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)}, Restart: container.Restart{Policy: o.Restart},
+		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)}, Restart: container.Restart{Policy: o.Restart}, Wishes: &o.Wishes,
 	}
 	if len(g.devices) > 0 {
 		r.Since = r.CreatedAt

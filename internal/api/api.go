@@ -21,6 +21,7 @@ import (
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
+	"ds01.dev/ds01/internal/enforcer"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
@@ -109,6 +110,7 @@ type Parts struct {
 	Ledger     *allocator.Allocator
 	Launcher   *launcher.Launcher
 	Reconciler *reconciler.Reconciler
+	Enforcer   *enforcer.Enforcer // nil: nothing is deferred
 	Warden     *warden.Warden
 	Steward    *steward.Steward
 	Usage      Usage

@@ -16,6 +16,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
@@ -64,6 +65,7 @@ func (c *call) describe(v reconciler.View, devices map[string]gpu.Device) apityp
 	}
 	describeRestart(&out, r)
 	out.Time = describeTime(c.Steward.Clock(r.ID), c.Now())
+	out.MemoryDeferred = deferral(c.Enforcer.Deferred(r.ID))
 	switch {
 	case r.Restarting() && !o.Running():
 		out.State = apitype.StateRestarting
@@ -77,6 +79,14 @@ func (c *call) describe(v reconciler.View, devices map[string]gpu.Device) apityp
 		out.GPUs = append(out.GPUs, apitype.GPUGrant{UUID: g.UUID, Slot: g.Slot, Profile: d.Profile, Model: d.Model, Problem: d.Problem})
 	}
 	return out
+}
+
+// deferral describes what is deferred, nil where nothing is.
+func deferral(d limits.Deferral) *apitype.Deferral {
+	if d == (limits.Deferral{}) {
+		return nil
+	}
+	return &apitype.Deferral{WantedBytes: int64(d.Wanted), ForNowBytes: int64(d.For)}
 }
 
 // lastKnown returns the state of a container that the engine hasn't shown yet:

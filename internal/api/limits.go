@@ -62,9 +62,13 @@ func (c *call) limitsOf(a account.Account) apitype.UserLimits {
 	l := c.Limits(a)
 	out := apitype.UserLimits{User: a.Name, UID: a.UID, Group: l.Group, OtherGroups: l.OtherGroups, Override: l.Override}
 	for _, v := range l.Values() {
-		out.Limits = append(out.Limits, apitype.Limit{
+		limit := apitype.Limit{
 			Key: v.Key, Value: v.Text, Unlimited: v.Unlimited, Source: v.Source.String(), Inactive: v.Inactive,
-		})
+		}
+		if v.Key == "aggregate.memory" {
+			limit.Deferred = deferral(c.Enforcer.DeferredTotal(a.UID))
+		}
+		out.Limits = append(out.Limits, limit)
 	}
 	devices, share, containers := c.Ledger.Used(a.UID)
 	sample, err := c.Usage.Person(a.UID)

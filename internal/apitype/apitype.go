@@ -123,6 +123,8 @@ type Container struct {
 	ReservedFrom *time.Time `json:"reserved_from,omitempty"` // and from when
 	Warnings     []string   `json:"warnings,omitempty"`      // of its creation; in the answer to that alone
 
+	MemoryDeferred *Deferral `json:"memory_deferred,omitempty"` // its memory is to be lower than what it uses
+
 	RestartPolicy  string     `json:"restart_policy"`            // no, always, unless-stopped, on-failure or on-failure:N
 	RestartCount   int        `json:"restart_count"`             // starts by ds01 since somebody started it
 	RestartAt      *time.Time `json:"restart_at,omitempty"`      // when it is started next
@@ -163,6 +165,13 @@ type Exemption struct {
 	By     string     `json:"by,omitempty"`    // who has granted it; in answers
 	Made   *time.Time `json:"made,omitempty"`  // in answers
 	Until  *time.Time `json:"until,omitempty"` // absent: for good
+}
+
+// Deferral is a limit of memory that is to be lower than what is in use: it is
+// lowered as less is used, and nothing is ended for it.
+type Deferral struct {
+	WantedBytes int64 `json:"wanted_bytes"`
+	ForNowBytes int64 `json:"for_now_bytes"` // 0: no limit
 }
 
 // GPUGrant is a device that a container holds.
@@ -370,6 +379,8 @@ type Limit struct {
 	Unlimited bool   `json:"unlimited"`
 	Source    string `json:"source"`             // "groups.student, resource-limits.yaml:12"
 	Inactive  string `json:"inactive,omitempty"` // why nothing enforces it yet
+
+	Deferred *Deferral `json:"deferred,omitempty"` // more is in use than that
 }
 
 // Usage is one quantity in use against its limit.

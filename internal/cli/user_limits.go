@@ -99,6 +99,14 @@ func (a *app) usageBar(u apitype.Usage) string {
 	}
 }
 
+// forNow says what a limit is that can't be lowered yet.
+func forNow(d apitype.Deferral) string {
+	if d.ForNowBytes == 0 {
+		return "no limit for now"
+	}
+	return size(d.ForNowBytes) + " for now"
+}
+
 func writeLimits(w io.Writer, u apitype.UserLimits) {
 	fmt.Fprintln(w)
 	t := table{indent: "  "}
@@ -107,6 +115,9 @@ func writeLimits(w io.Writer, u apitype.UserLimits) {
 		from := l.Source
 		if l.Inactive != "" {
 			from += " (inactive: " + l.Inactive + ")"
+		}
+		if l.Deferred != nil {
+			from += " (more is in use: " + forNow(*l.Deferred) + ")"
 		}
 		t.add(l.Key, l.Value, from)
 	}

@@ -31,6 +31,9 @@ type Record struct {
 	// Asked is the request for devices, as gpu.ParseRequest reads it, of which a
 	// start after they were given back may be granted others; "": the same ones.
 	Asked string
+	// Wishes are what the owner asked for of memory, processors and processes;
+	// nil is unknown: then it is what the engine has stored.
+	Wishes *Wishes
 }
 
 // AsksAgain reports whether the container, once its claim was released, asks

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/probe"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/systemd"
 )
 
@@ -45,23 +48,70 @@ func (h *host) path(uid int) string {
 	return filepath.Join(h.parent(), group(uid))
 }
 
-// Ensure makes the person's control group with their totals.
+// Ensure makes the person's control group with their totals. While their
+// containers hold more memory than they may by now, nothing more starts.
 func (h *host) Ensure(ctx context.Context, uid int, l limits.Limits) (string, error) {
+	d, err := h.settle(ctx, uid, l)
+	if err == nil && d.Wanted > 0 {
+		err = problem.Because(problem.ErrLimit, "what runs there holds more memory than its new limit of "+d.Wanted.String())
+	}
+	return h.Parent(uid), err
+}
+
+// settle gives the person's control group their totals, of memory no less than
+// what is in use.
+func (h *host) settle(ctx context.Context, uid int, l limits.Limits) (d limits.Deferral, err error) {
 	totals := cgroup.Limits{
 		CPUs: l.Aggregate.CPUs, Memory: l.Aggregate.Memory, MemoryHigh: l.Aggregate.MemoryHigh, Tasks: l.Aggregate.Tasks,
 	}
-	switch parent := h.parent(); {
-	case strings.HasSuffix(parent, ".slice") != h.bySystemd():
-		return "", &problem.Error{
+	parent := h.parent()
+	if strings.HasSuffix(parent, ".slice") != h.bySystemd() {
+		return d, &problem.Error{
 			What: "Container not started", Why: problem.Because(problem.ErrUnavailable, "cgroup.parent of ds01.yaml, "+parent+", doesn't suit the engine's cgroup driver"),
 			Next: "Administrators: set it to auto.",
 		}
-	case h.bySystemd():
-		slice := systemd.Slice(parent, uid)
-		return slice, h.systemd.Ensure(ctx, slice, systemd.Limits(totals))
-	default:
-		return h.path(uid), h.tree.Ensure(parent, group(uid), totals)
 	}
+	if d, err = h.ease(uid, &totals); err != nil {
+		return d, err
+	}
+	if h.bySystemd() {
+		return d, h.systemd.Ensure(ctx, systemd.Slice(parent, uid), systemd.Limits(totals))
+	}
+	return d, h.tree.Ensure(parent, group(uid), totals)
+}
+
+// ease raises a total of memory that is lowered, so that nothing has to be
+// ended for it.
+func (h *host) ease(uid int, totals *cgroup.Limits) (d limits.Deferral, err error) {
+	if totals.Memory.Unlimited {
+		return d, nil
+	}
+	has, err := h.tree.Limit(h.path(uid))
+	wanted := totals.Memory.Value
+	if err != nil || has > 0 && wanted >= has {
+		return d, ifThere(err)
+	}
+	least, err := h.tree.Least(h.path(uid), wanted)
+	if err != nil {
+		return d, ifThere(err)
+	}
+	totals.Memory.Value, d = limits.Lower(has, wanted, least)
+	totals.MemoryHigh.Value = max(totals.MemoryHigh.Value, min(least, totals.Memory.Value))
+	return d, nil
+}
+
+// ifThere takes it that a group that isn't there holds nothing.
+func ifThere(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// spare returns the least limit of memory at which nothing in a container
+// would be ended.
+func (h *host) spare(uid int, id string, to quantity.ByteSize) (quantity.ByteSize, error) {
+	return h.tree.Least(h.container(uid, id), to)
 }
 
 // Parent is the person's control group as the engine is told it.

@@ -24,6 +24,7 @@ import (
 	"ds01.dev/ds01/internal/docker/buildkit"
 	"ds01.dev/ds01/internal/docker/dockerfile"
 	"ds01.dev/ds01/internal/docker/grant"
+	"ds01.dev/ds01/internal/enforcer"
 	"ds01.dev/ds01/internal/gateway"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/inventory"
@@ -95,6 +96,7 @@ type daemon struct {
 	reconciler  *reconciler.Reconciler
 	sampler     *sampler.Sampler
 	terminals   sampler.Terminals
+	enforcer    *enforcer.Enforcer
 	post        *post
 	servers     []*server
 	doors       *doors
@@ -205,9 +207,10 @@ func (d *daemon) wire(ctx context.Context) error {
 		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
 		AtStart: h.atStart, Grants: grant.Folder(d.paths.DeviceNodes), Live: live{h},
-		Policy: d.policy.current, Roles: h.roles, Rates: h.setRates,
+		Policy: d.policy.current, Roles: h.roles, Rates: h.setRates, Spare: h.spare,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
+	d.enforcer = h.enforcer()
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: d.connected, Named: d.images.Marked, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
 		Remove: d.removeNow,
@@ -263,6 +266,7 @@ func (d *daemon) connected(ctx context.Context) error {
 		return err
 	}
 	d.launcher.EngineBegan()
+	d.enforcer.Wake()
 	if err := d.images.Recover(ctx); err != nil { // what was lent or made stays hidden
 		d.Log.WarnContext(ctx, "images not recovered", "error", err)
 	}
@@ -283,7 +287,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Warden: d.warden, Steward: d.steward,
+		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Enforcer: d.enforcer, Warden: d.warden, Steward: d.steward,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
@@ -315,6 +319,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.inventory.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.warden.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
+	g.Go(func() error { return d.enforcer.Run(ctx) })
 	g.Go(func() error { return d.partitioner.Run(ctx) })
 	g.Go(func() error { return d.steward.Run(ctx) })
 	g.Go(func() error { return d.cut(ctx) })
@@ -360,6 +365,7 @@ func (d *daemon) reloads(ctx context.Context) error {
 				d.Log.ErrorContext(ctx, "configuration not reloaded, the last good one stays", "error", err)
 			} else {
 				d.Log.InfoContext(ctx, "configuration reloaded")
+				d.enforcer.Wake()
 			}
 			d.notify(ctx, sdnotify.SdNotifyReady)
 		}

@@ -16,10 +16,10 @@ import (
 )
 
 // A footing is what a start stands on: the owner with today's limits, and what
-// of the stored configuration is above them.
+// of the stored configuration differs from them.
 type footing struct {
 	subject admission.Subject
-	excess  admission.Update // what brings it within them
+	excess  admission.Update // what fits it to them
 	volumes []string         // the engine's names of those in it
 	made    made
 }
@@ -85,7 +85,7 @@ func (l *Launcher) owner(ctx context.Context, record container.Record) (s admiss
 func (l *Launcher) check(ctx context.Context, record container.Record, seen container.Observed, config admission.Stored, s admission.Subject, parent string, why cause) (admission.Update, error) {
 	g := admission.Grant{
 		CgroupParent: parent, NodeFolder: l.NodeFolder, Mounts: record.Mounts, Devices: l.devicesOf(record), Runtime: l.runtime(),
-		AtStart: record.AtStart,
+		AtStart: record.AtStart, Wishes: record.Wishes,
 	}
 	l.attached(record, config, &g)
 	if seen.ClaimID() == record.ID {
@@ -164,9 +164,8 @@ func (l *Launcher) devicesOf(record container.Record) []gpu.Device {
 	})
 }
 
-// bringWithin lowers what is above the owner's limits before the container
-// starts.
-func (l *Launcher) bringWithin(ctx context.Context, record container.Record, excess admission.Update) error {
+// fit gives a container what its owner's limits allow before it starts.
+func (l *Launcher) fit(ctx context.Context, record container.Record, excess admission.Update) error {
 	if excess.Empty() {
 		return nil
 	}
@@ -177,6 +176,6 @@ func (l *Launcher) bringWithin(ctx context.Context, record container.Record, exc
 	if _, err := l.Engine.Update(ctx, record.ContainerID, body); err != nil {
 		return err
 	}
-	l.Log.InfoContext(ctx, "container brought within its owner's limits", "container", record.ContainerID, "claim", record.ID, "update", string(body))
+	l.Log.InfoContext(ctx, "container fitted to its owner's limits", "container", record.ContainerID, "claim", record.ID, "update", string(body))
 	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/port"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/registrar"
 )
@@ -160,6 +161,11 @@ type Parts struct {
 	// Rates holds a container that runs to its owner's rates of disks, on those
 	// that folders lie on beside the engine's; nil: nothing does.
 	Rates func(uid int, id string, folders []string, l limits.Limits) error
+
+	// Spare has the kernel take back what a running container can do without,
+	// down to a limit that it is to have, and returns the least limit at which
+	// nothing in it would be ended; nil: any limit is.
+	Spare func(uid int, id string, to quantity.ByteSize) (least quantity.ByteSize, err error)
 
 	MountFolder string // root-owned folder below which mounts are made
 	NodeFolder  string // folder of the device nodes
@@ -351,7 +357,7 @@ func (l *Launcher) order(p plan) allocator.Order {
 	return allocator.Order{
 		Account: r.Account, Limits: p.subject.Limits, Name: r.Name, Image: p.wanted, Interface: r.Interface,
 		GPU: p.ask.GPU, Admin: r.Roles.Admin, Waits: r.Person, Mounts: p.mounts.lay(l.MountFolder, p.user), Restart: p.ask.Restart,
-		Ports: p.ask.Ports, Policy: p.ports, AtStart: p.grant.AtStart,
+		Ports: p.ask.Ports, Policy: p.ports, AtStart: p.grant.AtStart, Wishes: p.ask.Wishes,
 	}
 }
 

@@ -162,7 +162,7 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	if err != nil {
 		return err
 	}
-	if err := l.bringWithin(ctx, record, f.excess); err != nil {
+	if err := l.fit(ctx, record, f.excess); err != nil {
 		return err
 	}
 	defer l.Registrar.LockVolumes(f.volumes...)()

@@ -42,10 +42,18 @@ func (l *Launcher) Update(ctx context.Context, claim string, u admission.Update)
 		return nil, err
 	}
 	warnings, err = l.send(ctx, record, reviewed)
-	if warnings = append(warnings, told(changes)...); err != nil || wish == nil {
+	if warnings = append(warnings, told(changes)...); err != nil || wish == nil && u.Wishes() == (container.Wishes{}) {
 		return warnings, err
 	}
-	return warnings, l.Ledger.Update(ctx, claim, func(c *container.Record) { c.Restart = lifecycle.Wished(c.Restart, *wish) })
+	return warnings, l.Ledger.Update(ctx, claim, func(c *container.Record) {
+		if wish != nil {
+			c.Restart = lifecycle.Wished(c.Restart, *wish)
+		}
+		if c.Wishes != nil {
+			wishes := c.Wishes.Lay(u.Wishes())
+			c.Wishes = &wishes
+		}
+	})
 }
 
 // judgeUpdate has the site's policy judge an update: what it took when the

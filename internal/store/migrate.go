@@ -79,6 +79,8 @@ CREATE TABLE networks (
 		healthTables,
 		attachColumns,
 		lifeTables,
+		// what of a container nothing is looked up by, as JSON
+		`ALTER TABLE containers ADD COLUMN rest TEXT NOT NULL DEFAULT '{}'`,
 	}
 }
 

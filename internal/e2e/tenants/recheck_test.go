@@ -54,7 +54,7 @@ func raisedAtTheEngine(t *testing.T, l *lab.Lab, id string) {
 	l.OK("alice", "docker", "stop", "-t", "0", "web")
 	l.AtEngine("update", "--memory", "1g", "--memory-swap", "2g", "--pids-limit", "-1", "--restart", "always", id)
 	l.OK("alice", "docker", "start", "web")
-	stands(t, l, "alice", "web", map[string]int64{"memory limit": 64 * lab.MiB, "tasks limit": 40, "cpu quota": 20_000})
+	stands(t, l, "alice", "web", map[string]int64{"memory limit": 64 * lab.MiB, "tasks limit": 40, "cpu quota": 40_000})
 	if got := l.AtEngine("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.MemorySwap}}", id); got != "no "+strconv.Itoa(64*lab.MiB) {
 		t.Errorf("the engine has %s", got)
 	}

@@ -1,0 +1,24 @@
+package store
+
+import (
+	"encoding/json"
+
+	"ds01.dev/ds01/internal/container"
+)
+
+// rest is what of a record nothing is looked up by. A key that is left out is
+// the zero value, so that a new one needs no migration.
+type rest struct {
+	Wishes *container.Wishes `json:"wishes,omitempty"`
+}
+
+func restOf(c container.Record) rest { return rest{Wishes: c.Wishes} }
+
+func readRest(data []byte, c *container.Record) error {
+	var r rest
+	if err := json.Unmarshal(data, &r); err != nil {
+		return err
+	}
+	c.Wishes = r.Wishes
+	return nil
+}
