@@ -65,6 +65,12 @@ func (c *call) describe(v reconciler.View, devices map[string]gpu.Device) apityp
 	}
 	describeRestart(&out, r)
 	out.Time = describeTime(c.Steward.Clock(r.ID), c.Now())
+	if k := r.Killed; k != nil {
+		out.OutOfMemory = &apitype.Killed{
+			At: k.At, Limit: k.Limit, LimitBytes: int64(k.Bytes), Process: k.Process, HeldBytes: int64(k.Held), Count: k.Count,
+			Why: k.Why(r.Name), Next: k.Next(r.Name),
+		}
+	}
 	out.MemoryDeferred = deferral(c.Enforcer.Deferred(r.ID))
 	switch {
 	case r.Restarting() && !o.Running():

@@ -123,6 +123,7 @@ type Container struct {
 	ReservedFrom *time.Time `json:"reserved_from,omitempty"` // and from when
 	Warnings     []string   `json:"warnings,omitempty"`      // of its creation; in the answer to that alone
 
+	OutOfMemory    *Killed   `json:"out_of_memory,omitempty"`   // what the kernel ended in it since somebody started it
 	MemoryDeferred *Deferral `json:"memory_deferred,omitempty"` // its memory is to be lower than what it uses
 
 	RestartPolicy  string     `json:"restart_policy"`            // no, always, unless-stopped, on-failure or on-failure:N
@@ -165,6 +166,18 @@ type Exemption struct {
 	By     string     `json:"by,omitempty"`    // who has granted it; in answers
 	Made   *time.Time `json:"made,omitempty"`  // in answers
 	Until  *time.Time `json:"until,omitempty"` // absent: for good
+}
+
+// Killed is the last process of a container that was ended for want of memory.
+type Killed struct {
+	At         time.Time `json:"at"`
+	Limit      string    `json:"limit"`       // whose had been reached: container, person, host or other
+	LimitBytes int64     `json:"limit_bytes"` // which it was; 0: not known
+	Process    string    `json:"process"`
+	HeldBytes  int64     `json:"held_bytes"` // by the process; 0: not known
+	Count      int       `json:"count"`      // how many were ended
+	Why        string    `json:"why"`
+	Next       string    `json:"next"`
 }
 
 // Deferral is a limit of memory that is to be lower than what is in use: it is

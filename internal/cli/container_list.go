@@ -99,6 +99,9 @@ func writeContainers(w io.Writer, containers []apitype.Container, now time.Time,
 				fmt.Fprintf(w, "%s holds GPU %s, which isn't granted any more: %s. Nothing is ended; save your work and be done with it.\n", c.Name, g.Slot, g.Problem)
 			}
 		}
+		if k := c.OutOfMemory; k != nil {
+			fmt.Fprintf(w, "%s (%s). %s\n", k.Why, rough(now.Sub(k.At))+" ago", k.Next)
+		}
 		if d := c.MemoryDeferred; d != nil {
 			fmt.Fprintf(w, "%s is to have %s of memory, and uses more: %s, and less as it uses less. Nothing is ended.\n", c.Name, size(d.WantedBytes), forNow(*d))
 		}

@@ -50,9 +50,13 @@ func (a *app) attach(ctx context.Context, c *client.Client, container apitype.Co
 			}
 		}
 	}
+	began := a.now()
 	result, err := c.Exec(ctx, container.ID, options)
 	if restoreErr := restore(); err == nil {
 		err = restoreErr
+	}
+	if err != nil || result.ExitCode != 0 {
+		defer a.sayWhyEnded(ctx, c, container.Name, began)
 	}
 	switch {
 	case err != nil && s.tty:

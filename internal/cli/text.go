@@ -94,10 +94,20 @@ func state(c apitype.Container) string {
 	case c.Quarantined:
 		return "quarantined"
 	case c.State == apitype.StateExited, c.State == apitype.StateRestarting:
+		if endedByWant(c) {
+			return fmt.Sprintf("%s (%d, OOM)", c.State, c.ExitCode)
+		}
 		return fmt.Sprintf("%s (%d)", c.State, c.ExitCode)
 	default:
 		return c.State
 	}
+}
+
+// endedByWant reports whether a container ended when a process of it was ended
+// for want of memory.
+func endedByWant(c apitype.Container) bool {
+	k := c.OutOfMemory
+	return k != nil && c.ExitCode != 0 && c.FinishedAt != nil && c.FinishedAt.Sub(k.At).Abs() < 5*time.Second
 }
 
 // size writes bytes for people.

@@ -34,6 +34,9 @@ type Record struct {
 	// Wishes are what the owner asked for of memory, processors and processes;
 	// nil is unknown: then it is what the engine has stored.
 	Wishes *Wishes
+	// Killed is the last process of it that the kernel ended for want of memory,
+	// since somebody has started it; nil: there was none.
+	Killed *Kill
 }
 
 // AsksAgain reports whether the container, once its claim was released, asks

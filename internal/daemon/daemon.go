@@ -18,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/audit"
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/coroner"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/directory"
 	"ds01.dev/ds01/internal/docker"
@@ -97,6 +98,7 @@ type daemon struct {
 	sampler     *sampler.Sampler
 	terminals   sampler.Terminals
 	enforcer    *enforcer.Enforcer
+	coroner     *coroner.Coroner
 	post        *post
 	servers     []*server
 	doors       *doors
@@ -210,7 +212,7 @@ func (d *daemon) wire(ctx context.Context) error {
 		Policy: d.policy.current, Roles: h.roles, Rates: h.setRates, Spare: h.spare,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
-	d.enforcer = h.enforcer()
+	d.enforcer, d.coroner = h.enforcer(), h.coroner()
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: d.connected, Named: d.images.Marked, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
 		Remove: d.removeNow,
@@ -320,6 +322,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.warden.Run(ctx, refreshGPUs) })
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.enforcer.Run(ctx) })
+	g.Go(func() error { return d.coroner.Run(ctx) })
 	g.Go(func() error { return d.partitioner.Run(ctx) })
 	g.Go(func() error { return d.steward.Run(ctx) })
 	g.Go(func() error { return d.cut(ctx) })

@@ -61,10 +61,10 @@ func (l *Launcher) Halt(ctx context.Context, claim string) error {
 }
 
 // beginAnew forgets, when somebody starts a container, how often its policy
-// did and that it was stopped.
+// did, that it was stopped, and what was ended in it for want of memory.
 func (l *Launcher) beginAnew(ctx context.Context, record container.Record, why cause) error {
-	if why == byPolicy || record.Restart == record.Restart.Fresh() {
+	if why == byPolicy || record.Restart == record.Restart.Fresh() && record.Killed == nil {
 		return nil
 	}
-	return l.Ledger.Update(ctx, record.ID, func(c *container.Record) { c.Restart = c.Restart.Fresh() })
+	return l.Ledger.Update(ctx, record.ID, func(c *container.Record) { c.Restart, c.Killed = c.Restart.Fresh(), nil })
 }

@@ -32,11 +32,12 @@ var floors = []floor{
 		"nvml", "nvml/sim", "nvml/nvmltest",
 		"store", "store/storetest",
 		"cgroup", "mount", "systemd", "probe", "procfs", "directory", "directory/scratchuser", "rego", "terminal", "mail",
+		"kmsg",
 		"audit", // the audit log's files: who appends holds a chain and a file, which only one may
 	}},
 	{"3 act", []string{"peer", "inventory", "warden", "sampler", "allocator", "partitioner", "curator", "recorder", "registrar", "registrar/registrartest", "archiver"}},
 	{"3b act", []string{"launcher"}},
-	{"3c act", []string{"reconciler", "enforcer", "steward"}},
+	{"3c act", []string{"reconciler", "enforcer", "coroner", "steward"}},
 	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest", "redteam"}},
 	{"5 wire", []string{"daemon"}},
 	{"6 people", []string{"wizard", "installer"}},

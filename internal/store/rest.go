@@ -10,15 +10,16 @@ import (
 // the zero value, so that a new one needs no migration.
 type rest struct {
 	Wishes *container.Wishes `json:"wishes,omitempty"`
+	Killed *container.Kill   `json:"killed,omitempty"`
 }
 
-func restOf(c container.Record) rest { return rest{Wishes: c.Wishes} }
+func restOf(c container.Record) rest { return rest{Wishes: c.Wishes, Killed: c.Killed} }
 
 func readRest(data []byte, c *container.Record) error {
 	var r rest
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
-	c.Wishes = r.Wishes
+	c.Wishes, c.Killed = r.Wishes, r.Killed
 	return nil
 }

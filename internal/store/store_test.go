@@ -53,6 +53,7 @@ func full(devices ...string) container.Record {
 	r.HeldUntil, r.Since = r.CreatedAt.Add(time.Hour), r.CreatedAt.Add(time.Second)
 	r.Quota.HoldAfterStop = -1
 	r.AtStart, r.Asked = true, "2x1g.10gb"
+	r.Killed = &container.Kill{At: r.CreatedAt, Limit: container.LimitOwn, Bytes: 1 << 30, Process: "python3", Held: 5, Count: 2}
 	r.Wishes = &container.Wishes{Memory: 1 << 30, NanoCPUs: 5e8, Pids: 7}
 	r.Restart = container.Restart{
 		Policy:  container.RestartPolicy{Name: container.RestartOnFailure, MaxRetries: 3},
@@ -238,7 +239,7 @@ func TestADatabaseOfTheFirstSchemaIsBroughtForward(t *testing.T) {
 	path := file(t)
 	s := open(t, path)
 	old := full("GPU-1")
-	old.Restart, old.Since, old.AtStart, old.Asked, old.Wishes = container.Restart{}, time.Time{}, false, "", nil
+	old.Restart, old.Since, old.AtStart, old.Asked, old.Wishes, old.Killed = container.Restart{}, time.Time{}, false, "", nil, nil
 	save(t, s, old)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

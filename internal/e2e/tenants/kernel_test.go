@@ -38,6 +38,7 @@ func TestTheKernelHoldsTheLimits(t *testing.T) {
 		"a person's containers share the person's tasks":     containersShareTasks,
 		"a person's containers share the person's CPUs":      containersShareCPUs,
 		"a container reads and writes at its rates":          aContainerReadsAndWritesAtItsRates,
+		"who is ended for want of memory hears why":          whoIsEndedForWantOfMemoryHearsWhy,
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer l.ClearAll()
@@ -168,6 +169,24 @@ func whoAllocatesTooMuchIsKilled(t *testing.T, l *lab.Lab) {
 	}
 }
 
+func whoIsEndedForWantOfMemoryHearsWhy(t *testing.T, l *lab.Lab) {
+	list := func() string { return l.OK("alice", l.Binary(), "container", "list") }
+	l.OK("alice", "docker", "run", "-d", "--name", "own", "busybox", "sleep", "1000")
+	r := l.DS01("alice", "container", "exec", "own", "--", "tail", "/dev/zero")
+	if r.Code != 137 {
+		t.Errorf("exit code %d, want 137", r.Code)
+	}
+	const why = "was ended, out of memory: the container had reached its own 64MiB"
+	lab.Contains(t, r.Err, "tail in container own, which held ", why, "'ds01 container update own --memory …'")
+	lab.Contains(t, list(), why, " ago). Use less")
+	l.OK("alice", "docker", "run", "-d", "--name", "main", "busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=80M")
+	l.Eventually("the list says of what main has ended", 20*time.Second, func() bool { return strings.Contains(list(), "exited (137, OOM)") })
+	lab.Contains(t, l.Read("var/log/ds01/audit.jsonl"), `"action":"out of memory"`, "dd in container main")
+	l.OK("alice", "docker", "rm", "main")
+	l.OK("alice", "docker", "restart", "-t", "0", "own")
+	lab.Lacks(t, list(), "out of memory")
+}
+
 func aForkBombIsBounded(t *testing.T, l *lab.Lab) {
 	l.OK("alice", "docker", "run", "-d", "--name", "bomb", "busybox", "sleep", "1000")
 	l.OK("alice", "docker", "exec", "-d", "bomb", "sh", "-c", "b() { b | b & sleep 1000; }; b")
@@ -203,6 +222,9 @@ func containersShareMemory(t *testing.T, l *lab.Lab) {
 	if !strings.Contains(states, "running") {
 		t.Errorf("not one went: %s", states)
 	}
+	l.Eventually("it is said whose limit that was", 5*time.Second, func() bool {
+		return strings.Contains(l.OK("alice", l.Binary(), "container", "list"), "your containers together had reached your 96MiB")
+	})
 	if got := l.OK("bob", "docker", "inspect", "-f", "{{.State.Status}}", "one"); got != "running" {
 		t.Errorf("bob's is %s", got)
 	}

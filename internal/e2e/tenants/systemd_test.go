@@ -43,6 +43,7 @@ func TestAnEngineUnderSystemd(t *testing.T) {
 		{"a person's containers share the person's tasks", containersShareTasks},
 		{"a person's containers share the person's CPUs", containersShareCPUs},
 		{"a container reads and writes at its rates", aContainerReadsAndWritesAtItsRates},
+		{"who is ended for want of memory hears why", whoIsEndedForWantOfMemoryHearsWhy},
 		{"limits hold for what runs", func(t *testing.T, l *lab.Lab) {
 			limitsHoldForWhatRuns(t, l)
 			l.Write("etc/ds01/resource-limits.yaml", small)
