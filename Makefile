@@ -11,10 +11,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GOTEST := go test -vet=off -race -p $$((2 * $$(nproc)))
 SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/crash/testdata/hook/* internal/e2e/clients/testdata/bin/*
 
-.PHONY: help deps build demo test test-long test-gpu redteam test-vm lint fmt fuzz bench deb clean
+.PHONY: help deps build demo test test-long test-gpu test-install redteam test-vm lint fmt fuzz bench deb clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that building and testing need
 	tools/deps.sh
@@ -33,6 +33,9 @@ test-long: deps ## the same with more rounds in the crash and load suites
 
 test-gpu: deps ## the driver's contract on this machine's cards, changing nothing; the record: bin/gpu-run.md
 	tools/test-gpu.sh bin/gpu-run.md
+
+test-install: deps ## ds01 put on a host with systemd, and taken away again, as root, in a container; needs debootstrap
+	DS01_TEST_LONG=1 $(GOTEST) -v -count 1 -timeout 40m ./internal/e2e/install
 
 redteam: deps ## every attack on the gateway, on a real engine, as root; lists each
 	DS01_TEST_REDTEAM=all $(GOTEST) -v -count 1 -timeout 20m -run RedTeam ./internal/e2e/redteam
