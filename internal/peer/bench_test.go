@@ -15,3 +15,16 @@ func BenchmarkHints(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkOrigin(b *testing.B) {
+	p, err := peer.Of(accepted(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	origins := peer.NewOrigins()
+	for b.Loop() {
+		if origins.Of(p) == "" {
+			b.Fatal("nothing is known of this process")
+		}
+	}
+}

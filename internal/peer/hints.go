@@ -19,7 +19,7 @@ type Hints struct {
 // Hints looks at the process now. Of one that has ended, or another user's
 // under the same number, nothing is known.
 func (p Peer) Hints() Hints {
-	folder := filepath.Join("/proc", strconv.Itoa(p.PID))
+	folder := folderOf(p.PID)
 	var h Hints
 	h.Exe, _ = os.Readlink(filepath.Join(folder, "exe"))                         // gone: unknown
 	if text, err := os.ReadFile(filepath.Join(folder, "loginuid")); err == nil { //nolint:gosec // below /proc
@@ -36,14 +36,6 @@ func (p Peer) Hints() Hints {
 
 // runs reports whether the process at folder is one of the peer's user.
 func (p Peer) runs(folder string) bool {
-	text, err := os.ReadFile(filepath.Join(folder, "status")) //nolint:gosec // below /proc
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(text)) {
-		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
-			return slices.Contains(strings.Fields(ids), strconv.Itoa(p.UID))
-		}
-	}
-	return false
+	ids, err := uidsOf(folder)
+	return err == nil && slices.Contains(ids, strconv.Itoa(p.UID))
 }

@@ -23,6 +23,8 @@ type Peer struct {
 	UID, GID, PID int
 
 	Through string // the engine's id of the container that speaks for UID; "": nobody speaks for them
+
+	began uint64 // when the process did, see status
 }
 
 // Of returns who connected. A peer in another user or pid namespace than this
@@ -51,7 +53,7 @@ func (c Container) In(conn *net.UnixConn) (Peer, error) {
 		if !c.Holds(p.PID) {
 			return p, errors.New("this socket is another container's, and it isn't in that")
 		}
-		return Peer{UID: c.Owner, GID: -1, PID: p.PID, Through: c.ID}, nil
+		return Peer{UID: c.Owner, GID: -1, PID: p.PID, Through: c.ID, began: p.began}, nil
 	})
 }
 
@@ -79,6 +81,9 @@ func vouched(conn *net.UnixConn, next string, look func(Peer) (Peer, error)) (Pe
 		return Peer{}, refused(errors.New("it has ended"), next)
 	}
 	connected := Peer{UID: int(cred.Uid), GID: int(cred.Gid), PID: int(cred.Pid)}
+	if s, err := statusOf(folderOf(connected.PID)); err == nil { // else it has ended, which look finds out
+		connected.began = s.began
+	}
 	p, err := look(connected)
 	if err != nil {
 		return Peer{}, &refusedError{refused(err, next), connected}
