@@ -34,6 +34,9 @@ need nodejs node
 need npm npm
 need openssh-client ssh ssh-keygen
 need openssh-server sshd
+# roads that containers come by
+need cron cron
+need at at atd
 # ldd fails for a program that needs no library
 if [ ! -x /bin/busybox ] || ldd /bin/busybox >/dev/null 2>&1; then needs+=(busybox-static); fi
 [ ${#needs[@]} -gt 0 ] || exit 0

@@ -112,6 +112,7 @@ type Order struct {
 	Name      string
 	Image     string
 	Interface string
+	Origin    string
 	GPU       *gpu.Request // nil: none
 	Admin     bool         // may name any device; the limits bind all the same
 	Waits     bool
@@ -246,7 +247,7 @@ func (a *Allocator) record(o Order, g grant) (container.Record, error) {
 			ID: newID(), UID: o.Account.UID, Name: o.Name, State: gpu.Pending,
 			Devices: grants(g.devices), CreatedAt: a.now().UTC(),
 		},
-		Login: o.Account.Name, Image: o.Image, Interface: o.Interface, Waits: o.Waits,
+		Login: o.Account.Name, Image: o.Image, Interface: o.Interface, Origin: o.Origin, Waits: o.Waits,
 		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)}, Restart: container.Restart{Policy: o.Restart}, Wishes: &o.Wishes,
 	}
 	if len(g.devices) > 0 {

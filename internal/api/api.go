@@ -124,6 +124,7 @@ type Parts struct {
 	Members    func() (map[string]limits.File, error)
 	Limits     func(account.Account) limits.Limits
 	State      func() State
+	Origins    *peer.Origins      // nil: nobody knows where requests come from
 	Recorder   *recorder.Recorder // nil: nothing is written down
 	Audit      Audit
 	Facts      func(ctx context.Context) safety.Facts // of the host; nil where nobody looks

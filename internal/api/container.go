@@ -60,7 +60,7 @@ func (c *call) describe(v reconciler.View, devices map[string]gpu.Device) apityp
 	out := apitype.Container{
 		ID: r.ContainerID, Name: r.Name, EngineName: account.EngineName(r.Name, r.UID), User: r.Login, UID: r.UID,
 		Image: r.Image, State: o.State, ExitCode: o.ExitCode, CreatedAt: r.CreatedAt,
-		StartedAt: moment(o.StartedAt), FinishedAt: moment(o.FinishedAt), Interface: r.Interface, Workspace: r.Workspace(),
+		StartedAt: moment(o.StartedAt), FinishedAt: moment(o.FinishedAt), Interface: r.Interface, Origin: r.Origin, Workspace: r.Workspace(),
 		GPUs: []apitype.GPUGrant{}, ClaimState: string(r.State), HeldUntil: moment(r.HeldUntil),
 	}
 	describeRestart(&out, r)
@@ -202,7 +202,7 @@ func (c *call) create() error {
 	c.noteCreate(want)
 	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
 		Account: c.owner, Roles: account.RolesOf(c.owner, c.State().Groups), Name: want.Name,
-		Interface: want.Interface, Person: true, Body: waitingShell(want, c.owner),
+		Interface: want.Interface, Origin: c.Origins.Of(c.peer), Person: true, Body: waitingShell(want, c.owner),
 	})
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func actions() map[string]string {
 
 func (c *call) hints(e *event.Event) {
 	h := c.peer.Hints()
-	e.Exe, e.LoginUID = h.Exe, h.LoginUID
+	e.Exe, e.LoginUID, e.Origin = h.Exe, h.LoginUID, c.Origins.Of(c.peer)
 }
 
 // note adds the container that the request is about.

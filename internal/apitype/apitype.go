@@ -112,6 +112,7 @@ type Container struct {
 	StartedAt   *time.Time `json:"started_at,omitempty"`
 	FinishedAt  *time.Time `json:"finished_at,omitempty"`
 	Interface   string     `json:"interface"`
+	Origin      string     `json:"origin,omitempty"`     // terminal, ssh-command, cron, at, timer, service: where its making was asked for
 	Workspace   string     `json:"workspace,omitempty"`  // host path at /workspace
 	GPUs        []GPUGrant `json:"gpus"`                 // what the claim holds or held
 	ClaimState  string     `json:"claim_state"`          // pending, bound, running, held, released, quarantined

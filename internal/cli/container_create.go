@@ -9,6 +9,7 @@ import (
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/client"
+	"ds01.dev/ds01/internal/label"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -22,7 +23,9 @@ func (a *app) containerCreate() *cobra.Command {
 		short: "Make a container without starting it",
 		long: "Makes a container of an image, with your uid, your home and a workspace, and reserves its GPUs.\n" +
 			"It isn't started; a container that is never started gives its GPUs back after a while.\n" +
-			"Without a NAME, and with somebody at the terminal, it asks.",
+			"Without a NAME, and with somebody at the terminal, it asks.\n" +
+			"A script that makes containers in several steps can say so by DS01_CONTEXT=orchestration in its environment:\n" +
+			"it is what INTERFACE of 'container list' shows instead of atomic, and changes nothing else.",
 		examples: []string{
 			"ds01 container create web",
 			"ds01 container create web --image pytorch/pytorch --gpus 2 --data /data/shared",
@@ -34,11 +37,15 @@ func (a *app) containerCreate() *cobra.Command {
 			"Your directory ~/workspace/NAME is /workspace inside. What you keep there stays when the container goes.",
 		exits: exitsGranting(), max: 2, json: &asJSON, flags: f.register,
 		run: func(ctx context.Context, args []string) error {
+			madeBy, err := a.madeBy()
+			if err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			made, err := a.create(ctx, c, &f, args, "atomic")
+			made, err := a.create(ctx, c, &f, args, madeBy)
 			if err != nil {
 				return err
 			}
@@ -49,6 +56,18 @@ func (a *app) containerCreate() *cobra.Command {
 			return nil
 		},
 	}))
+}
+
+// madeBy returns what the script that runs the command makes containers by.
+func (a *app) madeBy() (string, error) {
+	switch by := a.env("DS01_CONTEXT"); by {
+	case "":
+		return label.Atomic, nil
+	case label.Atomic, label.Orchestration:
+		return by, nil
+	default:
+		return "", usage(fmt.Sprintf("DS01_CONTEXT is %q", by), "it only says by what a script makes containers, atomic or orchestration", "Unset it.")
+	}
 }
 
 // create makes a container and leaves nothing half-made: a failure takes the

@@ -20,8 +20,9 @@ func (a *app) containerList() *cobra.Command {
 		aliases: []string{"ls", "ps"},
 		short:   "List your containers",
 		long: "Lists your containers in all states, with what they hold. SINCE is how long the state has lasted;\n" +
-			"HELD UNTIL is when a stopped container gives its GPUs back. TIME is what it works at, or for how long it\n" +
-			"has been idle, and what happens next.",
+			"HELD UNTIL is when a stopped container gives its GPUs back. INTERFACE is what made it, ORIGIN where that\n" +
+			"was asked for: terminal, ssh-command, cron, at, timer (of systemd's) or service (whatever runs by itself).\n" +
+			"TIME is what it works at, or for how long it has been idle, and what happens next.",
 		examples: []string{
 			"ds01 container list",
 			"ds01 container list --running",
@@ -77,13 +78,13 @@ func moreThanOne(flags ...bool) bool {
 // is more than one.
 func writeContainers(w io.Writer, containers []apitype.Container, now time.Time, owners bool) {
 	var t table
-	header := []string{"NAME", "STATE", "IMAGE", "GPU", "SINCE", "HELD UNTIL", "INTERFACE", "TIME"}
+	header := []string{"NAME", "STATE", "IMAGE", "GPU", "SINCE", "HELD UNTIL", "INTERFACE", "ORIGIN", "TIME"}
 	if owners {
 		header = slices.Insert(header, 0, "USER")
 	}
 	t.add(header...)
 	for _, c := range containers {
-		row := []string{c.Name, state(c), c.Image, holding(c), since(c, now), ahead(c.HeldUntil, now), orNone(c.Interface), timeOf(c)}
+		row := []string{c.Name, state(c), c.Image, holding(c), since(c, now), ahead(c.HeldUntil, now), orNone(c.Interface), orNone(c.Origin), timeOf(c)}
 		if owners {
 			row = slices.Insert(row, 0, orNone(c.User))
 		}

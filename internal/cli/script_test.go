@@ -216,7 +216,7 @@ func world(home string) *clienttest.Fake {
 	}
 	f.Add(apitype.Container{
 		ID: "id-train", Name: "train", EngineName: "train._.1000", User: "alice", UID: 1000, Image: "pytorch",
-		State: apitype.StateRunning, ClaimState: "running", Interface: "docker", CreatedAt: *ago(3 * time.Hour), StartedAt: ago(150 * time.Minute),
+		State: apitype.StateRunning, ClaimState: "running", Interface: "docker", Origin: "ssh-command", CreatedAt: *ago(3 * time.Hour), StartedAt: ago(150 * time.Minute),
 		GPUs: []apitype.GPUGrant{grant}, Workspace: home + "/workspace/train",
 		Time: &apitype.Time{Activity: "GPU 83%", Sampled: true, Deadlines: []apitype.Deadline{
 			{Cause: "idle", Action: "take", LimitSeconds: 7200, LeftSeconds: 7200}, {Cause: "runtime", Action: "stop", SpentSeconds: 9000, LimitSeconds: 86400, LeftSeconds: 77400},

@@ -20,6 +20,7 @@ type Record struct {
 	Login     string      // owner's login name when it was made
 	Image     string      // as the owner wrote it
 	Interface string      // label.Docker, label.Atomic, …
+	Origin    string      // label.Terminal, label.Cron, …; "": unknown
 	Mounts    []Mount     // the owner's directories inside it
 	Quota     QuotaRule   // how long devices are kept
 	Waits     bool        // made by `container create`: ds01's own shell waits in it

@@ -31,6 +31,7 @@ import (
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/partitioner"
+	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/probe"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/reconciler"
@@ -63,7 +64,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	// What lives long is a few MiB, so that by default each long list would set
 	// off a collection.
 	debug.SetGCPercent(gcPercent)
-	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), accounts: accounts{directory.NewRecent(directory.Lookup, time.Now, directory.Files()...)}, closing: make(chan struct{})}
+	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), accounts: accounts{directory.NewRecent(directory.Lookup, time.Now, directory.Files()...)}, origins: peer.NewOrigins(), closing: make(chan struct{})}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.build(ctx); err != nil {
 		return err
@@ -102,6 +103,7 @@ type daemon struct {
 	post        *post
 	servers     []*server
 	doors       *doors
+	origins     *peer.Origins
 	accounts    accounts
 
 	closing chan struct{} // closed once nobody new is served
@@ -282,7 +284,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 		GPUWait:    func() time.Duration { return d.settings.config().GPU.Queue.DockerWaitFor() },
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
 		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, &narrows{count: map[string]int{}}}, Terminals: &d.terminals, Closing: d.closing,
-		Recorder: d.recorder, Log: d.Log, Now: time.Now,
+		Origins: d.origins, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }
 
@@ -292,7 +294,7 @@ func (d *daemon) api() *api.API {
 		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Enforcer: d.enforcer, Warden: d.warden, Steward: d.steward,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
-		Limits: h.limits, State: d.state, Facts: d.facts, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
+		Limits: h.limits, State: d.state, Facts: d.facts, Origins: d.origins, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
 	})
 }
 

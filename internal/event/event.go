@@ -52,6 +52,7 @@ type Event struct {
 	PID      int    `json:"pid,omitzero"`
 	Exe      string `json:"exe,omitzero"`       // hint: what the process ran when the event was written
 	LoginUID *int   `json:"login_uid,omitzero"` // hint: who had logged in, before sudo and su
+	Origin   string `json:"origin,omitzero"`    // where the process came from: "terminal", "ssh-command", "cron", …
 	Through  string `json:"through,omitzero"`   // the engine's id of the container that spoke for the user
 
 	Object    string   `json:"object,omitzero"`    // a container's name, else what was asked for

@@ -56,7 +56,7 @@ func (c *call) createAs(name string, body admission.Create) error {
 	}
 	c.noteCreate(name, body)
 	want := launcher.Request{
-		Account: c.who, Roles: c.roles, Name: name, Interface: label.InterfaceOf(body.Labels, label.ClientOf(c.r.UserAgent())),
+		Account: c.who, Roles: c.roles, Name: name, Interface: label.InterfaceOf(body.Labels, label.ClientOf(c.r.UserAgent())), Origin: c.origin(),
 		Platform: c.match.Query.Get("platform"), Body: body, Subpaths: minor(c.API()) >= 45,
 	}
 	record, warnings, err := c.Launcher.Create(c.r.Context(), want)

@@ -86,6 +86,7 @@ type Parts struct {
 	Terminals  *sampler.Terminals   // are told of what people type
 	Closing    <-chan struct{}      // closed when the daemon stops: streams end
 	GPUWait    func() time.Duration // how long a create or start waits for a device; nil: not at all
+	Origins    *peer.Origins        // nil: nobody knows where requests come from
 	Recorder   *recorder.Recorder   // nil: nothing is written down
 	Log        *slog.Logger
 	Now        func() time.Time

@@ -88,7 +88,17 @@ func (c *call) newEntry() *recorder.Entry {
 
 func (c *call) hints(e *event.Event) {
 	h := c.peer.Hints()
-	e.Exe, e.LoginUID = h.Exe, h.LoginUID
+	e.Exe, e.LoginUID, e.Origin = h.Exe, h.LoginUID, c.origin()
+}
+
+// origin tells where the request came from: through a container, where that
+// did.
+func (c *call) origin() string {
+	if c.peer.Through != "" {
+		speaker, _ := c.Ledger.ByContainer(c.peer.Through) // gone: unknown
+		return speaker.Origin
+	}
+	return c.Origins.Of(c.peer)
 }
 
 // describe says which container a request is about, and whose it is where it

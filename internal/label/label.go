@@ -24,6 +24,7 @@ const (
 	Managed     = "aime.mlc.DS01_MANAGED" // "true"
 	UID         = "aime.mlc.DS01_UID"
 	Interface   = "aime.mlc.DS01_INTERFACE"
+	Origin      = "aime.mlc.DS01_ORIGIN"
 	Protected   = "aime.mlc.DS01_PROTECTED"
 	Created     = "aime.mlc.DS01_CREATED" // RFC 3339
 	Claim       = "aime.mlc.DS01_CLAIM"
@@ -36,7 +37,7 @@ const (
 func Keys() []string {
 	return []string{
 		Login, User, Name, Framework, Arch, Version, WorkMount, DataMount, ModelsMount, GPUs,
-		Managed, UID, Interface, Protected, Created, Claim, GPUUUIDs, GPUSlots,
+		Managed, UID, Interface, Origin, Protected, Created, Claim, GPUUUIDs, GPUSlots,
 	}
 }
 

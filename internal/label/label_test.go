@@ -20,7 +20,7 @@ func TestReserved(t *testing.T) {
 	}
 	for _, ours := range []string{
 		label.Login, label.User, label.Name, label.Framework, label.Arch, label.Version, label.WorkMount, label.DataMount, label.ModelsMount,
-		label.GPUs, label.Managed, label.UID, label.Interface, label.Protected, label.Created, label.Claim, label.GPUUUIDs, label.GPUSlots,
+		label.GPUs, label.Managed, label.UID, label.Interface, label.Origin, label.Protected, label.Created, label.Claim, label.GPUUUIDs, label.GPUSlots,
 	} {
 		if !label.Reserved(ours) {
 			t.Errorf("anybody may write %s", ours)

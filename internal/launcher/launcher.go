@@ -215,6 +215,7 @@ type Request struct {
 	Roles     account.Roles
 	Name      string // as the owner calls it, valid
 	Interface string // label.Docker, …
+	Origin    string // label.Terminal, …; "": unknown
 	Platform  string
 	Body      admission.Create
 	Subpaths  bool // the engine mounts parts of volumes
@@ -355,7 +356,7 @@ func (l *Launcher) MayGrantGPUs(roles account.Roles) bool {
 func (l *Launcher) order(p plan) allocator.Order {
 	r := p.request
 	return allocator.Order{
-		Account: r.Account, Limits: p.subject.Limits, Name: r.Name, Image: p.wanted, Interface: r.Interface,
+		Account: r.Account, Limits: p.subject.Limits, Name: r.Name, Image: p.wanted, Interface: r.Interface, Origin: r.Origin,
 		GPU: p.ask.GPU, Admin: r.Roles.Admin, Waits: r.Person, Mounts: p.mounts.lay(l.MountFolder, p.user), Restart: p.ask.Restart,
 		Ports: p.ask.Ports, Policy: p.ports, AtStart: p.grant.AtStart, Wishes: p.ask.Wishes,
 	}
@@ -535,6 +536,9 @@ func labelsOf(r Request, record container.Record, devices []gpu.Device) map[stri
 		label.Managed: "true", label.UID: strconv.Itoa(record.UID), label.Interface: r.Interface,
 		label.Created: record.CreatedAt.Format(time.RFC3339), label.Claim: record.ID,
 		label.GPUUUIDs: strings.Join(uuids, ";"), label.GPUSlots: strings.Join(record.Slots(), ";"),
+	}
+	if r.Origin != "" {
+		labels[label.Origin] = r.Origin
 	}
 	if !r.Person {
 		return labels

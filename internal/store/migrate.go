@@ -81,6 +81,8 @@ CREATE TABLE networks (
 		lifeTables,
 		// what of a container nothing is looked up by, as JSON
 		`ALTER TABLE containers ADD COLUMN rest TEXT NOT NULL DEFAULT '{}'`,
+		// label.Terminal, …; of those that are there already nobody knows
+		`ALTER TABLE containers ADD COLUMN origin TEXT NOT NULL DEFAULT ''`,
 	}
 }
 

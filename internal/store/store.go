@@ -100,12 +100,12 @@ func (s *Store) compile(ctx context.Context) error {
 	for stmt, text := range map[**sql.Stmt]string{
 		&s.upsert: `INSERT INTO containers
 		(id, uid, login, name, state, container_id, held_until, created_at, image, interface, waits, hold_after_stop, mounts, restart, since,
-		at_start, asked, rest)
-		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?,?,?,?,?,?)
+		at_start, asked, rest, origin)
+		VALUES (?,?,?,?,?,nullif(?,''),?,?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT(id) DO UPDATE SET uid=excluded.uid, login=excluded.login, name=excluded.name, state=excluded.state,
 		container_id=excluded.container_id, held_until=excluded.held_until, image=excluded.image, interface=excluded.interface,
 		waits=excluded.waits, hold_after_stop=excluded.hold_after_stop, mounts=excluded.mounts, restart=excluded.restart,
-		since=excluded.since, at_start=excluded.at_start, asked=excluded.asked, rest=excluded.rest`,
+		since=excluded.since, at_start=excluded.at_start, asked=excluded.asked, rest=excluded.rest, origin=excluded.origin`,
 		&s.release: "DELETE FROM devices WHERE claim = ?",
 		&s.hold:    "INSERT INTO devices (claim, position, uuid, slot, share, held) VALUES (?,?,?,?,?,?)",
 		&s.remove:  "DELETE FROM containers WHERE id = ?",
@@ -151,7 +151,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 		return nil, err
 	}
 	rows, err := s.db.QueryContext(ctx, `SELECT id, uid, login, name, state, coalesce(container_id,''), held_until, created_at,
-		image, interface, waits, hold_after_stop, mounts, restart, since, at_start, asked, rest FROM containers ORDER BY created_at, id`)
+		image, interface, waits, hold_after_stop, mounts, restart, since, at_start, asked, rest, origin FROM containers ORDER BY created_at, id`)
 	if err != nil {
 		return nil, fmt.Errorf("read containers: %w", err)
 	}
@@ -162,7 +162,7 @@ func (s *Store) Containers(ctx context.Context) ([]container.Record, error) {
 		var held, created, hold, since int64
 		var mounts, restart, other []byte
 		if err := rows.Scan(&c.ID, &c.UID, &c.Login, &c.Name, &c.State, &c.ContainerID, &held, &created,
-			&c.Image, &c.Interface, &c.Waits, &hold, &mounts, &restart, &since, &c.AtStart, &c.Asked, &other); err != nil {
+			&c.Image, &c.Interface, &c.Waits, &hold, &mounts, &restart, &since, &c.AtStart, &c.Asked, &other, &c.Origin); err != nil {
 			return nil, fmt.Errorf("read containers: %w", err)
 		}
 		if err := json.Unmarshal(mounts, &c.Mounts); err != nil {
@@ -234,7 +234,7 @@ func (s *Store) save(ctx context.Context, c container.Record, first func(tx *sql
 	err = exec(ctx, tx, s.upsert,
 		c.ID, c.UID, c.Login, c.Name, c.State, c.ContainerID, nanos(c.HeldUntil), nanos(c.CreatedAt),
 		c.Image, c.Interface, c.Waits, int64(c.Quota.HoldAfterStop), string(mounts), string(restart), nanos(c.Since),
-		c.AtStart, c.Asked, string(other))
+		c.AtStart, c.Asked, string(other), c.Origin)
 	if err != nil {
 		return fmt.Errorf("save claim %s: %w", c.ID, conflict(err))
 	}

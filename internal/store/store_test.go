@@ -52,7 +52,7 @@ func full(devices ...string) container.Record {
 	r.State, r.ContainerID, r.Waits, r.Interface = gpu.Held, "c-a", true, "orchestration"
 	r.HeldUntil, r.Since = r.CreatedAt.Add(time.Hour), r.CreatedAt.Add(time.Second)
 	r.Quota.HoldAfterStop = -1
-	r.AtStart, r.Asked = true, "2x1g.10gb"
+	r.AtStart, r.Asked, r.Origin = true, "2x1g.10gb", "cron"
 	r.Killed = &container.Kill{At: r.CreatedAt, Limit: container.LimitOwn, Bytes: 1 << 30, Process: "python3", Held: 5, Count: 2}
 	r.Wishes = &container.Wishes{Memory: 1 << 30, NanoCPUs: 5e8, Pids: 7}
 	r.Restart = container.Restart{
@@ -239,12 +239,12 @@ func TestADatabaseOfTheFirstSchemaIsBroughtForward(t *testing.T) {
 	path := file(t)
 	s := open(t, path)
 	old := full("GPU-1")
-	old.Restart, old.Since, old.AtStart, old.Asked, old.Wishes, old.Killed = container.Restart{}, time.Time{}, false, "", nil, nil
+	old.Restart, old.Since, old.AtStart, old.Asked, old.Wishes, old.Killed, old.Origin = container.Restart{}, time.Time{}, false, "", nil, nil, ""
 	save(t, s, old)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, path, "DROP TABLE lives; DROP TABLE exemptions; DROP TABLE beat; DROP TABLE drains; DROP TABLE faults; DROP TABLE told; DROP TABLE repartition; DROP TABLE build_cache; DROP TABLE makings; DROP TABLE image_names; DROP TABLE images; DROP TABLE ports; DROP TABLE port_slots; DROP TABLE volumes; DROP TABLE networks; DROP TABLE ticket_devices; DROP TABLE tickets; DROP TRIGGER kept_for_a_ticket; DROP TABLE uses; DROP TABLE reservations; ALTER TABLE containers DROP COLUMN at_start; ALTER TABLE containers DROP COLUMN asked; ALTER TABLE containers DROP COLUMN rest; ALTER TABLE containers DROP COLUMN since; ALTER TABLE containers DROP COLUMN restart; PRAGMA user_version = 1")
+	execute(t, path, "DROP TABLE lives; DROP TABLE exemptions; DROP TABLE beat; DROP TABLE drains; DROP TABLE faults; DROP TABLE told; DROP TABLE repartition; DROP TABLE build_cache; DROP TABLE makings; DROP TABLE image_names; DROP TABLE images; DROP TABLE ports; DROP TABLE port_slots; DROP TABLE volumes; DROP TABLE networks; DROP TABLE ticket_devices; DROP TABLE tickets; DROP TRIGGER kept_for_a_ticket; DROP TABLE uses; DROP TABLE reservations; ALTER TABLE containers DROP COLUMN origin; ALTER TABLE containers DROP COLUMN at_start; ALTER TABLE containers DROP COLUMN asked; ALTER TABLE containers DROP COLUMN rest; ALTER TABLE containers DROP COLUMN since; ALTER TABLE containers DROP COLUMN restart; PRAGMA user_version = 1")
 	s = open(t, path)
 	wantRecords(t, s, old)
 	save(t, s, full("GPU-1"))
