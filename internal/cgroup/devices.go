@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // Allow lets the processes of a group open the character device major:minor
@@ -21,6 +23,37 @@ func (t *Tree) Allow(group string, major, minor uint32) error {
 // those of Allow.
 func (t *Tree) Deny(group string, major, minor uint32) error {
 	return t.rule(group, "devices.deny", fmt.Sprintf("c %d:%d rwm", major, minor))
+}
+
+// MayOpen reports whether the processes of a group may open the character device
+// major:minor for reading and writing. Errors are those of Allow.
+func (t *Tree) MayOpen(group string, major, minor uint32) (bool, error) {
+	if t.version == 2 {
+		return false, fmt.Errorf("read the devices of %s: cgroup v2 has no file for it: %w", group, errors.ErrUnsupported)
+	}
+	list, err := text(filepath.Join(t.root, "devices", group, "devices.list"))
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(list) {
+		if covers(strings.Fields(line), major, minor) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// covers reports whether a rule as the kernel lists it, "c 195:* rwm", lets a
+// character device be read and written.
+func covers(rule []string, major, minor uint32) bool {
+	if len(rule) != 3 || rule[0] != "a" && rule[0] != "c" || !strings.Contains(rule[2], "r") || !strings.Contains(rule[2], "w") {
+		return false
+	}
+	is := func(number string, n uint32) bool {
+		return number == "*" || number == strconv.FormatUint(uint64(n), 10)
+	}
+	ofMajor, ofMinor, _ := strings.Cut(rule[1], ":")
+	return is(ofMajor, major) && is(ofMinor, minor)
 }
 
 func (t *Tree) rule(group, file, rule string) error {

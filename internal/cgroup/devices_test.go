@@ -76,6 +76,12 @@ func TestADeviceIsTakenFromARunningGroupAndGivenBack(t *testing.T) {
 		if got := opens(group, node); got != step.open {
 			t.Errorf("%s: open is %v, want %v", step.name, got, step.open)
 		}
+		if got, err := tree.MayOpen(group, deviceMajor, deviceMinor); err != nil || got != step.open {
+			t.Errorf("%s: it is read as %v, %v", step.name, got, err)
+		}
+		if got, err := tree.MayOpen(group, 1, deviceMinor); err != nil || !got {
+			t.Errorf("%s: a rule for a whole kind is read as %v, %v", step.name, got, err)
+		}
 		if opens(group, next) || opens(other, node) {
 			t.Errorf("%s: the neighbouring device or group has changed too", step.name)
 		}

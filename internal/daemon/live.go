@@ -40,6 +40,31 @@ func (l live) Allow(uid int, o container.Observed, n gpu.Node) error {
 	})
 }
 
+// Lost reports whether a container has lost the kernel's rule for a node, and
+// whether the node isn't shown.
+func (l live) Lost(uid int, o container.Observed, n gpu.Node) (rule, shown bool, err error) {
+	may, err := l.tree.MayOpen(l.container(uid, o.ID), n.Major, n.Minor)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return false, false, err
+	}
+	rule = err == nil && !may
+	there, err := mount.NodeShown(o.PID, n.Name)
+	if !l.holds(uid, o.ID, o.PID) { // it has ended, and its number may be another's
+		return false, false, nil
+	}
+	return rule, !there, err
+}
+
+// Restore gives a container the kernel's rule for a node. Where systemd keeps the
+// groups it is told too, and gives the rule again when it reads its units.
+func (l live) Restore(ctx context.Context, uid int, o container.Observed, n gpu.Node) error {
+	var untold error
+	if l.bySystemd() {
+		untold = l.systemd.AllowDevice(ctx, "docker-"+o.ID+".scope", n.Major, n.Minor)
+	}
+	return errors.Join(untold, l.tree.Allow(l.container(uid, o.ID), n.Major, n.Minor))
+}
+
 // Deny keeps a container from opening a node again.
 func (l live) Deny(uid int, o container.Observed, n gpu.Node) error {
 	return l.tree.Deny(l.container(uid, o.ID), n.Major, n.Minor)

@@ -22,8 +22,21 @@ type live struct {
 	impossible error
 	may        map[string]bool
 	openers    []launcher.Opener
-	looked     []gpu.Node // for which nodes the person's containers were looked through
-	refuses    error      // what Allow answers
+	looked     []gpu.Node        // for which nodes the person's containers were looked through
+	refuses    error             // what Allow answers
+	lost       map[string]string // by node: "rule" or "node", which something took away
+	restored   []string
+}
+
+func (l *live) Lost(_ int, _ container.Observed, n gpu.Node) (rule, shown bool, err error) {
+	return l.lost[n.Name] == "rule", l.lost[n.Name] == "node", nil
+}
+
+func (l *live) Restore(_ context.Context, _ int, _ container.Observed, n gpu.Node) error {
+	if l.refuses == nil {
+		l.restored = append(l.restored, n.Name)
+	}
+	return l.refuses
 }
 
 func (l *live) Possible() error { return l.impossible }
@@ -99,6 +112,30 @@ func (s *scene) has(t *testing.T, claim, asked string, uuids ...string) {
 	if !slices.Equal(held, uuids) || !slices.Equal(may, nodes) || !slices.Equal(s.grants[r.ContainerID], uuids) || r.Asked != asked {
 		t.Errorf("holds %v, may open %v, is given %v, asks for %q; want %v, %q", held, may, s.grants[r.ContainerID], r.Asked, uuids, asked)
 	}
+}
+
+func TestWhatSomethingTookFromARunningContainerIsGivenBack(t *testing.T) {
+	s, r := runningWith(t, 1)
+	o := container.Observed{ID: r.ContainerID, State: "running"}
+	wantLost := func(when string, want ...string) {
+		t.Helper()
+		if got, err := s.LostDevices(r, o); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: lost %v, %v; want %v", when, got, err, want)
+		}
+	}
+	wantLost("at first")
+	s.live.lost = map[string]string{"cap0": "rule", "nvidia0": "node", "cap1": "rule"} // it hasn't got the last
+	wantLost("taken away", "cap0", "nvidia0")
+	delete(s.live.may, "nvidia0")
+	if err := s.MendDevices(t.Context(), r, o); err != nil || !slices.Equal(s.live.restored, []string{"cap0"}) || !s.live.may["nvidia0"] {
+		t.Errorf("%v: the rule of %v is back, may open %v", err, s.live.restored, s.live.may)
+	}
+	s.live.refuses = errors.New("no")
+	if err := s.MendDevices(t.Context(), r, o); err == nil {
+		t.Error("a refusal is none")
+	}
+	o.State = "paused"
+	wantLost("while it is paused")
 }
 
 func TestARunningContainerGetsADevice(t *testing.T) {

@@ -110,6 +110,12 @@ type Live interface {
 	Possible() error
 	// Allow lets a container open a node and shows it there.
 	Allow(uid int, o container.Observed, n gpu.Node) error
+	// Lost reports whether it has lost the kernel's rule for a node that it was
+	// granted, and whether the node isn't shown any more. Where the kernel doesn't
+	// tell of the rule, it counts as kept.
+	Lost(uid int, o container.Observed, n gpu.Node) (rule, shown bool, err error)
+	// Restore gives it the rule again, so that it stays.
+	Restore(ctx context.Context, uid int, o container.Observed, n gpu.Node) error
 	// Deny keeps it from opening a node again; what is open stays open.
 	Deny(uid int, o container.Observed, n gpu.Node) error
 	// Hide takes a node out of its file system.
@@ -150,8 +156,8 @@ type Parts struct {
 	Runtime   func() string              // the engine's own, "" while unknown; nil: runc
 	AtStart   func() bool                // the engine has admission.AtStartRuntime; nil: it hasn't
 	Grants    Grants                     // nil where it hasn't
-	Live      Live
-	Space     func() container.Space // on the engine's disk; nil: it isn't looked at
+	Live      Live                       // nil: what runs is left alone
+	Space     func() container.Space     // on the engine's disk; nil: it isn't looked at
 	Log       *slog.Logger
 	Now       func() time.Time
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +36,15 @@ func ShowNode(path, name string, namespace int) error {
 		defer unix.Close(target) //nolint:errcheck // it was only a place
 		return unix.MoveMount(tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	})
+}
+
+// NodeShown reports whether something is mounted at /dev/name where a process is.
+func NodeShown(pid int, name string) (bool, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return false, fmt.Errorf("mounts of process %d: %w", pid, err)
+	}
+	return slices.ContainsFunc(entries(string(data)), func(e entry) bool { return e.target == "/dev/"+name }), nil
 }
 
 // HideNode takes /dev/name out of a container's mount namespace. What isn't there

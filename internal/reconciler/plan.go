@@ -50,6 +50,7 @@ func (r *Reconciler) carryOut(ctx context.Context) time.Duration {
 		}
 	}
 	r.noteAilments(ctx, records)
+	r.mend(ctx, records)
 	now, due := r.Now(), r.advance(ctx)
 	if due.After(now) {
 		next = min(next, due.Sub(now))

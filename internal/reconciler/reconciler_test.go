@@ -47,6 +47,7 @@ type scene struct {
 	named     []string
 	recorded  []event.Event
 	broken    atomic.Value // string: why the device can't be granted
+	live      live
 }
 
 // Append takes what the reconciler writes down. The engine's events and the
@@ -152,7 +153,7 @@ func newScene(t *testing.T) *scene {
 		Engine: s.engine, Images: images, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
-		NodeFolder: "/run/ds01/dev", Grants: silent{},
+		NodeFolder: "/run/ds01/dev", Grants: silent{}, Live: &s.live,
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Registrar: s.registrar, Devices: devices, Log: log, Now: time.Now,

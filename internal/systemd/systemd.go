@@ -100,6 +100,26 @@ func (c *Connection) Ensure(ctx context.Context, name string, l Limits) error {
 	}
 }
 
+// AllowDevice lets what runs in a unit open a character device for reading and
+// writing, also after systemd has read its units again. /dev/char must know the
+// device, or systemd passes it over. Without systemd the error is of kind
+// problem.ErrUnavailable.
+func (c *Connection) AllowDevice(ctx context.Context, unit string, major, minor uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	allow := []allowed{{fmt.Sprintf("/dev/char/%d:%d", major, minor), "rw"}} // added to those that are there
+	if err := c.set(ctx, unit, []dbus.Property{{Name: "DeviceAllow", Value: godbus.MakeVariant(allow)}}); err != nil {
+		return fmt.Errorf("allow a device: %w", err)
+	}
+	return nil
+}
+
+// allowed is an entry of DeviceAllow, see systemd.resource-control(5).
+type allowed struct{ Path, Rights string }
+
 // connect is called with the mutex held.
 func (c *Connection) connect(ctx context.Context) error {
 	if c.conn != nil && c.conn.Connected() {
@@ -133,10 +153,10 @@ func (c *Connection) ensure(ctx context.Context, name string, want []dbus.Proper
 	return nil
 }
 
-// set changes a slice until the next boot, also after it was stopped.
+// set changes a unit until the next boot, also after it was stopped.
 func (c *Connection) set(ctx context.Context, name string, want []dbus.Property) error {
 	if err := c.conn.SetUnitPropertiesContext(ctx, name, true, want...); err != nil {
-		return fmt.Errorf("set limits of %s: %w", name, err)
+		return fmt.Errorf("set properties of %s: %w", name, err)
 	}
 	return nil
 }

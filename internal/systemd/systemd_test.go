@@ -3,6 +3,7 @@ package systemd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -216,5 +217,16 @@ func TestAPersonsSliceLiesInItsParentByItsName(t *testing.T) {
 	}
 	if got := Within("ds01-u1001.slice", "narrow_1"); got != "ds01-u1001-narrow_1.slice" {
 		t.Error(got)
+	}
+}
+
+func TestAllowingADeviceIsKeptBySystemd(t *testing.T) {
+	f, conn := fake()
+	f.units["docker-abc.scope"] = map[string]any{}
+	if err := conn.AllowDevice(t.Context(), "docker-abc.scope", 195, 3); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprintf("%+v", f.units["docker-abc.scope"]["DeviceAllow"]); got != "[{Path:/dev/char/195:3 Rights:rw}]" {
+		t.Errorf("systemd is told %s", got)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"ds01.dev/ds01/internal/docker/grant"
 	"ds01.dev/ds01/internal/e2e/lab"
+	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 )
 
@@ -234,4 +235,45 @@ func halfDone(t *testing.T, l *lab.Lab) {
 		return err == nil && strings.Contains(string(text), "c 120:16 rw")
 	})
 	wantCards(t, l, "alice", 0, 1)
+}
+
+// TestADeviceThatIsTakenAwayComesBack: something on the host takes the kernel's rule
+// for alice's card away while her container runs, as systemd does, or the node.
+// ds01 looks when anything changes, so bob does something.
+func TestADeviceThatIsTakenAwayComesBack(t *testing.T) {
+	for name, atStart := range map[string]bool{"given at each start": true, "stored by the engine": false} {
+		t.Run(name, func(t *testing.T) {
+			l := start(t, lab.Options{AtStart: atStart, GPU: twoCards, Limits: releasing})
+			l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+			wantCards(t, l, "alice", 0)
+			ways := map[string]func(){"the rule": func() {
+				deny := filepath.Join(devicesGroup(t, l), "devices.deny")
+				if err := os.WriteFile(deny, []byte("c 120:0 rwm"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if r := l.Docker("alice", "exec", "web", "sh", "-c", "exec 3<>/dev/nvidia0"); !strings.Contains(r.Out+r.Err, mayNotOpen) {
+					t.Fatalf("it isn't taken away: %+v", r)
+				}
+			}}
+			if atStart {
+				ways["the node"] = func() {
+					if out, err := exec.Command("nsenter", "--mount", "--target", l.PIDOf("alice", "web"), "umount", "/dev/nvidia0").CombinedOutput(); err != nil {
+						t.Fatalf("%v: %s", err, out)
+					}
+				}
+			}
+			for way, take := range ways {
+				before := len(events(t, l))
+				take()
+				l.OK("bob", "docker", "create", "--name", "other", "busybox")
+				l.OK("bob", "docker", "rm", "other")
+				l.Eventually(way+" is back", l.Patience(10*time.Second), func() bool {
+					return slices.ContainsFunc(since(t, l, before), func(e event.Event) bool { return e.Action == "mend" && e.Object == "web" })
+				})
+				wantCards(t, l, "alice", 0)
+			}
+			l.ClearAll()
+			lab.Clean(t, l)
+		})
+	}
 }
