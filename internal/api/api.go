@@ -124,6 +124,7 @@ type Parts struct {
 	Members    func() (map[string]limits.File, error)
 	Limits     func(account.Account) limits.Limits
 	State      func() State
+	Orphans    Orphans            // nil: nobody looks for them
 	Origins    *peer.Origins      // nil: nobody knows where requests come from
 	Recorder   *recorder.Recorder // nil: nothing is written down
 	Audit      Audit
@@ -163,6 +164,7 @@ func Routes() []Route {
 		{"GET", "/v1/version", Anybody, (*call).version},
 		{"GET", "/v1/me", Anybody, (*call).me},
 		{"GET", "/v1/doctor", Anybody, (*call).doctor},
+		{"POST", "/v1/doctor/fix", Admins, (*call).fix},
 		{"GET", "/v1/gpus", Users, (*call).gpus},
 		{"GET", "/v1/gpus/why", Users, (*call).gpusWhy},
 		{"POST", "/v1/gpus/{uuid}/sim", Admins, (*call).simulate},

@@ -132,6 +132,7 @@ type lab struct {
 	warden     *warden.Warden
 	steward    *steward.Steward
 	records    *store.Store
+	orphans    orphans
 	card       gpu.Card // as the driver tells it
 	seen       atomic.Pointer[[]gpu.Device]
 	readings   map[string]gpu.Reading // that the warden sees
@@ -226,6 +227,7 @@ func (l *lab) serve(t *testing.T, uid int, socket string) {
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return map[string]gpu.Reading{}, nil },
 		Document: func() *limits.Document { return l.document },
 		Members:  func() (map[string]limits.File, error) { return map[string]limits.File{}, nil },
+		Orphans:  &l.orphans,
 		Facts:    func(context.Context) safety.Facts { return safety.Facts{Runc: "1.1.12"} },
 		State:    func() api.State { return l.state },
 	})

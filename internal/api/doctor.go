@@ -41,7 +41,13 @@ func (c *call) doctor() error {
 	if c.roles.Admin && c.Facts != nil {
 		checks = append(checks, safety.Judge(c.Facts(c.r.Context()))...)
 	}
-	return c.answer(apitype.Doctor{Checks: checks})
+	left, err := c.leftOver()
+	if err != nil {
+		checks = append(checks, warn("orphans", "What was left over isn't known: "+err.Error()+".", "See the engine's line."))
+	} else if c.roles.Admin || len(left) > 0 {
+		checks = append(checks, checkOrphans(left, c.roles.Admin))
+	}
+	return c.answer(apitype.Doctor{Checks: checks, Orphans: left})
 }
 
 func ok(name, detail string) apitype.Check {

@@ -64,6 +64,7 @@ func actions() map[string]string {
 		"POST /v1/containers/{name}/adopt":        "container adopt",
 		"POST /v1/gpus/{uuid}/sim":                "gpu sim set",
 		"POST /v1/mig/apply":                      "gpu mig apply",
+		"POST /v1/doctor/fix":                     "doctor fix",
 		"POST /v1/gpus/{uuid}/drain":              "gpu drain",
 		"DELETE /v1/gpus/{uuid}/drain":            "gpu undrain",
 		"POST /v1/queue":                          "gpu queue join",

@@ -29,7 +29,7 @@ func TestAccess(t *testing.T) {
 	type who struct{ stranger, outsider, user, admin bool }
 	anybody, users, admins := who{false, true, true, true}, who{false, false, true, true}, who{false, false, false, true}
 	want := map[string]who{
-		"GET /v1/version": anybody, "GET /v1/me": anybody, "GET /v1/doctor": anybody,
+		"GET /v1/version": anybody, "GET /v1/me": anybody, "GET /v1/doctor": anybody, "POST /v1/doctor/fix": admins,
 		"GET /v1/gpus": users, "GET /v1/gpus/why": users, "GET /v1/containers": users, "POST /v1/containers": users, "GET /v1/containers/{name}": users,
 		"POST /v1/containers/{name}/start": users, "POST /v1/containers/{name}/stop": users, "DELETE /v1/containers/{name}": users,
 		"POST /v1/containers/{name}/update":   users,

@@ -479,7 +479,30 @@ const (
 
 // Doctor is what works and what is missing, for the caller.
 type Doctor struct {
-	Checks []Check `json:"checks"`
+	Checks  []Check  `json:"checks"`
+	Orphans []Orphan `json:"orphans"` // left over: the caller's own, or everybody's for administrators
+}
+
+// Orphan is something that was left over.
+type Orphan struct {
+	Kind   string `json:"kind"`   // "mount", "control group", …
+	Object string `json:"object"` // by which it is found again
+	UID    int    `json:"uid"`    // whose it was; -1: nobody knows
+	Why    string `json:"why"`
+	Fix    string `json:"fix,omitempty"`  // what "doctor --fix" does; "": nothing
+	Next   string `json:"next,omitempty"` // what to do by hand then
+}
+
+// Fix asks for orphans to be taken away: their kinds and objects tell which.
+type Fix struct {
+	Orphans []Orphan `json:"orphans"`
+}
+
+// Fixed is what became of one of them.
+type Fixed struct {
+	Kind   string `json:"kind"`
+	Object string `json:"object"`
+	Error  string `json:"error,omitempty"` // why it is still there
 }
 
 // Check is one finding.

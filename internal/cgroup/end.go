@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -102,4 +104,31 @@ func removeTree(root string) {
 	for _, group := range slices.Backward(groups) {
 		_ = os.Remove(group) // the engine may be at it too
 	}
+}
+
+// Children returns the names of the groups directly in a group, in order. An
+// absent group has none.
+func (t *Tree) Children(group string) []string {
+	names := map[string]bool{}
+	for _, root := range t.hierarchies(group) {
+		entries, _ := os.ReadDir(root) // it may have gone meanwhile
+		for _, e := range entries {
+			if e.IsDir() {
+				names[e.Name()] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Clear removes a group with those below it where no process is in them. One
+// that is in use stays, and is an error that wraps syscall.EBUSY.
+func (t *Tree) Clear(group string) error {
+	for _, root := range t.hierarchies(group) {
+		removeTree(root)
+	}
+	if left := t.hierarchies(group); len(left) > 0 {
+		return fmt.Errorf("remove group %s: %w", left[0], syscall.EBUSY)
+	}
+	return nil
 }

@@ -26,6 +26,12 @@ func (c *Client) Doctor(ctx context.Context) (apitype.Doctor, error) {
 	return get[apitype.Doctor](ctx, c, "/v1/doctor", nil)
 }
 
+// Fix takes orphans away that Doctor has told of, and returns what became of
+// each. Administrators may.
+func (c *Client) Fix(ctx context.Context, orphans []apitype.Orphan) ([]apitype.Fixed, error) {
+	return send[[]apitype.Fixed](ctx, c, http.MethodPost, "/v1/doctor/fix", nil, apitype.Fix{Orphans: orphans})
+}
+
 // GPUs returns every grantable device in the order of its slots.
 func (c *Client) GPUs(ctx context.Context) ([]apitype.GPU, error) {
 	return get[[]apitype.GPU](ctx, c, "/v1/gpus", nil)

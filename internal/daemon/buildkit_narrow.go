@@ -9,6 +9,7 @@ import (
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/cgroup"
+	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/systemd"
 )
@@ -43,6 +44,16 @@ func (k kit) Narrow(ctx context.Context, who account.Account, h admission.HostCo
 			k.host.leave(group)
 		}
 	}, nil
+}
+
+// idly does something while no build uses a narrow group, and none begins to.
+func (n *narrows) idly(group string, do func() error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.count[group] > 0 {
+		return problem.Because(problem.ErrConflict, "a build uses it")
+	}
+	return do()
 }
 
 // within makes a group in a person's.

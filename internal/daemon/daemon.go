@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	// What lives long is a few MiB, so that by default each long list would set
 	// off a collection.
 	debug.SetGCPercent(gcPercent)
-	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), accounts: accounts{directory.NewRecent(directory.Lookup, time.Now, directory.Files()...)}, origins: peer.NewOrigins(), closing: make(chan struct{})}
+	d := &daemon{Options: o, paths: config.PathsUnder(o.Root), accounts: accounts{directory.NewRecent(directory.Lookup, time.Now, directory.Files()...)}, origins: peer.NewOrigins(), narrows: &narrows{count: map[string]int{}}, closing: make(chan struct{})}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.build(ctx); err != nil {
 		return err
@@ -104,6 +104,7 @@ type daemon struct {
 	servers     []*server
 	doors       *doors
 	origins     *peer.Origins
+	narrows     *narrows
 	accounts    accounts
 
 	closing chan struct{} // closed once nobody new is served
@@ -283,7 +284,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 		Engine: d.engine, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar, Observer: d.reconciler, Accounts: d.accounts,
 		GPUWait:    func() time.Duration { return d.settings.config().GPU.Queue.DockerWaitFor() },
 		Registries: func() []string { return d.settings.config().Images.Registries }, Space: h.space,
-		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, &narrows{count: map[string]int{}}}, Terminals: &d.terminals, Closing: d.closing,
+		Roles: h.roles, Isolation: h.isolation, API: h.apiVersion, StopGrace: h.stopGrace, Files: files{h}, Recipes: dockerfile.Reader{}, Kit: kit{buildkit.New(d.engine.Dial, time.Now, d.records, d.Log), h, d.narrows}, Terminals: &d.terminals, Closing: d.closing,
 		Origins: d.origins, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 }
@@ -294,7 +295,7 @@ func (d *daemon) api() *api.API {
 		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Enforcer: d.enforcer, Warden: d.warden, Steward: d.steward,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
-		Limits: h.limits, State: d.state, Facts: d.facts, Origins: d.origins, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
+		Limits: h.limits, State: d.state, Facts: d.facts, Orphans: orphans{d}, Origins: d.origins, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
 	})
 }
 

@@ -100,6 +100,23 @@ func (o *doors) Close(ctx context.Context, claim string) {
 	o.end(ctx, claim)
 }
 
+// idle returns the claims with a socket at which nobody listens.
+func (o *doors) idle() ([]string, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	entries, err := os.ReadDir(o.folder)
+	if err != nil {
+		return nil, fmt.Errorf("list sockets of containers: %w", err)
+	}
+	var claims []string
+	for _, e := range entries {
+		if o.open[e.Name()] == nil {
+			claims = append(claims, e.Name())
+		}
+	}
+	return claims, nil
+}
+
 // end is called with the mutex held.
 func (o *doors) end(ctx context.Context, claim string) {
 	if s := o.open[claim]; s != nil {

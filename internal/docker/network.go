@@ -46,6 +46,15 @@ func (e *Engine) CreateNetwork(ctx context.Context, s network.Spec) (id string, 
 	return made.ID, nil
 }
 
+// RemoveNetwork removes a network that no container is on; one that isn't there is
+// of kind problem.ErrNotFound.
+func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
+	if err := e.api.NetworkRemove(ctx, name); err != nil {
+		return explain("remove network "+name, err)
+	}
+	return nil
+}
+
 // Apart reports whether what is on the engine's default bridge can't reach one
 // another there, as with "icc": false in the engine's configuration.
 func (e *Engine) Apart(ctx context.Context) (bool, error) {

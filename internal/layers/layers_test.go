@@ -25,7 +25,7 @@ var floors = []floor{
 	{"1a decide", []string{"account", "gpu", "image", "label", "event", "apitype", "port"}},
 	{"1b decide", []string{"config", "layout", "limits", "network", "volume", "safety"}},
 	{"1b' decide", []string{"container"}},
-	{"1c decide", []string{"admission", "lifecycle", "takeover"}},
+	{"1c decide", []string{"admission", "lifecycle", "orphan", "takeover"}},
 	{"1d decide", []string{"policy"}},
 	{"2 speak", []string{
 		"docker", "docker/scratch", "docker/dockertest", "docker/dockerfile", "docker/buildkit", "docker/step", "docker/grant",

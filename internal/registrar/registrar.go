@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,6 +112,13 @@ func (r *Registrar) Settle(ctx context.Context) error {
 		return err
 	}
 	return r.settleNetworks(ctx)
+}
+
+// Records returns every record, in no order.
+func (r *Registrar) Records() ([]network.Record, []volume.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.networks)), slices.Collect(maps.Values(r.volumes))
 }
 
 // mourning is how long the owner of what was removed is remembered, so that its

@@ -146,6 +146,22 @@ func (f *Fake) handler() http.Handler {
 	})
 }
 
+// fix takes away what may be, of administrators only.
+func (f *Fake) fix(w http.ResponseWriter, r *http.Request) {
+	if !f.Me.Admin {
+		apiError(w, &problem.Error{What: "Not open to " + f.Me.User, Why: problem.Because(problem.ErrDenied, "the account isn't in the group ds-admin")})
+		return
+	}
+	var want apitype.Fix
+	_ = json.NewDecoder(r.Body).Decode(&want) // of this program's own client
+	done := []apitype.Fixed{}
+	for _, o := range want.Orphans {
+		f.Doctor.Orphans = slices.DeleteFunc(f.Doctor.Orphans, func(left apitype.Orphan) bool { return left.Kind == o.Kind && left.Object == o.Object })
+		done = append(done, apitype.Fixed{Kind: o.Kind, Object: o.Object})
+	}
+	reply(w, done)
+}
+
 func (f *Fake) routes(mux *http.ServeMux) {
 	value := func(pattern string, v func() any) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { reply(w, v()) })
@@ -153,6 +169,7 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	value("GET /v1/me", func() any { return f.Me })
 	value("GET /v1/version", func() any { return f.Version })
 	value("GET /v1/doctor", func() any { return f.Doctor })
+	mux.HandleFunc("POST /v1/doctor/fix", f.fix)
 	value("GET /v1/gpus", func() any { return f.GPUs })
 	mux.HandleFunc("GET /v1/gpus/why", f.why)
 	value("GET /v1/stats", func() any { return f.Stats })

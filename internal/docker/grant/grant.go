@@ -119,6 +119,18 @@ func (f Folder) Take(id string) error {
 	return nil
 }
 
+// All returns the containers that something was written for, by id.
+func (f Folder) All() ([]string, error) {
+	names, err := filepath.Glob(filepath.Join(string(f), "given", "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("list containers' devices: %w", err)
+	}
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(filepath.Base(name), ".json")
+	}
+	return names, nil
+}
+
 // RootFlag names a root other than the host's own, before runc's arguments: an
 // engine that another ds01 stands before has it in its configuration.
 const RootFlag = "--ds01-root"
