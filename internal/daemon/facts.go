@@ -12,7 +12,7 @@ import (
 // the engine told when it came up.
 func (d *daemon) facts(ctx context.Context) safety.Facts {
 	f := probe.Host(ctx, filepath.Dir(d.paths.RunDir), d.paths.Gateway, d.paths.APISocket)
-	f.Gateway = d.paths.Gateway
+	f.Gateway, f.CgroupVersion = d.paths.Gateway, d.host.tree.Version()
 	if info, known := d.host.info(); known {
 		f.Engine, f.Runc, f.DefaultRuntime, f.Remapped = info.Version, info.Runc, info.Runtime, info.Remapped
 	}

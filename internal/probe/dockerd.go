@@ -37,7 +37,10 @@ func Dockerd(ctx context.Context, socket, run string) *safety.Dockerd {
 		}
 	}
 	runc := firstRunc(read0(filepath.Join(proc, "environ")))
-	return &safety.Dockerd{Runc: runc, Starter: starter(runc), NoFirewall: noFirewall(read0(filepath.Join(proc, "cmdline")))}
+	s := settingsOf(read0(filepath.Join(proc, "cmdline")))
+	return &safety.Dockerd{
+		Runc: runc, Starter: starter(runc), NoFirewall: !s.IPTables, CgroupNS: s.CgroupNS, ClearsBuilds: s.Builder.GC.Enabled, KeepsBuilds: s.Builder.GC.Keep,
+	}
 }
 
 // listener returns the number of the process that listens at a unix socket, 0
@@ -79,27 +82,45 @@ func read0(path string) []string {
 	return strings.Split(string(bytes.TrimRight(data, "\x00")), "\x00")
 }
 
-// noFirewall reports whether a dockerd with these words on its command line
-// makes no firewall rules: by a word, or by its daemon.json. It starts by one of
-// both only, and by no file that can't be read.
-func noFirewall(words []string) bool {
-	file := usualSettings
-	for i, word := range words {
-		if value, ok := strings.CutPrefix(word, "--iptables="); ok {
-			on, err := strconv.ParseBool(value)
-			return err == nil && !on
+// settings are what a dockerd was told, as far as ds01 leans on it.
+type settings struct {
+	IPTables bool
+	CgroupNS string `json:"default-cgroupns-mode"`
+	Builder  struct {
+		GC struct {
+			Enabled *bool
+			Keep    string `json:"defaultKeepStorage"`
 		}
+	}
+}
+
+// settingsOf reads what a dockerd with these words on its command line was told, by
+// a word, or by its daemon.json. It starts by one of both only, and by no file that
+// can't be read.
+func settingsOf(words []string) settings {
+	s, file := settings{IPTables: true}, usualSettings
+	for i, word := range words {
 		if name, ok := strings.CutPrefix(word, "--config-file="); ok {
 			file = name
 		} else if word == "--config-file" && i+1 < len(words) {
 			file = words[i+1]
 		}
 	}
-	settings := struct{ IPTables bool }{true}
 	if data, err := os.ReadFile(file); err == nil { //nolint:gosec // root's own file
-		_ = json.Unmarshal(data, &settings) // see above
+		_ = json.Unmarshal(data, &s) // see above
 	}
-	return !settings.IPTables
+	for i, word := range words {
+		if value, ok := strings.CutPrefix(word, "--iptables="); ok {
+			on, err := strconv.ParseBool(value)
+			s.IPTables = err != nil || on
+		}
+		if value, ok := strings.CutPrefix(word, "--default-cgroupns-mode="); ok {
+			s.CgroupNS = value
+		} else if word == "--default-cgroupns-mode" && i+1 < len(words) {
+			s.CgroupNS = words[i+1]
+		}
+	}
+	return s
 }
 
 // firstRunc returns the program that a process with this environment takes for

@@ -96,9 +96,24 @@ func TestAnEngineWithoutFirewallRulesIsSeen(t *testing.T) {
 		"dockerd --config-file " + file(`{"iptables": true, "icc": 7}`): false,
 		"dockerd --config-file " + filepath.Join(dir, "none"):           false,
 	} {
-		if got := noFirewall(strings.Fields(words)); got != want {
+		if got := !settingsOf(strings.Fields(words)).IPTables; got != want {
 			t.Errorf("%s: %v", words, got)
 		}
+	}
+}
+
+func TestWhatDockerdIsToldOfBuildsAndGroups(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "daemon.json")
+	if err := os.WriteFile(file, []byte(`{"builder": {"gc": {"enabled": true, "defaultKeepStorage": "20GB"}}, "default-cgroupns-mode": "private"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := settingsOf([]string{"dockerd", "--config-file", file})
+	if s.Builder.GC.Enabled == nil || !*s.Builder.GC.Enabled || s.Builder.GC.Keep != "20GB" || s.CgroupNS != "private" || !s.IPTables {
+		t.Errorf("read as %+v", s)
+	}
+	s = settingsOf([]string{"dockerd", "--config-file", os.DevNull, "--default-cgroupns-mode=host"})
+	if s.Builder.GC.Enabled != nil || s.CgroupNS != "host" {
+		t.Errorf("without a file: %+v", s)
 	}
 }
 

@@ -30,6 +30,10 @@ type Dockerd struct {
 	Runc       string // the first on its PATH, "" = there is none
 	Starter    Starter
 	NoFirewall bool // it makes no firewall rules
+
+	CgroupNS     string // default-cgroupns-mode: "host", "private", "" = by its version of control groups
+	ClearsBuilds *bool  // builder.gc.enabled; nil: it isn't said
+	KeepsBuilds  string // builder.gc.defaultKeepStorage, "" = by itself
 }
 
 // judgeSteps says whether builds by BuildKit are held to people's limits. A step
@@ -100,4 +104,45 @@ func judgeRestarts(f Facts) (apitype.Check, bool) {
 		return ok(name, "Containers run on while the engine restarts."), true
 	}
 	return warn(name, "When the engine restarts, everybody's containers end.", `Set "live-restore": true in /etc/docker/daemon.json, then: systemctl reload docker.`), true
+}
+
+// clearsByItself is from when on the engine clears what builds leave unless it is
+// told not to: 20.10 doesn't, this one's source does.
+func clearsByItself() Version { return Version{Major: 28, Minor: 5, Patch: 2} }
+
+// judgeBuildCache says whether what builds leave behind is cleared: BuildKit keeps
+// what each step has made, for everybody and beside every limit.
+func judgeBuildCache(f Facts) (apitype.Check, bool) {
+	const name = "build cache"
+	if f.Dockerd == nil || f.Engaged == nil {
+		return apitype.Check{}, false
+	}
+	version, _ := ParseVersion(f.Engine)
+	clears, why := !version.Less(clearsByItself()), "isn't told to clear what builds leave, which older ones don't do by themselves"
+	if told := f.Dockerd.ClearsBuilds; told != nil {
+		clears, why = *told, "is told not to clear what builds leave"
+	}
+	if !clears {
+		return warn(name, "The engine "+why+": its disk fills up.",
+			`Add "builder": {"gc": {"enabled": true, "defaultKeepStorage": "50GB"}} to /etc/docker/daemon.json and restart the engine; until then: docker builder prune.`), true
+	}
+	keeps := "as much of it as it thinks fit (builder.gc.defaultKeepStorage)"
+	if f.Dockerd.KeepsBuilds != "" {
+		keeps = f.Dockerd.KeepsBuilds + " of it"
+	}
+	return ok(name, "The engine clears what builds leave, and keeps "+keeps+"."), true
+}
+
+// judgeGroupNames says whether steps of classic builds see the names of the host's
+// control groups. For each container ds01 itself tells the engine.
+func judgeGroupNames(f Facts) (apitype.Check, bool) {
+	const name = "group names"
+	if f.Dockerd == nil || f.Engaged == nil || f.CgroupVersion == 0 {
+		return apitype.Check{}, false
+	}
+	if told := f.Dockerd.CgroupNS; told == "host" || told == "" && f.CgroupVersion == 1 {
+		return warn(name, "Steps of classic builds see the names of the host's control groups, with other people's uids in them.",
+			`Add "default-cgroupns-mode": "private" to /etc/docker/daemon.json and restart the engine.`), true
+	}
+	return ok(name, "Containers and steps of builds see no names of the host's control groups."), true
 }

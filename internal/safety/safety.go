@@ -27,6 +27,7 @@ type Facts struct {
 	Gateway        string   // where ds01's gateway listens, "" = not asked
 	Engaged        *Engaged // nil: the engine hasn't told
 	Dockerd        *Dockerd // nil: its process isn't found
+	CgroupVersion  int      // of the host's control groups, 0: not known
 }
 
 // A Socket leads to an engine past ds01.
@@ -41,7 +42,7 @@ func Judge(f Facts) []apitype.Check {
 	var checks []apitype.Check
 	for _, one := range []func(Facts) (apitype.Check, bool){
 		judgeEngine, judgeRunc, judgeToolkit, judgeBuildKit, judgeRuntime, judgeRemapping, judgeKeys, judgeGroup, judgeGateway,
-		judgeSteps, judgeBridge, judgeFirewall, judgeRestarts,
+		judgeSteps, judgeBridge, judgeFirewall, judgeRestarts, judgeBuildCache, judgeGroupNames,
 	} {
 		if check, known := one(f); known {
 			checks = append(checks, check)

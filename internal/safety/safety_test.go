@@ -49,6 +49,13 @@ func TestVersionsAreOrdered(t *testing.T) {
 func TestJudge(t *testing.T) {
 	ok, warn, fail := apitype.CheckOK, apitype.CheckWarn, apitype.CheckFail
 	set := func(e safety.Engaged, d *safety.Dockerd) safety.Facts { return safety.Facts{Engaged: &e, Dockerd: d} }
+	yes, no := true, false
+	engine := func(version string, d safety.Dockerd) safety.Facts {
+		return safety.Facts{Engine: version, Engaged: &safety.Engaged{}, Dockerd: &d}
+	}
+	grouped := func(version int, mode string) safety.Facts {
+		return safety.Facts{Engaged: &safety.Engaged{}, Dockerd: &safety.Dockerd{CgroupNS: mode}, CgroupVersion: version}
+	}
 	ours := &safety.Dockerd{Runc: "/steps/runc", Starter: safety.ThisDs01}
 	all := []string{"CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"}
 	for name, c := range map[string]struct {
@@ -102,6 +109,16 @@ func TestJudge(t *testing.T) {
 		"neither networks nor firewall":      {set(safety.Engaged{}, &safety.Dockerd{NoFirewall: true}), "firewall", "", ""},
 		"containers that outlive the engine": {set(safety.Engaged{LiveRestore: true}, ours), "live restore", ok, ""},
 		"containers that end with it":        {set(safety.Engaged{}, ours), "live restore", warn, `"live-restore": true`},
+		"builds that nobody clears":          {set(safety.Engaged{}, ours), "build cache", warn, "isn't told"},
+		"builds that a newer engine clears":  {engine("28.5.2", safety.Dockerd{}), "build cache", ok, "thinks fit"},
+		"a newer engine that is told not to": {engine("28.5.2", safety.Dockerd{ClearsBuilds: &no}), "build cache", warn, "is told not to"},
+		"an older engine that is told to":    {engine("20.10.24", safety.Dockerd{ClearsBuilds: &yes, KeepsBuilds: "20GB"}), "build cache", ok, "20GB"},
+		"an older engine":                    {engine("20.10.24", safety.Dockerd{}), "build cache", warn, "defaultKeepStorage"},
+		"names of groups on v1":              {grouped(1, ""), "group names", warn, "default-cgroupns-mode"},
+		"names of groups on v2":              {grouped(2, ""), "group names", ok, ""},
+		"names of groups by a setting":       {grouped(2, "host"), "group names", warn, "private"},
+		"no names of groups by a setting":    {grouped(1, "private"), "group names", ok, ""},
+		"groups of a kind that isn't known":  {grouped(0, "host"), "group names", "", ""},
 		"no socket past ds01":                {safety.Facts{}, "engine sockets", ok, ""},
 		"a socket past ds01":                 {safety.Facts{Sockets: []safety.Socket{{"/run/d.sock", "Docker", "the group docker (alice)"}}}, "engine sockets", fail, "/run/d.sock is open to the group docker (alice)"},
 	} {

@@ -20,7 +20,7 @@ func TestDoctorJudgesTheEnginesSetup(t *testing.T) {
 	steps := filepath.Join(filepath.Dir(l.Root), "steps", "runc")
 	lab.Contains(t, told("dean"),
 		"ok steps of builds ds01 starts them, as "+steps, "ok engine's bridge Nobody reaches anybody on the engine's own bridge. No container is on it.",
-		"ok firewall", "ok live restore")
+		"ok firewall", "ok live restore", "warn build cache")
 	lab.Lacks(t, told("alice"), "steps of builds", "engine's bridge", "firewall", "live restore")
 
 	build := aStepRuns(t, l)
