@@ -295,7 +295,7 @@ func (d *daemon) api() *api.API {
 		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Enforcer: d.enforcer, Warden: d.warden, Steward: d.steward,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
-		Limits: h.limits, State: d.state, Facts: d.facts, Orphans: orphans{d}, Origins: d.origins, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
+		Limits: h.limits, State: d.state, Facts: d.facts, Orphans: &orphans{daemon: d}, Origins: d.origins, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ds01.dev/ds01/internal/container"
@@ -19,10 +20,19 @@ import (
 )
 
 // orphans looks for what was left over, and takes it away.
-type orphans struct{ *daemon }
+type orphans struct {
+	*daemon
+
+	one sync.Mutex // look at a time: each asks the engine for everything, and everybody may have it looked
+}
 
 // Find looks at everything once.
-func (o orphans) Find(ctx context.Context) ([]orphan.Orphan, error) {
+func (o *orphans) Find(ctx context.Context) ([]orphan.Orphan, error) {
+	o.one.Lock()
+	defer o.one.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err // nobody waits for it any more
+	}
 	f, err := o.look(ctx)
 	if err != nil {
 		return nil, err
@@ -31,7 +41,7 @@ func (o orphans) Find(ctx context.Context) ([]orphan.Orphan, error) {
 }
 
 // look gathers the facts, in the order that they ask for.
-func (o orphans) look(ctx context.Context) (f orphan.Facts, err error) {
+func (o *orphans) look(ctx context.Context) (f orphan.Facts, err error) {
 	f.Now = time.Now()
 	if f.Mounts, err = o.mounts(); err != nil {
 		return f, err
@@ -57,7 +67,7 @@ func (o orphans) look(ctx context.Context) (f orphan.Facts, err error) {
 }
 
 // ask asks the engine what it has.
-func (o orphans) ask(ctx context.Context, f *orphan.Facts) (err error) {
+func (o *orphans) ask(ctx context.Context, f *orphan.Facts) (err error) {
 	if f.Containers, err = o.engine.List(ctx); err != nil {
 		return err
 	}
@@ -76,7 +86,7 @@ func (o orphans) ask(ctx context.Context, f *orphan.Facts) (err error) {
 
 // mounts returns what lies in the folder of mounts: a folder for each claim, and
 // in it a place for each of its mounts.
-func (o orphans) mounts() ([]string, error) {
+func (o *orphans) mounts() ([]string, error) {
 	places, err := filepath.Glob(filepath.Join(o.paths.Mounts, "*", "*"))
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
@@ -93,7 +103,7 @@ func (o orphans) mounts() ([]string, error) {
 
 // groups returns people's control groups and those in them. systemd takes its own
 // away itself.
-func (o orphans) groups() (all []orphan.Level) {
+func (o *orphans) groups() (all []orphan.Level) {
 	if o.host.bySystemd() {
 		return nil
 	}
@@ -112,7 +122,7 @@ func (o orphans) groups() (all []orphan.Level) {
 
 // strangers returns of whom there are groups but no account. A directory that
 // doesn't answer knows nobody, which says nothing.
-func (o orphans) strangers(groups []orphan.Level) map[int]bool {
+func (o *orphans) strangers(groups []orphan.Level) map[int]bool {
 	gone := map[int]bool{}
 	for _, g := range groups {
 		uid, err := strconv.Atoi(strings.TrimPrefix(g.Path, "u"))
@@ -127,7 +137,7 @@ func (o orphans) strangers(groups []orphan.Level) map[int]bool {
 }
 
 // Remove takes an orphan away, if it still is one once nobody else is at it.
-func (o orphans) Remove(ctx context.Context, what orphan.Orphan) error {
+func (o *orphans) Remove(ctx context.Context, what orphan.Orphan) error {
 	switch name := what.Object; what.Kind {
 	case orphan.Claim:
 		return o.settle(ctx, what)
@@ -154,7 +164,7 @@ func (o orphans) Remove(ctx context.Context, what orphan.Orphan) error {
 }
 
 // settle has the reconciler look at a claim, which asks the engine.
-func (o orphans) settle(ctx context.Context, what orphan.Orphan) error {
+func (o *orphans) settle(ctx context.Context, what orphan.Orphan) error {
 	record, ok := o.ledger.Record(what.Object)
 	if !ok {
 		return nil
@@ -163,7 +173,7 @@ func (o orphans) settle(ctx context.Context, what orphan.Orphan) error {
 }
 
 // locked does something under a lock if it still is what is to be done.
-func (o orphans) locked(ctx context.Context, key string, what orphan.Orphan, do func() error) error {
+func (o *orphans) locked(ctx context.Context, key string, what orphan.Orphan, do func() error) error {
 	defer o.ledger.Lock(key)()
 	found, err := o.Find(ctx)
 	if err != nil {

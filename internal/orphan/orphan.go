@@ -127,9 +127,13 @@ func (f Facts) grants() (all []Orphan) {
 	return all
 }
 
+// claimID is how claims are called. What else lies among their mounts is there for
+// a moment, and may be a container's own files.
+var claimID = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
 func (f Facts) mounts() (all []Orphan) {
 	for _, m := range f.Mounts {
-		if f.record(filepath.Dir(m)) {
+		if claim := filepath.Dir(m); !claimID.MatchString(claim) || f.record(claim) {
 			continue
 		}
 		o := Orphan{Kind: Mount, Object: m, UID: -1, Why: "of a claim that ds01 doesn't know", Fix: "it is unmounted, and its folder goes"}

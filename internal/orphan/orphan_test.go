@@ -20,24 +20,29 @@ var (
 	gone = strings.Repeat("b", 64)
 )
 
+const (
+	known   = "1111111111111111" // a claim that ds01 has a record of
+	unknown = "9999999999999999"
+)
+
 // world is one in which everything has its place.
 func world() orphan.Facts {
 	return orphan.Facts{
 		Now:    now,
-		Mounts: []string{"c1/0"}, Given: []string{here}, Doors: []string{"c1"},
+		Mounts: []string{known + "/0"}, Given: []string{here}, Doors: []string{known},
 		Groups:     []orphan.Level{{Path: "u1001", Processes: 1, Children: 1}, {Path: "u1001/" + here, Processes: 1}, {Path: "u1002"}},
 		Containers: []container.Observed{{ID: here, Name: "web._.1001", State: "running"}},
 		Seen:       []container.Observed{{ID: here, Name: "web._.1001", Networks: map[string]string{"default._.1001": "n1"}}},
 		Networks:   []network.Observed{{ID: "n1", Name: "default._.1001"}, {ID: "n2", Name: "bridge"}, {ID: "n3", Name: "somebody's"}},
 		Volumes:    []string{"data._.1001", "other"}, Images: []string{"busybox:latest", "aimehub/pytorch:web._.1001"},
-		Records:     []container.Record{{Claim: gpu.Claim{ID: "c1", UID: 1001, Name: "web", State: gpu.Running, ContainerID: here, CreatedAt: now.Add(-time.Hour)}, Login: "alice"}},
+		Records:     []container.Record{{Claim: gpu.Claim{ID: known, UID: 1001, Name: "web", State: gpu.Running, ContainerID: here, CreatedAt: now.Add(-time.Hour)}, Login: "alice"}},
 		OwnNetworks: []network.Record{{UID: 1001, EngineName: "default._.1001", ID: "n1", Subnet: netip.MustParsePrefix("10.0.0.0/29"), CreatedAt: now.Add(-time.Hour)}},
 		OwnVolumes:  []volume.Record{{UID: 1001, EngineName: "data._.1001", CreatedAt: now.Add(-time.Hour)}},
 	}
 }
 
 func TestFind(t *testing.T) {
-	strange := container.Observed{ID: gone, Name: "old._.1001", State: "exited", Mounts: []container.Mounted{{Source: "/run/ds01/mnt/c9/0"}}, Networks: map[string]string{"lab._.1002": "n9"}}
+	strange := container.Observed{ID: gone, Name: "old._.1001", State: "exited", Mounts: []container.Mounted{{Source: "/run/ds01/mnt/" + unknown + "/0"}}, Networks: map[string]string{"lab._.1002": "n9"}}
 	for name, c := range map[string]struct {
 		change func(*orphan.Facts)
 		want   string // kind, object, uid and whether it may be taken away; "": nothing
@@ -45,7 +50,7 @@ func TestFind(t *testing.T) {
 		"everything has its place": {func(*orphan.Facts) {}, ""},
 		"a claim whose container has gone": {func(f *orphan.Facts) {
 			f.Records[0].ContainerID = gone
-		}, "claim c1 1001 true"},
+		}, "claim " + known + " 1001 true"},
 		"a claim that has just been made": {func(f *orphan.Facts) {
 			f.Records = append(f.Records, container.Record{Claim: gpu.Claim{ID: "c2", UID: 1001, State: gpu.Bound, ContainerID: gone, CreatedAt: now}})
 		}, ""},
@@ -53,11 +58,12 @@ func TestFind(t *testing.T) {
 			f.Records = append(f.Records, container.Record{Claim: gpu.Claim{ID: "c2", UID: 1001, State: gpu.Pending}})
 		}, ""},
 		"a grant of a container that has gone": {func(f *orphan.Facts) { f.Given = append(f.Given, gone) }, "device grant " + gone + " -1 true"},
-		"a mount of nobody's":                  {func(f *orphan.Facts) { f.Mounts = append(f.Mounts, "c9/0") }, "mount c9/0 -1 true"},
+		"a mount of nobody's":                  {func(f *orphan.Facts) { f.Mounts = append(f.Mounts, unknown+"/0") }, "mount " + unknown + "/0 -1 true"},
 		"a mount that a strange container has": {func(f *orphan.Facts) {
-			f.Mounts, f.Seen = append(f.Mounts, "c9/0"), append(f.Seen, strange)
-		}, "mount c9/0 -1 false"},
-		"a door of nobody's":                       {func(f *orphan.Facts) { f.Doors = append(f.Doors, "c9") }, "door c9 -1 true"},
+			f.Mounts, f.Seen = append(f.Mounts, unknown+"/0"), append(f.Seen, strange)
+		}, "mount " + unknown + "/0 -1 false"},
+		"what is mounted for a moment":             {func(f *orphan.Facts) { f.Mounts = append(f.Mounts, "layer-"+unknown+"/0") }, ""},
+		"a door of nobody's":                       {func(f *orphan.Facts) { f.Doors = append(f.Doors, unknown) }, "door " + unknown + " -1 true"},
 		"a group of a container that has gone":     {level("u1001/"+gone, 0, 0), "control group u1001/" + gone + " 1001 true"},
 		"such a group with processes":              {level("u1001/"+gone, 2, 0), "control group u1001/" + gone + " 1001 false"},
 		"a narrow group of ended builds":           {level("u1001/narrow_1_2_3", 0, 0), "control group u1001/narrow_1_2_3 1001 true"},
