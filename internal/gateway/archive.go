@@ -237,7 +237,9 @@ func (c *call) extract() error {
 	review := func(h *tar.Header) (*tar.Header, error) {
 		return admission.ReviewEntry(h, c.match.Query.Get("path"), site.record.Mounts, site.seen.Volumes)
 	}
-	write := func(to io.Writer) error { return repack(to, body, review) }
+	write := func(to io.Writer) error {
+		return c.guard(c.r.Context(), brokenBy("Files not copied"), func() error { return repack(to, body, review) })
+	}
 	if site.in.Target != "" {
 		during, cancel := c.untilClosing(c.r.Context())
 		defer cancel()

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
@@ -161,23 +160,11 @@ func (b *building) ship(ctx context.Context) (*http.Response, error) {
 // pump writes the context for the engine, and cuts the engine off where it
 // mustn't go on.
 func (b *building) pump(ctx context.Context, to *io.PipeWriter) {
-	err := b.guarded(ctx, to)
+	err := b.guard(ctx, admission.BrokenBuild(), func() error { return b.writeContext(ctx, to) })
 	if _, said := errors.AsType[*problem.Error](err); said {
 		b.err = err
 	}
 	_ = to.CloseWithError(err) // it returns nil
-}
-
-// guarded writes the context, and makes an error of a panic, which in this
-// goroutine would end the daemon.
-func (b *building) guarded(ctx context.Context, to io.Writer) (err error) {
-	defer func() {
-		if broken := recover(); broken != nil {
-			b.Log.ErrorContext(ctx, "a build broke", "user", b.who.Name, "panic", broken, "stack", string(debug.Stack()))
-			err = admission.BrokenBuild()
-		}
-	}()
-	return b.writeContext(ctx, to)
 }
 
 // lookEach is how often the disk is looked at while steps run.
@@ -198,7 +185,7 @@ func (b *building) watchRoom(ctx context.Context, cancel context.CancelFunc) (st
 				return
 			case <-tick.C:
 			}
-			if err := b.room(notBuilt, 0); err != nil {
+			if err := b.guard(ctx, admission.BrokenBuild(), func() error { return b.room(notBuilt, 0) }); err != nil {
 				cancel()
 				over <- err
 				return

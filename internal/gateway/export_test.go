@@ -21,3 +21,6 @@ func EditLoaded(to io.Writer, from io.Reader, uid int) (names [][]string, m cont
 	}
 	return names, m, err
 }
+
+// Beside does something beside the caller.
+func Beside(do func()) (wait func()) { return beside(do) }

@@ -96,16 +96,23 @@ func (l *loading) own(names [][]string) ([][]string, error) {
 // itself, of which the engine keeps what it has got until it has unpacked all.
 func (l *loading) roomToUnpack() error { return l.room(l.scale.weight()) }
 
-// pump copies the archive, and cuts the engine off where it mustn't go on.
-func (l *loading) pump(to *io.PipeWriter, from io.Reader) {
+// copy copies the archive.
+func (l *loading) copy(to io.Writer, from io.Reader) error {
 	plain, err := uncompressed(from)
-	if err == nil {
-		in := &inflow{from: plain, look: l.roomToUnpack}
-		err = l.editor().edit(to, in)
-		if _, full, _ := in.end(); full != nil {
-			err = full
-		}
+	if err != nil {
+		return err
 	}
+	in := &inflow{from: plain, look: l.roomToUnpack}
+	err = l.editor().edit(to, in)
+	if _, full, _ := in.end(); full != nil {
+		err = full
+	}
+	return err
+}
+
+// pump has the archive copied, and cuts the engine off where it mustn't go on.
+func (l *loading) pump(to *io.PipeWriter, copied func(to io.Writer) error) {
+	err := copied(to)
 	if _, said := errors.AsType[*problem.Error](err); said {
 		l.err = err
 	}
@@ -132,7 +139,9 @@ func (c *call) imageLoad() error {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		l.pump(to, c.r.Body)
+		l.pump(to, func(to io.Writer) error {
+			return c.guard(ctx, brokenBy(notLoaded), func() error { return l.copy(to, c.r.Body) })
+		})
 	}()
 	resp, err := c.upload("/images/load", c.only("quiet", "platform"), from)
 	_ = from.Close() // an engine that answers has read what it wants; it returns nil

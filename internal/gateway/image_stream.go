@@ -16,7 +16,8 @@ import (
 // with what it has when the client hangs up, so its answer is waited for. It
 // answers once it has read everything.
 func (c *call) upload(path string, query url.Values, body io.Reader) (*http.Response, error) {
-	return c.send(context.WithoutCancel(c.r.Context()), http.MethodPost, path, query, body, map[string]string{"Content-Type": "application/x-tar"})
+	ctx := context.WithoutCancel(c.r.Context())
+	return c.send(ctx, http.MethodPost, path, query, guardedBody{body, ctx, c}, map[string]string{"Content-Type": "application/x-tar"})
 }
 
 // follow relays a stream of JSON documents as show returns them, nil to leave

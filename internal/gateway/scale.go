@@ -37,16 +37,14 @@ func (s *scale) weigh(layer io.Reader) (weighed io.Reader, done func(), err erro
 		return io.TeeReader(in, s), func() {}, nil
 	}
 	packed, to := io.Pipe()
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
+	wait := beside(func() {
+		defer io.Copy(io.Discard, packed) //nolint:errcheck // up to its end, which is no error
 		if plain, err := uncompressed(packed); err == nil {
 			_, _ = io.Copy(s, plain) // what is broken the engine doesn't unpack either
 		}
-		_, _ = io.Copy(io.Discard, packed) // up to its end, which is no error
-	}()
+	})
 	return io.TeeReader(in, to), func() {
 		_ = to.Close() // it returns nil
-		<-over
+		wait()
 	}, nil
 }
