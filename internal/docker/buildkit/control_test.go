@@ -222,6 +222,9 @@ func TestWhatBuildxMayNotAskForIsRefused(t *testing.T) {
 		"no output":                {opt: client.SolveOpt{Exports: []client.ExportEntry{}}, req: dockerfile(nil)},
 		"two outputs":              {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "moby"}, {Type: "moby"}}}, req: dockerfile(nil)},
 		"an archive of the image":  {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "oci"}}}, req: dockerfile(nil)},
+		"one of docker's":          {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "docker"}}}, req: dockerfile(nil)},
+		"an output of tomorrow":    {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "new"}}}, req: dockerfile(nil)},
+		"files and an image":       {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "local"}, {Type: "moby"}}}, req: dockerfile(nil)},
 		"a push":                   {opt: client.SolveOpt{Exports: []client.ExportEntry{{Type: "moby", Attrs: map[string]string{"push": "true"}}}}, req: dockerfile(nil)},
 	} {
 		cl := speaks(t, func(context.Context, admission.KitRequest, func([]byte)) (string, error) {

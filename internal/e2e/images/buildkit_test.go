@@ -117,7 +117,12 @@ func filesOfABuild(t *testing.T, l *lab.Lab) {
 		}
 	}
 	notBuilt(t, kitBuilds(l, "bob", dockerfile, nil, "-o", filepath.Join(l.Home("alice"), "bobs")), "permission denied")
-	notBuilt(t, kitBuilds(l, "bob", dockerfile, nil, "-o", "type=oci,dest=x"), "docker save")
+	for _, kind := range []string{"oci", "docker"} {
+		notBuilt(t, kitBuilds(l, "bob", dockerfile, nil, "-o", "type="+kind+",dest=x"), "type="+kind+" is nothing that this engine's BuildKit writes", "docker save")
+	}
+	notBuilt(t, kitBuilds(l, "bob", dockerfile+"RUN true\n", nil, "-o", "type=registry,name=127.0.0.1:1/x"), "not served")
+	const much = "FROM busybox\nRUN x=$(head -c 100000000 /dev/zero | tr '\\0' a); echo ${#x} > /x\n"
+	notBuilt(t, kitBuilds(l, "bob", much, nil, "-o", filepath.Join(l.Home("bob"), "much")), "137") // as an image's
 	if got := listed(l, lab.Debian, "alice"); got != "busybox:latest" {
 		t.Errorf("alice sees %q", got)
 	}
