@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/lookout"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
@@ -111,6 +112,7 @@ type Parts struct {
 	Launcher   *launcher.Launcher
 	Reconciler *reconciler.Reconciler
 	Enforcer   *enforcer.Enforcer // nil: nothing is deferred
+	Lookout    *lookout.Lookout   // nil: nothing was seen
 	Warden     *warden.Warden
 	Steward    *steward.Steward
 	Usage      Usage

@@ -54,6 +54,8 @@ func (c *call) stats() error {
 		if b, ok := before[r.ID]; ok {
 			row.CPUPercent = float64(s.CPUNanos-b.CPUNanos) / float64(elapsed) * 100
 		}
+		seen := c.Lookout.Of(r.ID)
+		row.MemoryPeakBytes, row.CPUThrottledPercent = int64(seen.Peak), seen.Throttled
 		for _, g := range r.Devices {
 			row.GPUs = append(row.GPUs, usage(devices[g.UUID], readings[g.UUID]))
 		}

@@ -262,6 +262,9 @@ type Stats struct {
 	MemoryLimitBytes int64      `json:"memory_limit_bytes"` // 0: none
 	Pids             int64      `json:"pids"`
 	GPUs             []GPUUsage `json:"gpus"`
+
+	MemoryPeakBytes     int64   `json:"memory_peak_bytes"`     // the most, page cache included, since it was started; 0: not known yet
+	CPUThrottledPercent float64 `json:"cpu_throttled_percent"` // of the last ten seconds or so in which it wanted more than its limit
 }
 
 // GPUUsage is what one device does now.

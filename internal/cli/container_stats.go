@@ -17,9 +17,10 @@ import (
 func (a *app) containerStats() *cobra.Command {
 	var watch, allUsers, asJSON bool
 	return a.command(spec{
-		use:      "stats",
-		short:    "Show what running containers use now",
-		long:     "Shows CPU (100 % is one core), memory, processes and GPUs of your running containers.",
+		use:   "stats",
+		short: "Show what running containers use now",
+		long: "Shows CPU (100 % is one core), memory, processes and GPUs of your running containers. A container that\n" +
+			"is held back wanted more CPU than its limit in so much of the last ten seconds.",
 		examples: []string{"ds01 container stats", "ds01 container stats --watch", "ds01 container stats --json"},
 		guide:    "This shows what your running containers use at this moment. It changes nothing.",
 		exits:    exitsReading(), json: &asJSON,
@@ -51,6 +52,9 @@ func (a *app) containerStats() *cobra.Command {
 	})
 }
 
+// muchThrottled is from where on it is worth a word, in per cent of the time.
+const muchThrottled = 25
+
 func writeStats(w io.Writer, stats []apitype.Stats, owners bool) {
 	if len(stats) == 0 {
 		fmt.Fprintln(w, "Nothing runs.")
@@ -68,7 +72,11 @@ func writeStats(w io.Writer, stats []apitype.Stats, owners bool) {
 			memory += " of " + size(s.MemoryLimitBytes)
 		}
 		slots, use, used := gpuColumns(s.GPUs)
-		row := []string{s.Name, fmt.Sprintf("%.1f %%", s.CPUPercent), memory, strconv.FormatInt(s.Pids, 10), slots, use, used}
+		cpu := fmt.Sprintf("%.1f %%", s.CPUPercent)
+		if s.CPUThrottledPercent >= muchThrottled {
+			cpu += fmt.Sprintf(" (held back %.0f %%)", s.CPUThrottledPercent)
+		}
+		row := []string{s.Name, cpu, memory, strconv.FormatInt(s.Pids, 10), slots, use, used}
 		if owners {
 			row = slices.Insert(row, 0, orNone(s.User))
 		}

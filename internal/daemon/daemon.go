@@ -30,6 +30,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/launcher"
+	"ds01.dev/ds01/internal/lookout"
 	"ds01.dev/ds01/internal/partitioner"
 	"ds01.dev/ds01/internal/peer"
 	"ds01.dev/ds01/internal/probe"
@@ -100,6 +101,7 @@ type daemon struct {
 	terminals   sampler.Terminals
 	enforcer    *enforcer.Enforcer
 	coroner     *coroner.Coroner
+	lookout     *lookout.Lookout
 	post        *post
 	servers     []*server
 	doors       *doors
@@ -215,7 +217,7 @@ func (d *daemon) wire(ctx context.Context) error {
 		Policy: d.policy.current, Roles: h.roles, Rates: h.setRates, Spare: h.spare,
 		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
-	d.enforcer, d.coroner = h.enforcer(), h.coroner()
+	d.enforcer, d.coroner, d.lookout = h.enforcer(), h.coroner(), h.lookout()
 	d.reconciler = reconciler.New(reconciler.Parts{
 		Engine: d.engine, Connected: d.connected, Named: d.images.Marked, Ledger: d.ledger, Launcher: d.launcher, Registrar: d.registrar,
 		Remove: d.removeNow,
@@ -292,7 +294,7 @@ func (d *daemon) gateway() *gateway.Gateway {
 func (d *daemon) api() *api.API {
 	h := d.host
 	return api.New(api.Parts{
-		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Enforcer: d.enforcer, Warden: d.warden, Steward: d.steward,
+		Accounts: d.accounts, Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Launcher: d.launcher, Reconciler: d.reconciler, Enforcer: d.enforcer, Lookout: d.lookout, Warden: d.warden, Steward: d.steward,
 		Recipes: dockerfile.Reader{}, Bases: buildkit.Bases, Usage: h, Cards: d.partitioner, Simulator: d.sim, Devices: d.inventory.Devices, Readings: h.readings,
 		Document: d.settings.document, Members: func() (map[string]limitsFile, error) { return readMembers(d.paths.Members) },
 		Limits: h.limits, State: d.state, Facts: d.facts, Orphans: &orphans{daemon: d}, Origins: d.origins, Recorder: d.recorder, Audit: d.audit, Log: d.Log, Now: time.Now, Host: hostname(),
@@ -326,6 +328,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.reconciler.Run(ctx) })
 	g.Go(func() error { return d.enforcer.Run(ctx) })
 	g.Go(func() error { return d.coroner.Run(ctx) })
+	g.Go(func() error { return d.lookout.Run(ctx) })
 	g.Go(func() error { return d.partitioner.Run(ctx) })
 	g.Go(func() error { return d.steward.Run(ctx) })
 	g.Go(func() error { return d.cut(ctx) })

@@ -37,7 +37,7 @@ var floors = []floor{
 	}},
 	{"3 act", []string{"peer", "inventory", "warden", "sampler", "allocator", "partitioner", "curator", "recorder", "registrar", "registrar/registrartest", "archiver"}},
 	{"3b act", []string{"launcher"}},
-	{"3c act", []string{"reconciler", "enforcer", "coroner", "steward"}},
+	{"3c act", []string{"reconciler", "enforcer", "coroner", "lookout", "steward"}},
 	{"4 serve", []string{"gateway", "api", "metrics", "client", "client/clienttest", "redteam"}},
 	{"5 wire", []string{"daemon"}},
 	{"6 people", []string{"wizard", "installer"}},

@@ -38,8 +38,9 @@ func limitsHoldForWhatRuns(t *testing.T, l *lab.Lab) {
 	}
 	change(lively(128, 300))
 	l.OK("alice", "docker", "run", "-d", "--name", "all", "busybox", "sleep", "1000")
-	l.OK("alice", "docker", "run", "-d", "--name", "some", "--memory", "32m", "--pids-limit", "9", "busybox", "sleep", "1000")
+	l.OK("alice", "docker", "run", "-d", "--name", "some", "--memory", "32m", "--pids-limit", "9", "busybox", "sh", "-c", "while :; do :; done")
 	g := lab.NewControlGroups(t)
+	g.GoFirst(l)
 	all, some := l.PIDOf("alice", "all"), l.PIDOf("alice", "some")
 	has := func(pid string) string {
 		return fmt.Sprint(g.Number(pid, "memory limit", 0)/lab.MiB, g.Number(pid, "tasks limit", 0), g.Number(pid, "cpu quota", 0))
@@ -93,5 +94,8 @@ func limitsHoldForWhatRuns(t *testing.T, l *lab.Lab) {
 	eventually("an override holds", all, "64 99 36400")
 	eventually("and expires", all, "64 64 36400")
 	change(strings.Replace(lively(64, 80), "pids_limit: 64", "pids_limit: null", 1))
+	l.Eventually("it is seen that a busy container is held back", 30*time.Second, func() bool {
+		return strings.Contains(l.OK("alice", l.Binary(), "container", "stats"), "% (held back ")
+	})
 	l.Eventually("a limit is lifted", 20*time.Second, func() bool { return g.Read(all, "tasks limit", 0) == "max" })
 }
