@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"ds01.dev/ds01/internal/docker"
 	"ds01.dev/ds01/internal/installer"
+	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/takeover"
 )
 
@@ -94,6 +97,17 @@ func (a *app) runUninstall(ctx context.Context, f uninstallFlags) error {
 func carryOut(ctx context.Context, i *installer.Installer, plan takeover.Plan, keep []string, purge bool) error {
 	if err := i.Uninstall(context.WithoutCancel(ctx), plan, keep); err != nil { // half of it helps nobody
 		return err
+	}
+	e, err := docker.New("/run/docker.sock")
+	if err != nil {
+		return err
+	}
+	defer e.Close() //nolint:errcheck // it was only asked
+	if stay, err := installer.Tidy(ctx, e, purge); err != nil {
+		return &problem.Error{
+			What: "ds01 is uninstalled, but what it knows stays", Why: fmt.Errorf("something is on the networks %s: %w", strings.Join(stay, ", "), err),
+			Next: "Remove those containers and networks with docker, then /var/lib/ds01 and /var/log/ds01: a ds01 that comes back without them can't make these networks.",
+		}
 	}
 	if !purge {
 		return nil

@@ -497,6 +497,36 @@ func TestAFailureTakesEverythingBack(t *testing.T) {
 	}
 }
 
+// TestAnInterruptTakesEverythingBack at each step.
+func TestAnInterruptTakesEverythingBack(t *testing.T) {
+	for at := 1; ; at++ {
+		w := newWorld(t)
+		was := w.state()
+		i := w.installer(0, 0)
+		f, p, err := i.Plan(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at > len(p.Steps) {
+			return
+		}
+		ctx, interrupt := context.WithCancel(t.Context())
+		n := 0
+		i.Begin = func(takeover.Step) {
+			if n++; n == at {
+				interrupt()
+			}
+		}
+		err = i.Install(ctx, f, p)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted at %d: %v", at, err)
+		}
+		if diff := cmp.Diff(was, w.state()); diff != "" {
+			t.Fatalf("interrupted at %d (-before +after):\n%s", at, diff)
+		}
+	}
+}
+
 func TestAFailureOverAWholeInstallationLeavesIt(t *testing.T) {
 	w := newWorld(t)
 	if err := w.install(w.installer(0, 0)); err != nil {

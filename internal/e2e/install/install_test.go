@@ -48,6 +48,9 @@ func TestAHostGetsDs01AndIsRidOfItAgain(t *testing.T) {
 		t.Errorf("a changed file isn't asked about: %v, %s", err, tail(out))
 	}
 	lab.Contains(t, h.sh("ds01 uninstall --yes --changed restore"), "Docker is as it was.")
+	if got := h.sh("docker network ls -q | wc -l"); got != "3" {
+		t.Errorf("networks stay: %s", h.sh("docker network ls"))
+	}
 	if diff := cmp.Diff(etc, h.etc()); diff != "" {
 		t.Errorf("uninstalled, /etc is not as before (-before +after):\n%s", diff)
 	}
@@ -60,6 +63,10 @@ func TestAHostGetsDs01AndIsRidOfItAgain(t *testing.T) {
 	h.sh("test ! -e /usr/bin/ds01 -a ! -e /usr/bin/container-list -a -e /var/lib/ds01/ds01.db -a ! -e /var/lib/ds01/install")
 	h.reboot()
 	h.sh("su bob -c 'docker run --rm busybox true'")
+
+	// a ds01 that has forgotten everything finds nothing in its way
+	h.sh("/root/ds01 install --yes --move-docker-group && ds01 uninstall --yes --purge && test ! -e /var/lib/ds01 && /root/ds01 install --yes --move-docker-group")
+	h.works("")
 }
 
 // works sees that ds01 stands before the engine, for everybody.
