@@ -9,7 +9,7 @@ export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # tests of the whole wait as much as they work
 GOTEST := go test -vet=off -race -p $$((2 * $$(nproc)))
-SCRIPTS := .ci/run tools/*.sh internal/docker/scratch/*.sh internal/e2e/crash/testdata/hook/* internal/e2e/clients/testdata/bin/*
+SCRIPTS := .ci/run tools/*.sh deploy/*.sh internal/e2e/install/testdata/* internal/docker/scratch/*.sh internal/e2e/crash/testdata/hook/* internal/e2e/clients/testdata/bin/*
 
 .PHONY: help deps build demo test test-long test-gpu test-install redteam test-vm lint fmt fuzz bench deb clean
 
