@@ -37,6 +37,9 @@ func TestAccess(t *testing.T) {
 		"POST /v1/containers/{name}/pause": users, "POST /v1/containers/{name}/unpause": users, "POST /v1/containers/{name}/rename": users,
 		"GET /v1/stats": users, "GET /v1/limits": users, "GET /v1/dashboard": users, "POST /v1/policy/eval": users,
 		"GET /v1/images": users, "DELETE /v1/images": users, "POST /v1/images/share": users, "POST /v1/images/unshare": users,
+		"POST /v1/containers/{name}/extend": users, "POST /v1/containers/{name}/keep": users, "DELETE /v1/containers/{name}/keep": users,
+		"POST /v1/containers/{name}/protect": admins, "DELETE /v1/containers/{name}/protect": admins,
+		"GET /v1/exemptions": admins, "POST /v1/exemptions": admins, "DELETE /v1/exemptions/{user}": admins,
 		"GET /v1/mig": admins, "POST /v1/mig/plan": admins, "POST /v1/mig/apply": admins,
 		"GET /v1/queue": users, "POST /v1/queue": users, "GET /v1/queue/{id}": users, "DELETE /v1/queue/{id}": users,
 		"GET /v1/reservations": users, "POST /v1/reservations": admins, "DELETE /v1/reservations/{id}": admins,
@@ -50,7 +53,7 @@ func TestAccess(t *testing.T) {
 			t.Errorf("%s %s: say here who may use it", r.Method, r.Path)
 			continue
 		}
-		target := strings.NewReplacer("{name}", "none", "{uuid}", "GPU-0", "{id}", "none").Replace(r.Path)
+		target := strings.NewReplacer("{name}", "none", "{uuid}", "GPU-0", "{id}", "none", "{user}", "none").Replace(r.Path)
 		for uid, allowed := range map[int]bool{0: row.stranger, outside: row.outsider, alice: row.user, admin: row.admin} {
 			err := l.ask(t, uid, r.Method, target, "{}", nil)
 			if denied := errors.Is(err, problem.ErrDenied); denied == allowed {
