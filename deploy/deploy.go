@@ -16,6 +16,9 @@ var service string
 //go:embed ds01.slice
 var slice string
 
+//go:embed ds01-greeting.sh
+var greeting string
+
 //go:embed docker.service.d/ds01.conf
 var engineDropIn string
 
@@ -30,6 +33,9 @@ func Service() []byte { return []byte(service) }
 
 // Slice returns the unit of the slice that everybody's slices are in.
 func Slice() []byte { return []byte(slice) }
+
+// Greeting returns what a login shell runs to tell what is news.
+func Greeting() []byte { return []byte(greeting) }
 
 // EngineDropIn returns what docker.service needs for builds.
 func EngineDropIn() []byte { return []byte(engineDropIn) }

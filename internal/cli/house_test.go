@@ -63,7 +63,7 @@ func TestEveryCommandThatPrintsDataHasJSON(t *testing.T) {
 	}
 	plain := []string{
 		"completion", "container adopt", "container cp", "container exec", "container logs", "container open", "container pause", "container remove", "container rename", "container unpause",
-		"container retire", "container run", "container start", "container stop", "daemon", "demo", "docs", "exempt remove", "gpu mig apply", "gpu queue leave", "gpu sim set", "gpu unreserve",
+		"container retire", "container run", "container start", "container stop", "daemon", "demo", "docs", "exempt remove", "greeting", "gpu mig apply", "gpu queue leave", "gpu sim set", "gpu unreserve",
 		"help", "image delete", "image load", "image save", "image share", "image unshare", "limits check", "limits show",
 	}
 	for _, c := range tree(t) {

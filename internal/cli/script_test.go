@@ -226,7 +226,7 @@ func world(home string) *clienttest.Fake {
 		ID: "id-old", Name: "old", EngineName: "old._.1000", User: "alice", UID: 1000, Image: "alpine:3",
 		State: apitype.StateExited, ExitCode: 137, ClaimState: "released", Interface: "atomic",
 		CreatedAt: *ago(72 * time.Hour), FinishedAt: ago(49 * time.Hour), GPUs: []apitype.GPUGrant{grant},
-		Time: &apitype.Time{Kept: true, Deadlines: []apitype.Deadline{{Cause: "hold", Action: "remove", SpentSeconds: 49 * 3600, LimitSeconds: 121 * 3600, LeftSeconds: 72 * 3600}}},
+		Time: &apitype.Time{Kept: true, Deadlines: []apitype.Deadline{{Cause: "hold", Action: "remove", SpentSeconds: 288 * 3600, LimitSeconds: 360 * 3600, LeftSeconds: 72 * 3600}}},
 	})
 	f.Dashboard = apitype.Dashboard{
 		Host: "dgx", At: *ago(0), Version: f.Version, GPUs: f.GPUs, Containers: f.Containers(),

@@ -55,6 +55,7 @@ func Placed(program takeover.File, fromPackage bool, links []string, completions
 	theirs("/etc/ds01/ds01.yaml", deploy.Configuration(), "the daemon's configuration")
 	theirs("/etc/ds01/resource-limits.yaml", deploy.DefaultLimits(), "limits")
 	if !fromPackage {
+		add("/etc/profile.d/ds01-greeting.sh", takeover.Content(deploy.Greeting()), "tells at login what is news")
 		add(own, takeover.Content(deploy.Service()), "the daemon's unit")
 		all = append(all, takeover.Placed{
 			Path: "/etc/systemd/system/ds01.slice", File: takeover.Content(deploy.Slice()), Why: "everybody's slices are in it", Theirs: true, Driver: "systemd",
