@@ -32,6 +32,7 @@ import (
 	"ds01.dev/ds01/internal/reconciler"
 	"ds01.dev/ds01/internal/recorder"
 	"ds01.dev/ds01/internal/safety"
+	"ds01.dev/ds01/internal/sampler"
 	"ds01.dev/ds01/internal/steward"
 	"ds01.dev/ds01/internal/warden"
 )
@@ -98,6 +99,7 @@ type State struct {
 	Space         container.Space // on the engine's disk
 	MailHook      string          // the program that sends mail, "" = nobody gets any
 	MailProblem   string          // why the last one wasn't sent, "" = it was
+	Gaps          []sampler.Gap   // what isn't told of what containers do
 	Warnings      []string
 
 	LibrariesProblem error // why no GPU is granted with them, nil = they come

@@ -12,6 +12,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/sampler"
 )
 
 const web = `{"name":"web","gpus":1,"workspace":"/home/alice/web"}`
@@ -391,6 +392,33 @@ func TestDoctorTellsWhetherMailIsSent(t *testing.T) {
 		}
 		if got.Result != c.result || !strings.Contains(got.Detail, c.says) || (got.Result == "warn") != (got.Next != "") {
 			t.Errorf("%s: told %+v", name, got)
+		}
+	}
+}
+
+func TestDoctorTellsWhatIsNotKnownOfActivity(t *testing.T) {
+	for name, c := range map[string]struct {
+		gaps []sampler.Gap
+		uid  int
+		says []string
+	}{
+		"all is known":           {nil, admin, []string{"ok What containers do is known."}},
+		"a GPU isn't":            {[]sampler.Gap{{Figure: "GPU", Containers: 2}}, admin, []string{"warn How busy its GPU is wasn't told of 2 containers: they count as busy."}},
+		"disks never, and a CPU": {[]sampler.Gap{{Figure: "processor time", Containers: 1, Why: "it is gone"}, {Figure: "disk", Never: true, Containers: 3}}, admin, []string{"warn The processor time of 1 containers couldn't be read, and they count as busy: it is gone.", "warn What containers do to disks is counted nowhere on this host, and is left out when it is judged whether one is idle."}},
+		"it is no one else's":    {[]sampler.Gap{{Figure: "GPU", Containers: 2}}, alice, nil},
+	} {
+		l := newLab(t)
+		l.state.Gaps = c.gaps
+		var d apitype.Doctor
+		l.must(t, c.uid, "GET", "/v1/doctor", "", &d)
+		var says []string
+		for _, check := range d.Checks {
+			if check.Name == "activity" {
+				says = append(says, check.Result+" "+check.Detail)
+			}
+		}
+		if !slices.Equal(says, c.says) {
+			t.Errorf("%s: told %q", name, says)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/safety"
+	"ds01.dev/ds01/internal/sampler"
 )
 
 // doctor tells the caller what works and what is missing for them, and whom
@@ -194,6 +195,7 @@ func (c *call) checkHost(state State) []apitype.Check {
 		checks = append(checks, warn("claims", fmt.Sprintf("%d claims wait for the engine's word.", pending), "They are settled within a minute once the engine answers."))
 	}
 	checks = append(checks, checkLibraries(state), checkAtStart(state))
+	checks = append(checks, checkActivity(state.Gaps)...)
 	for _, w := range state.Warnings {
 		checks = append(checks, warn("host", w, "See the daemon's log."))
 	}
@@ -269,4 +271,25 @@ func checkLibraries(state State) apitype.Check {
 		return warn(name, by+", but nvidia-container-runtime-hook isn't on ds01's PATH: containers with GPUs don't start unless it is on the engine's.", "Install nvidia-container-toolkit, and restart the engine.")
 	}
 	return ok(name, by+".")
+}
+
+// checkActivity says what isn't known of what containers do.
+func checkActivity(gaps []sampler.Gap) (checks []apitype.Check) {
+	for _, g := range gaps {
+		switch {
+		case g.Never:
+			checks = append(checks, warn("activity", "What containers do to disks is counted nowhere on this host, and is left out when it is judged whether one is idle.",
+				"Take a kernel that counts it: CONFIG_TASK_IO_ACCOUNTING, or the io controller of control groups v2."))
+		case g.Figure == "GPU":
+			checks = append(checks, warn("activity", fmt.Sprintf("How busy its GPU is wasn't told of %d containers: they count as busy.", g.Containers),
+				"'ds01 gpu list' shows whose use isn't known. Of a MIG instance few drivers tell it; it counts as busy while a process has it open."))
+		default:
+			checks = append(checks, warn("activity", fmt.Sprintf("The %s of %d containers couldn't be read, and they count as busy: %s.", g.Figure, g.Containers, cmp.Or(g.Why, "nothing says why")),
+				"That a container has just ended passes; else the kernel lacks what is named."))
+		}
+	}
+	if len(checks) == 0 {
+		checks = append(checks, ok("activity", "What containers do is known."))
+	}
+	return checks
 }

@@ -314,7 +314,7 @@ func (d *daemon) state() api.State {
 		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
 		AuditProblem: d.audit.Problem(), Space: d.host.space(),
 		PolicyRules: d.policy.count(), PolicyProblem: broken, PolicyStays: others,
-		MailHook: c.Mail.Hook, MailProblem: d.post.problem(),
+		MailHook: c.Mail.Hook, MailProblem: d.post.problem(), Gaps: d.sampler.Gaps(),
 	}
 }
 

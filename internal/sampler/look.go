@@ -1,7 +1,6 @@
 package sampler
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -21,11 +20,13 @@ type look struct {
 	network    map[string]int64
 	disk       map[uint64]int64
 	diskless   bool // nothing here counts what goes to disks
+
+	why error // something isn't known
 }
 
 // look looks at a container, through the process that the look before has opened
 // if it is still the same.
-func (s *Sampler) look(ctx context.Context, c Container, before *look, above map[string]float64) *look {
+func (s *Sampler) look(c Container, before *look, above map[string]float64) *look {
 	l := &look{container: c}
 	if l.follows(before) && !before.lost {
 		l.process = before.process
@@ -50,9 +51,7 @@ func (s *Sampler) look(ctx context.Context, c Container, before *look, above map
 	if l.diskless = errors.Is(err[4], errors.ErrUnsupported); l.diskless {
 		err[4] = nil
 	}
-	if err := errors.Join(err[:]...); err != nil { // the container may just have ended
-		s.Log.DebugContext(ctx, "activity not read, so it counts as work", "container", c.ID, "error", err)
-	}
+	l.why = errors.Join(err[:]...)
 	return l
 }
 

@@ -65,6 +65,7 @@ type Sampler struct {
 
 	mu   sync.Mutex
 	last map[string]lifecycle.Sample
+	why  map[string]error // something of the last samples isn't known; by claim
 }
 
 // New returns a sampler that has seen nothing yet.
@@ -79,16 +80,16 @@ func (s *Sampler) Pass(ctx context.Context) map[string]lifecycle.Sample {
 	defer s.passing.Unlock()
 	devices := s.devices(ctx)
 	typed := s.Terminals.Take()
-	seen, samples, above := map[string]*look{}, map[string]lifecycle.Sample{}, map[string]float64{}
+	seen, samples, why, above := map[string]*look{}, map[string]lifecycle.Sample{}, map[string]error{}, map[string]float64{}
 	for _, c := range s.Running() {
 		before := s.before[c.Claim]
-		now := s.look(ctx, c, before, above)
+		now := s.look(c, before, above)
 		seen[c.Claim] = now
 		if now.follows(before) {
 			sample := now.since(before)
 			sample.Devices, sample.GPU = len(c.Devices) > 0, devices.of(c)
 			sample.Terminals = lifecycle.Known(float64(typed[c.ID]))
-			samples[c.Claim] = sample
+			samples[c.Claim], why[c.Claim] = sample, now.why
 		}
 	}
 	for claim, before := range s.before {
@@ -98,16 +99,7 @@ func (s *Sampler) Pass(ctx context.Context) map[string]lifecycle.Sample {
 	}
 	s.before = seen
 	s.mu.Lock()
-	s.last = samples
+	s.last, s.why = samples, why
 	s.mu.Unlock()
 	return samples
-}
-
-// Last returns what the last pass found a claim's container to have done; ok is
-// false where it found nothing.
-func (s *Sampler) Last(claim string) (sample lifecycle.Sample, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sample, ok = s.last[claim]
-	return sample, ok
 }
