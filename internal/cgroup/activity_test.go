@@ -116,7 +116,7 @@ done`)
 		name, task string
 		least      int64
 	}{
-		{"memory", "dd if=/dev/zero of=/dev/null bs=1M count=100 status=none", 0},
+		{"memory", "dd if=/dev/zero of=/dev/null bs=1M count=16 status=none", 0},
 		{"written through the page cache", "dd if=/dev/zero of=a bs=1M count=8 status=none conv=fsync", size},
 		{"read past the page cache", "dd if=a of=/dev/null bs=1M iflag=direct status=none", size},
 	} {
