@@ -45,7 +45,8 @@ func (c *call) try(name string, body admission.Create) (launcher.Trial, error) {
 		return launcher.Trial{}, checkCreate(apitype.CreateContainer{Name: name})
 	}
 	t := c.Launcher.Try(c.r.Context(), launcher.Request{
-		Account: c.owner, Roles: account.RolesOf(c.owner, c.State().Groups), Name: name, Interface: label.InterfaceOf(body.Labels, label.Docker), Body: body, Subpaths: true,
+		Account: c.owner, Roles: account.RolesOf(c.owner, c.State().Groups), Name: name, Interface: label.InterfaceOf(body.Labels, label.Docker), Origin: c.Origins.Of(c.peer),
+		Body: body, Subpaths: true,
 	})
 	return t, nil
 }
