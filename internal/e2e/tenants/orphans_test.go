@@ -28,6 +28,7 @@ func TestOrphansAreFoundAndTakenAway(t *testing.T) {
 		t.Fatalf("before anything is: %+v", left)
 	}
 
+	askedForIsLeftAlone(t, l)
 	plants := plant(t, l)
 	safe, unsafe := plants(true), plants(false)
 	if got := names(leftOver(t, l, "root")); !slices.Equal(got, slices.Sorted(slices.Values(append(slices.Clone(safe), unsafe...)))) {
@@ -78,6 +79,28 @@ func TestOrphansAreFoundAndTakenAway(t *testing.T) {
 	l.AtEngine("image", "rm", "busybox:"+l.EngineName("alice", "made"))
 	l.ClearAll()
 	l.OK("alice", "docker", "network", "rm", "lab")
+}
+
+// askedForIsLeftAlone has root ask for what alice uses, past the command.
+func askedForIsLeftAlone(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	mounts, err := filepath.Glob(filepath.Join(l.Root, "run/ds01/mnt/*/0"))
+	if err != nil || len(mounts) != 1 {
+		t.Fatalf("alice's mounts: %v, %v", mounts, err)
+	}
+	claim := filepath.Base(filepath.Dir(mounts[0]))
+	var want []string
+	for kind, object := range map[string]string{
+		"mount": claim + "/0", "claim": claim, "network": l.EngineName("alice", "lab"), "volume record": l.EngineName("alice", "files"),
+		"control group": fmt.Sprintf("u%d", l.UID("alice")),
+	} {
+		want = append(want, fmt.Sprintf(`{"kind": %q, "object": %q, "uid": -1, "why": ""}`, kind, object))
+	}
+	body := `{"orphans": [` + strings.Join(want, ",") + `]}`
+	said := l.OK("root", "curl", "-s", "--unix-socket", filepath.Join(l.Root, "run/ds01/ds01.sock"), "-d", body, "http://ds01/v1/doctor/fix")
+	if n := strings.Count(said, "isn't left over any more"); n != len(want) {
+		t.Errorf("of %d things that alice uses %d are left alone: %s", len(want), n, said)
+	}
 }
 
 // plant leaves something of each kind and returns their names: of those that are
