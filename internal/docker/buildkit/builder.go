@@ -112,18 +112,16 @@ func (b *Builder) solve(ctx context.Context, run *build, person session.Caller) 
 	}
 	defer b.endMaking(context.WithoutCancel(ctx), engine, made)
 	// What the engine keeps of people's files it finds by this key.
-	ours, err := session.NewSession(ctx, fmt.Sprintf("ds01-%d-%s", run.UID, person.SharedKey()))
+	key := fmt.Sprintf("ds01-%d-%s", run.UID, person.SharedKey())
+	ours, err := session.NewSession(ctx, key)
 	if err != nil {
 		return fmt.Errorf("open a session: %w", err)
 	}
 	run.session, run.person = ours.ID(), person
-	b.relay(ours, person, run.UID) //nolint:contextcheck // each call has its own
 	ctx, cancel := context.WithCancelCause(ctx)
 	var group errgroup.Group
 	group.Go(func() error {
-		return ours.Run(ctx, func(ctx context.Context, _ string, meta map[string][]string) (net.Conn, error) {
-			return b.upgrade(ctx, "/session", meta)
-		})
+		return guard(b.log, func() error { return b.lend(ctx, ours.ID(), key, person, run.UID) })
 	})
 	group.Go(func() error { return guard(b.log, func() error { return run.watch(ctx, cancel) }) })
 	err = run.at(ctx, engine, ours)

@@ -112,3 +112,13 @@ func (x *Build) End(ctx context.Context) error {
 	x.b.endMaking(ctx, engine, x.made)
 	return nil
 }
+
+// Lend has the engine ask what somebody's session answers, until ctx ends.
+func (b *Builder) Lend(ctx context.Context, uid int, id string) error {
+	person, release, err := b.person(ctx, uid, id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return b.lend(ctx, "ours", "key", person, uid)
+}

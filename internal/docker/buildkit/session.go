@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/problem"
@@ -119,8 +118,8 @@ func methods() map[string][]string {
 	}
 }
 
-// relay lets ours answer what the person's session does.
-func (b *Builder) relay(ours *session.Session, person session.Caller, uid int) {
+// relay lets a server answer what the person's session does.
+func (b *Builder) relay(server *grpc.Server, person session.Caller, uid int) {
 	for name, calls := range methods() {
 		d := grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil)}
 		for _, call := range calls {
@@ -131,7 +130,7 @@ func (b *Builder) relay(ours *session.Session, person session.Caller, uid int) {
 			}
 		}
 		if len(d.Streams) > 0 {
-			ours.Allow(service(d))
+			server.RegisterService(&d, nil)
 		}
 	}
 }
@@ -160,16 +159,7 @@ func (r *build) login(ctx context.Context, host string) (admission.Credentials, 
 	return admission.Credentials{Username: said.Username, Password: said.Secret, ServerAddress: host}, nil
 }
 
-// service registers itself.
-type service grpc.ServiceDesc
-
-func (s service) Register(server *grpc.Server) {
-	d := grpc.ServiceDesc(s)
-	server.RegisterService(&d, nil)
-}
-
-// pipe hands a call on, message by message, as they are: an empty message keeps
-// every field that it doesn't know.
+// pipe hands a call on, message by message, as they are.
 func (b *Builder) pipe(to *grpc.ClientConn, method string, uid int) grpc.StreamHandler {
 	return func(_ any, from grpc.ServerStream) error {
 		return guard(b.log, func() error { return b.handOn(to, from, method, uid) })
@@ -179,7 +169,7 @@ func (b *Builder) pipe(to *grpc.ClientConn, method string, uid int) grpc.StreamH
 func (b *Builder) handOn(to *grpc.ClientConn, from grpc.ServerStream, method string, uid int) error {
 	ctx, cancel := context.WithCancel(from.Context())
 	defer cancel()
-	up, err := to.NewStream(outgoing(ctx, uid), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+	up, err := to.NewStream(outgoing(ctx, uid), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method, grpc.ForceCodecV2(asTheyAre()))
 	if err != nil {
 		return err
 	}
@@ -215,7 +205,7 @@ type messages interface {
 
 func copyMessages(to, from messages) error {
 	for {
-		m := new(emptypb.Empty)
+		m := new(passage)
 		if err := from.RecvMsg(m); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {

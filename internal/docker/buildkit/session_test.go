@@ -1,11 +1,14 @@
 package buildkit_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +17,11 @@ import (
 
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth"
+	"github.com/moby/buildkit/session/secrets"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/docker/buildkit"
@@ -120,5 +127,68 @@ func TestALoginIsTheClients(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	cancel()
+	served.Wait()
+}
+
+// A secretary has one secret, and says of others that they aren't there.
+type secretary struct {
+	secrets.UnimplementedSecretsServer
+}
+
+func (s secretary) Register(server *grpc.Server) { secrets.RegisterSecretsServer(server, s) }
+
+func (secretary) GetSecret(_ context.Context, ask *secrets.GetSecretRequest) (*secrets.GetSecretResponse, error) {
+	if ask.ID != "key" {
+		return nil, status.Error(codes.NotFound, "there is no "+ask.ID)
+	}
+	return &secrets.GetSecretResponse{Data: bytes.Repeat([]byte("rabbit"), 1<<20)}, nil
+}
+
+func TestWhatAPersonsSessionAnswersIsHandedOnAsItIs(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	engine, theirs := net.Pipe() // ds01's session at the engine
+	b := buildkit.New(func(context.Context) (net.Conn, error) { return theirs, nil }, time.Now, nil, slog.New(slog.DiscardHandler))
+	s, err := session.NewSession(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Allow(secretary{})
+	ours, client := net.Pipe()
+	var served sync.WaitGroup
+	served.Go(func() {
+		_ = s.Run(ctx, func(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
+			served.Go(func() { b.Session(ctx, 1, meta, func() (net.Conn, error) { return ours, nil }) })
+			return client, nil
+		})
+	})
+	lent := make(chan error, 1)
+	go func() { lent <- b.Lend(ctx, 1, s.ID()) }()
+	request, err := http.ReadRequest(bufio.NewReader(engine))
+	if err != nil || request.Header.Get("X-Docker-Expose-Session-Uuid") != "ours" ||
+		!slices.Contains(request.Header.Values("X-Docker-Expose-Session-Grpc-Method"), "/moby.buildkit.secrets.v1.Secrets/GetSecret") {
+		t.Fatalf("the engine is told %+v, %v", request, err)
+	}
+	if _, err := engine.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient("passthrough:x", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)), grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return engine, nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	asks := secrets.NewSecretsClient(conn)
+	for range 2 { // what is handed on is freed once
+		if got, err := asks.GetSecret(ctx, &secrets.GetSecretRequest{ID: "key"}); err != nil || len(got.Data) != 6<<20 || !bytes.HasSuffix(got.Data, []byte("rabbit")) {
+			t.Errorf("it answers %d bytes, %v", len(got.GetData()), err)
+		}
+	}
+	if _, err := asks.GetSecret(ctx, &secrets.GetSecretRequest{ID: "other"}); status.Code(err) != codes.NotFound || !strings.Contains(err.Error(), "there is no other") {
+		t.Errorf("it answers %v", err)
+	}
+	cancel()
+	if err := <-lent; err != nil {
+		t.Error(err)
+	}
 	served.Wait()
 }
