@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"ds01.dev/ds01/internal/e2e/lab"
@@ -38,9 +36,9 @@ func TestMuchIsCopiedInLittleMemory(t *testing.T) {
 		if name == "out" {
 			l.OK("alice", "docker", "cp", file, "web:/data")
 		}
-		before := watchMemory(t, l)
+		before := l.Resident()
 		copies()
-		if grown := status(t, l, "VmHWM") - before; grown > mayGrow {
+		if grown := l.Peak() - before; grown > mayGrow {
 			t.Errorf("%s: the daemon took %d MiB for %d", name, grown>>20, size>>20)
 		} else {
 			t.Logf("%s: %d MiB took %d MiB of memory", name, size>>20, grown>>20)
@@ -80,29 +78,4 @@ func sumOf(t *testing.T, file string) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))
-}
-
-// watchMemory has the kernel forget the daemon's peak, and returns what it has
-// now, in bytes.
-func watchMemory(t *testing.T, l *lab.Lab) int64 {
-	t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", l.PID()), []byte("5"), 0); err != nil {
-		t.Fatal(err)
-	}
-	return status(t, l, "VmRSS")
-}
-
-// status returns a size that the kernel keeps of the daemon, in bytes.
-func status(t *testing.T, l *lab.Lab, key string) int64 {
-	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(data), key+":")
-	kB, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kB << 10
 }

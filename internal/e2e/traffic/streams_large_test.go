@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,9 +43,9 @@ func TestLargeStreams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer l.ClearAll()
-			before := resident(t, l)
+			before := l.Resident()
 			story(t, l)
-			if peak := peak(t, l); peak > before+growth {
+			if peak := l.Peak(); peak > before+growth {
 				t.Errorf("the daemon had %d MiB and came to %d MiB", before>>20, peak>>20)
 			}
 		})
@@ -100,32 +99,6 @@ func ofALog(t *testing.T, l *lab.Lab) {
 	if fmt.Sprintf("%x", got.Sum(nil)) != fmt.Sprintf("%x", want.Sum(nil)) {
 		t.Error("the log is not what the container said")
 	}
-}
-
-// resident returns the daemon's memory in bytes, and forgets its peak so far.
-func resident(t *testing.T, l *lab.Lab) int64 {
-	t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", l.PID()), []byte("5"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return memory(t, l, "VmRSS:")
-}
-
-// peak returns the most memory that the daemon had since resident, in bytes.
-func peak(t *testing.T, l *lab.Lab) int64 { return memory(t, l, "VmHWM:") }
-
-func memory(t *testing.T, l *lab.Lab, key string) int64 {
-	t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(data), key)
-	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kib << 10
 }
 
 // Streams end when what is behind them does, and nothing of them is left.
