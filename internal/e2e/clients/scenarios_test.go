@@ -205,7 +205,7 @@ func testcontainers() client {
 			},
 			{
 				says: "a test that is killed: its reaper removes containers, networks and volumes, and no other person's with the same labels. In the place of " +
-					"Ryuk, which no registry is there to give, runs a program of our own that speaks its protocol and asks for the same",
+					"Ryuk, which neither a registry nor the Go module proxy is there to give, runs a program of our own that speaks its protocol and asks for the same",
 				script: "reaped.sh", env: []string{"RYUK_RECONNECTION_TIMEOUT=1s"},
 			},
 		},

@@ -1,6 +1,7 @@
 // Command reaper stands in for Ryuk, whose image no registry is there to give,
-// and which isn't on the Go module proxy: it speaks Ryuk's protocol and asks the
-// engine for what Ryuk asks for. It listens on port 8080 for lines of filters,
+// and which the Go module proxy doesn't serve (403, "This module version is not
+// available"): it speaks Ryuk's protocol and asks the engine for what Ryuk asks for,
+// when each thing was made, too, for Ryuk leaves alone what is too new or doesn't say. It listens on port 8080 for lines of filters,
 // label=KEY=VALUE&…, and acknowledges each. Once nobody has been connected for
 // RYUK_RECONNECTION_TIMEOUT it removes what any line matches, and ends.
 package main
@@ -108,22 +109,47 @@ func reap(ctx context.Context, engine *client.Client, filters client.Filters) er
 	images, e4 := engine.ImageList(ctx, client.ImageListOptions{Filters: filters})
 	errs := []error{e1, e2, e3, e4}
 	for _, c := range containers.Items {
+		if err := made(c.ID, time.Unix(c.Created, 0)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		if c.Labels["org.testcontainers.ryuk"] != "true" {
 			_, err := engine.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{RemoveVolumes: true, Force: true})
 			errs = append(errs, err)
 		}
 	}
 	for _, n := range networks.Items {
+		if err := made(n.ID, n.Created); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		_, err := engine.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
 		errs = append(errs, err)
 	}
 	for _, v := range volumes.Items {
-		_, err := engine.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
+		when, err := time.Parse(time.RFC3339, v.CreatedAt)
+		if err = errors.Join(err, made(v.Name, when)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		_, err = engine.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
 		errs = append(errs, err)
 	}
 	for _, i := range images.Items {
+		if err := made(i.ID, time.Unix(i.Created, 0)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		_, err := engine.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{PruneChildren: true})
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// made is an error where a thing says no time, of this hour, when it was made.
+func made(id string, when time.Time) error {
+	if ago := time.Since(when); ago < -time.Minute || ago > time.Hour {
+		return fmt.Errorf("%s is said to be made at %s", id, when)
+	}
+	return nil
 }
