@@ -217,6 +217,27 @@ func (a *Allocator) beginMaking(id string, uid int, plan gpu.Plan) {
 	a.cut.making[id] = m
 }
 
+// Cutting says what is being made for a person now, "2g.20gb on card 1", in no
+// order.
+func (a *Allocator) Cutting(uid int) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := []string{}
+	for _, m := range a.cut.making {
+		if m.claim.UID == uid {
+			all = append(all, m.plan.Cuts())
+		}
+	}
+	return all
+}
+
+// Withheld returns the devices that are withheld, by UUID with the reason.
+func (a *Allocator) Withheld() map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.cut.withheld)
+}
+
 // endMaking stops keeping it, and returns what there is of it now. What was
 // made and isn't there for somebody may be folded at once. The caller holds mu.
 func (a *Allocator) endMaking(id string, failed error) ([]gpu.Device, error) {

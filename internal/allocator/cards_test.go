@@ -134,6 +134,9 @@ func TestWhatIsBeingMadeIsKeptForWhoAsked(t *testing.T) {
 	asked := 0
 	s.while = func() {
 		asked++
+		if mine, others := s.Cutting(1), s.Cutting(2); len(mine) != 1 || !strings.HasSuffix(mine[0], " on card 0") || len(others) > 0 {
+			t.Errorf("being made for the one who asked: %v, for another: %v", mine, others)
+		}
 		_, _, err := s.Suppose(order(1, "second", 1))
 		if !errors.Is(err, problem.ErrLimit) {
 			t.Errorf("their own limit of two, while two are being made: %v", err)

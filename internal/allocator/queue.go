@@ -464,6 +464,7 @@ type Standing struct {
 	gpu.Place
 	Position int       // among those who wait, from 1; 0: something is kept for it
 	Begins   time.Time // when it will probably have its turn; zero: nobody knows
+	Making   string    // what is being made for it, "2g.20gb on card 1"; "": nothing
 }
 
 // estimateFor is how long an estimate is good enough.
@@ -479,6 +480,10 @@ func (a *Allocator) Queue() []Standing {
 		known = estimates{}
 	}
 	expected, lasts := a.expectations(q, now)
+	making := map[string]string{}
+	for id, m := range a.cut.making {
+		making[id] = m.plan.Cuts()
+	}
 	a.mu.Unlock()
 
 	if known.times == nil {
@@ -497,7 +502,11 @@ func (a *Allocator) Queue() []Standing {
 	position := 0
 	for _, p := range gpu.Pass(q, now) {
 		position++
-		all, seen[p.Ticket.ID] = append(all, Standing{Place: p, Position: position, Begins: known.times[p.Ticket.ID]}), true
+		made := making[p.Ticket.ID]
+		if made != "" {
+			p.Why, p.Limited = "it is being made", false
+		}
+		all, seen[p.Ticket.ID] = append(all, Standing{Place: p, Position: position, Begins: known.times[p.Ticket.ID], Making: made}), true
 	}
 	for _, t := range tickets {
 		if !seen[t.ID] {

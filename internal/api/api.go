@@ -171,6 +171,7 @@ func Routes() []Route {
 		{"POST", "/v1/doctor/fix", Admins, (*call).fix},
 		{"GET", "/v1/gpus", Users, (*call).gpus},
 		{"GET", "/v1/gpus/why", Users, (*call).gpusWhy},
+		{"GET", "/v1/gpus/cutting", Users, (*call).cutting},
 		{"POST", "/v1/gpus/{uuid}/sim", Admins, (*call).simulate},
 		{"GET", "/v1/mig", Admins, (*call).mig},
 		{"POST", "/v1/mig/plan", Admins, (*call).planMIG},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -25,12 +26,12 @@ func (c *call) allGPUs() ([]apitype.GPU, error) {
 	if err != nil {
 		return nil, err
 	}
-	holders, taken, strangers := c.holders(), c.Ledger.Taken(), c.Warden.Strangers()
+	holders, taken, strangers, withheld := c.holders(), c.Ledger.Taken(), c.Warden.Strangers(), c.Ledger.Withheld()
 	all := []apitype.GPU{}
 	for _, d := range c.Devices() {
 		g := apitype.GPU{
 			GPUUsage: usage(d, readings[d.UUID]), Card: d.Card, Model: d.Model, Profile: d.Profile,
-			Share: d.Share.Float(), Problem: d.Problem, Next: d.Mend, Holder: holders[d.UUID],
+			Share: d.Share.Float(), Problem: cmp.Or(d.Problem, withheld[d.UUID]), Next: d.Mend, Holder: holders[d.UUID],
 		}
 		if why, quarantined := taken[d.UUID]; quarantined && g.Holder == nil {
 			g.Holder = &apitype.Holder{UID: -1, State: "quarantined"}
@@ -44,6 +45,11 @@ func (c *call) allGPUs() ([]apitype.GPU, error) {
 		all = append(all, g)
 	}
 	return all, nil
+}
+
+// cutting tells what is being made for the caller now.
+func (c *call) cutting() error {
+	return c.answer(apitype.Cutting{Making: c.Ledger.Cutting(c.owner.UID)})
 }
 
 func usage(d gpu.Device, r gpu.Reading) apitype.GPUUsage {

@@ -28,7 +28,7 @@ func (c *call) place(s allocator.Standing) apitype.QueuePlace {
 	t := s.Ticket
 	p := apitype.QueuePlace{
 		User: t.Login, UID: t.UID, Own: t.UID == c.owner.UID, GPUs: t.Request.Devices(), Position: s.Position, Slots: []string{},
-		KeptUntil: moment(t.Until), JoinedAt: t.JoinedAt, Begins: moment(s.Begins), Reason: s.Reason, Waits: s.Why,
+		KeptUntil: moment(t.Until), JoinedAt: t.JoinedAt, Begins: moment(s.Begins), Reason: s.Reason, Waits: s.Why, Making: s.Making,
 	}
 	if t.Request.All || len(t.Request.Parts) > 0 {
 		p.Wanted = t.Request.String()

@@ -30,7 +30,7 @@ func TestAccess(t *testing.T) {
 	anybody, users, admins := who{false, true, true, true}, who{false, false, true, true}, who{false, false, false, true}
 	want := map[string]who{
 		"GET /v1/version": anybody, "GET /v1/me": anybody, "GET /v1/doctor": anybody, "POST /v1/doctor/fix": admins,
-		"GET /v1/gpus": users, "GET /v1/gpus/why": users, "GET /v1/containers": users, "POST /v1/containers": users, "GET /v1/containers/{name}": users,
+		"GET /v1/gpus": users, "GET /v1/gpus/why": users, "GET /v1/gpus/cutting": users, "GET /v1/containers": users, "POST /v1/containers": users, "GET /v1/containers/{name}": users,
 		"POST /v1/containers/{name}/start": users, "POST /v1/containers/{name}/stop": users, "DELETE /v1/containers/{name}": users,
 		"POST /v1/containers/{name}/update":   users,
 		"POST /v1/containers/{name}/gpus/add": users, "POST /v1/containers/{name}/gpus/release": users,

@@ -19,7 +19,13 @@ type QueuePlace struct {
 	Begins    *time.Time `json:"expected_start,omitempty"` // absent: nobody knows
 	Reason    string     `json:"reason"`                   // why it stands where it does
 	Waits     string     `json:"waits,omitempty"`          // what it waits for
+	Making    string     `json:"making,omitempty"`         // what is being cut for it, "2g.20gb on card 1"
 	Container string     `json:"container,omitempty"`      // that is to be started with what it gets
+}
+
+// Cutting is what is being made for somebody on the cards now.
+type Cutting struct {
+	Making []string `json:"making"` // "2g.20gb on card 1"; usually one
 }
 
 // JoinQueue asks for a place in the queue: for so many GPUs, or for those of a

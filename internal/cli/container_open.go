@@ -70,7 +70,7 @@ func (a *app) enter(ctx context.Context, args []string, verb string, w *waitFlag
 	fmt.Fprintf(a.Err, "%s is %s; starting it.\n", container.Name, container.State)
 	name := container.Name
 	err = a.inTurn(ctx, c, w, apitype.JoinQueue{Container: name}, func() error {
-		return a.progress("Starting "+name, func() error {
+		return a.progressOf(whileCutting(ctx, c, "Starting "+name), func() error {
 			container, err = c.Start(ctx, name)
 			return err
 		})

@@ -28,7 +28,7 @@ func (a *app) containerStart() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.progress("Starting", func() error {
+			return a.progressOf(whileCutting(ctx, c, "Starting"), func() error {
 				return a.each(args, func(name string) (string, error) {
 					var started apitype.Container
 					err := a.inTurn(ctx, c, &w, apitype.JoinQueue{Container: name}, func() (err error) {

@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+
+	"ds01.dev/ds01/internal/client"
 )
 
 // patience is how long something may take before a person is told about it,
@@ -15,10 +18,32 @@ const patience = time.Second
 // progress does something that may take a while. On a terminal it shows for
 // how long, from the first second on.
 func (a *app) progress(text string, do func() error) error {
+	return a.progressOf(func() string { return text }, do)
+}
+
+// progressOf is progress with a text that is asked for each second.
+func (a *app) progressOf(text func() string, do func() error) error {
 	if !a.animated() {
 		return do()
 	}
 	return showProgress(a.Err, text, do)
+}
+
+// glance is how long a look may take that only tells more of what is under way.
+const glance = 500 * time.Millisecond
+
+// whileCutting returns a text, and what is being cut for the caller as long as
+// something is.
+func whileCutting(ctx context.Context, c *client.Client, text string) func() string {
+	return func() string {
+		ctx, cancel := context.WithTimeout(ctx, glance)
+		defer cancel()
+		now, err := c.Cutting(ctx)
+		if err != nil || len(now.Making) == 0 {
+			return text
+		}
+		return text + ": cutting " + strings.Join(now.Making, ", ")
+	}
 }
 
 // overProgress returns what a line begins with that is written while progress
@@ -30,7 +55,7 @@ func (a *app) overProgress() string {
 	return "\r\x1b[K"
 }
 
-func showProgress(w io.Writer, text string, do func() error) error {
+func showProgress(w io.Writer, text func() string, do func() error) error {
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -44,7 +69,7 @@ func showProgress(w io.Writer, text string, do func() error) error {
 				}
 				return
 			case <-ticker.C:
-				fmt.Fprintf(w, "\r\x1b[K%s … %d s", text, seconds)
+				fmt.Fprintf(w, "\r\x1b[K%s … %d s", text(), seconds)
 			}
 		}
 	}()

@@ -10,6 +10,11 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/client"
+	"ds01.dev/ds01/internal/client/clienttest"
+	"ds01.dev/ds01/internal/problem"
 )
 
 func TestProgressIsShownFromTheFirstSecondOnAndTakenAway(t *testing.T) {
@@ -23,7 +28,7 @@ func TestProgressIsShownFromTheFirstSecondOnAndTakenAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var shown bytes.Buffer
-				if err := showProgress(&shown, "Starting", func() error {
+				if err := showProgress(&shown, func() string { return "Starting" }, func() error {
 					time.Sleep(c.takes)
 					return nil
 				}); err != nil {
@@ -37,9 +42,31 @@ func TestProgressIsShownFromTheFirstSecondOnAndTakenAway(t *testing.T) {
 	}
 }
 
+// What is cut for the caller is said as long as it is, and that nobody knows isn't.
+func TestWhatIsCutForSomebodyIsSaid(t *testing.T) {
+	for name, f := range map[string]*clienttest.Fake{
+		"Creating web: cutting 2g.20gb on card 1": {Cutting: apitype.Cutting{Making: []string{"2g.20gb on card 1"}}},
+		"Creating web": {},
+		"Creating x":   {Fail: map[string]error{"GET /v1/gpus/cutting": problem.ErrUnavailable}},
+	} {
+		c, err := client.New(clienttest.Start(t, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, _ := strings.Cut(name, ":")
+		if got := whileCutting(t.Context(), c, text)(); got != name {
+			t.Errorf("said %q, want %q", got, name)
+		}
+	}
+	a := app{}
+	if got := a.standing(apitype.QueuePlace{Position: 1, Making: "2g.20gb on card 1"}); got != "Cutting 2g.20gb on card 1 for you." {
+		t.Errorf("to who waits: %q", got)
+	}
+}
+
 func TestProgressPassesTheErrorOn(t *testing.T) {
 	failed := errors.New("failed")
-	if err := showProgress(io.Discard, "x", func() error { return failed }); !errors.Is(err, failed) {
+	if err := showProgress(io.Discard, func() string { return "x" }, func() error { return failed }); !errors.Is(err, failed) {
 		t.Errorf("got %v", err)
 	}
 }

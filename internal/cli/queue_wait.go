@@ -126,7 +126,10 @@ func (a *app) awaitTurn(ctx context.Context, c *client.Client, w *waitFlags, lim
 // standing says where somebody stands and when it will be their turn.
 func (a *app) standing(p apitype.QueuePlace) string {
 	text := fmt.Sprintf("Waiting for a GPU: number %d in the queue", p.Position)
-	if p.Begins == nil {
+	switch {
+	case p.Making != "":
+		return "Cutting " + p.Making + " for you."
+	case p.Begins == nil:
 		return text + "; nobody knows when it is your turn."
 	}
 	return text + "; your turn is probably at " + clock(*p.Begins, a.now()) + "."

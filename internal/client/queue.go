@@ -15,6 +15,11 @@ func (c *Client) Queue(ctx context.Context) ([]apitype.QueuePlace, error) {
 	return get[[]apitype.QueuePlace](ctx, c, "/v1/queue", nil)
 }
 
+// Cutting returns what is being made on the cards for the caller now.
+func (c *Client) Cutting(ctx context.Context) (apitype.Cutting, error) {
+	return get[apitype.Cutting](ctx, c, "/v1/gpus/cutting", nil)
+}
+
 // JoinQueue takes a place in the queue.
 func (c *Client) JoinQueue(ctx context.Context, want apitype.JoinQueue) (apitype.QueuePlace, error) {
 	return send[apitype.QueuePlace](ctx, c, http.MethodPost, "/v1/queue", nil, want)

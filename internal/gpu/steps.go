@@ -122,6 +122,21 @@ func (b *bay) destroy(in *Instance, reason string) Step {
 	return s
 }
 
+// Cuts says what is made, "2g.20gb on card 1, card 0 whole"; "" where nothing is.
+func (p Plan) Cuts() string {
+	var all []string
+	for _, pick := range p.Picks {
+		switch {
+		case pick.Step < 0:
+		case pick.Profile == Full:
+			all = append(all, fmt.Sprintf("card %d whole", pick.Card))
+		default:
+			all = append(all, fmt.Sprintf("%s on card %d", pick.Profile, pick.Card))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
 // understand refuses a want that this host can never meet.
 func (pl *planner) understand(w Want) error {
 	if slices.Contains(w, Full) {

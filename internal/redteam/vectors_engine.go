@@ -170,6 +170,7 @@ func apiVectors() []Vector {
 		at("gpus", "who holds which device", "GET", "/v1/gpus", "", []int{200}, 84),
 		at("gpus-why", "why another's container holds its GPU", "GET", "/v1/gpus/why?name={victimengine}", "", denied, 84),
 		at("gpus-why-as", "what another could have of the GPUs", "GET", "/v1/gpus/why?user={victimlogin}", "", denied, 84),
+		at("gpus-cutting-as", "what is being cut for another", "GET", "/v1/gpus/cutting?user={victimlogin}", "", denied, 84),
 		at("stats-all", "everybody's figures", "GET", "/v1/stats?all_users=true", "", denied, 73),
 		at("stats-as", "another's figures", "GET", "/v1/stats?user={victimlogin}", "", denied, 73),
 		at("limits-as", "another's limits", "GET", "/v1/limits?user={victimlogin}", "", denied, 84),

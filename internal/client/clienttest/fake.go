@@ -38,6 +38,7 @@ type Fake struct {
 	Queue     []apitype.QueuePlace // who asks for a place waits behind them
 	Reserved  []apitype.Reservation
 	Exempted  []apitype.Exemption
+	Cutting   apitype.Cutting
 	MIG       apitype.MIG
 	MIGPlan   apitype.MIGPlan      // of every layout
 	Broken    error                // how the last step of a layout fails; nil: it doesn't
@@ -172,6 +173,7 @@ func (f *Fake) routes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/doctor/fix", f.fix)
 	value("GET /v1/gpus", func() any { return f.GPUs })
 	mux.HandleFunc("GET /v1/gpus/why", f.why)
+	value("GET /v1/gpus/cutting", func() any { return f.Cutting })
 	value("GET /v1/stats", func() any { return f.Stats })
 	value("GET /v1/limits", func() any { return f.Limits })
 	value("POST /v1/limits/diff", func() any { return f.Changes })

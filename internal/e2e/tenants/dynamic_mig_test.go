@@ -60,6 +60,12 @@ func TestACardIsCutForTwoPeopleAndWholeForAThird(t *testing.T) {
 	if r := run("carol", "docker", "full"); r.Code != 0 || profiles(l) != "0:full" || heldBy(l, "carol") != "0" {
 		t.Errorf("carol: %+v, there is %q", r, profiles(l))
 	}
+	log := l.OK("root", l.Binary(), "audit", "show", "--json")
+	for _, cut := range []string{"gpu cut", "3g.40gb for x of ", "alice: no other place leaves more open", "it has been free for long enough"} {
+		if !strings.Contains(log, cut) {
+			t.Errorf("the audit log doesn't have %s", cut)
+		}
+	}
 }
 
 // The daemon is killed while it cuts a card, at each call of the driver: when
