@@ -424,7 +424,8 @@ func (a *Allocator) Update(ctx context.Context, claim string, change func(*conta
 }
 
 // Acquire makes sure that the claim holds its devices and marks it running:
-// devices that were given back are asked for again. Where they come to the
+// devices that were given back are asked for again, and those that aren't granted
+// any more are given back first, see gpu.Ailing, or refused where no others would do. Where they come to the
 // container at each start these are the same ones if they are free, and else
 // what the container's request may be granted.
 // Cards are cut for them where they must be, as for Claim.
@@ -456,6 +457,9 @@ func (a *Allocator) acquire(ctx context.Context, claim string, l limits.Limits) 
 	if r.State == gpu.Running {
 		return nil, nil
 	}
+	if r, err = a.withoutIll(ctx, r); err != nil {
+		return nil, err
+	}
 	var g grant
 	if r.State == gpu.Released && r.AsksAgain() {
 		if g, err = a.again(r, StandingOf(l)); err != nil {
@@ -474,6 +478,29 @@ func (a *Allocator) acquire(ctx context.Context, claim string, l limits.Limits) 
 	r.State, r.HeldUntil = gpu.Running, time.Time{}
 	r.Quota.HoldAfterStop = HoldOf(l)
 	return nil, a.saveGrant(ctx, r, g.ticket)
+}
+
+// withoutIll has a record that isn't running give back what it holds where some of
+// that isn't granted any more: it asks again, where others would do. The caller
+// holds mu.
+func (a *Allocator) withoutIll(ctx context.Context, r container.Record) (container.Record, error) {
+	ill := gpu.Ailing(a.devices(), []gpu.Claim{r.Claim})
+	switch {
+	case len(ill) == 0:
+		return r, nil
+	case !r.AtStart:
+		d := ill[0].Device
+		return r, &problem.Error{
+			What: "Container " + r.Name + " not started", Code: "DEVICE_OUT_OF_SERVICE",
+			Why:  problem.Because(problem.ErrConflict, fmt.Sprintf("device %s (%s), which it was made with, isn't granted any more: %s", d.Slot, d.UUID, d.Problem)),
+			Next: "Make it anew to get another device, or wait until an administrator has put that one in order.",
+		}
+	}
+	if err := a.ended(ctx, r, a.now()); err != nil {
+		return r, err
+	}
+	r.State, r.HeldUntil, r.Since = gpu.Released, time.Time{}, time.Time{}
+	return r, a.save(ctx, r)
 }
 
 // makeAgain cuts cards for a container that gave its devices back, and returns

@@ -187,6 +187,47 @@ func TestAcquire(t *testing.T) {
 	}
 }
 
+// A device that isn't granted any more isn't started on either: the container
+// takes another one, where that comes to it at each start, or is refused. That the
+// driver doesn't tell how a device is keeps nobody from theirs.
+func TestNoContainerStartsOnADeviceThatIsOutOfService(t *testing.T) {
+	for name, c := range map[string]struct {
+		atStart bool
+		state   gpu.State
+		ails    func(d *gpu.Device, now time.Time)
+		want    string // the device that it starts on; "": it doesn't
+	}{
+		"drained, and it takes another":   {true, gpu.Held, func(d *gpu.Device, now time.Time) { d.Problem, d.DrainedAt = "drained: a fan", now }, "MIG-1"},
+		"ill, before it was ever started": {true, gpu.Bound, func(d *gpu.Device, _ time.Time) { d.Problem = "XID 79" }, "MIG-1"},
+		"ill, and no other would do":      {false, gpu.Held, func(d *gpu.Device, _ time.Time) { d.Problem = "XID 79" }, ""},
+		"on trial since it was drained":   {true, gpu.Held, func(d *gpu.Device, now time.Time) { d.Problem, d.DrainedAt = "drained", now.Add(-time.Hour) }, "MIG-0"},
+		"the driver doesn't tell":         {true, gpu.Held, func(d *gpu.Device, _ time.Time) { d.Problem, d.Doubt = "silent", true }, "MIG-0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			o := order(1, "web", 0)
+			o.GPU, o.AtStart = &gpu.Request{Parts: []gpu.Part{{Count: 1, Profile: "1g.10gb"}}}, c.atStart
+			r, _, err := b.Claim(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.set(t, r.ID, c.state)
+			b.now = b.now.Add(time.Minute)
+			c.ails(&b.devices[1], b.now)
+			err = b.Acquire(t.Context(), r.ID, bounds())
+			got, _ := b.Record(r.ID)
+			p, _ := errors.AsType[*problem.Error](err)
+			switch {
+			case c.want == "" && (p == nil || p.Code != "DEVICE_OUT_OF_SERVICE" || !strings.Contains(p.Why.Error(), "XID 79") || p.Next == "" || got.State != c.state):
+				t.Errorf("%v; it is %s", err, got.State)
+			case c.want != "" && (err != nil || got.State != gpu.Running || len(got.Devices) != 1 || got.Devices[0].UUID != c.want):
+				t.Errorf("%v; it is %s on %v", err, got.State, got.Devices)
+			}
+			b.reopen(t)
+		})
+	}
+}
+
 func TestAContainerWhoseDevicesComeAtEachStartTakesOthers(t *testing.T) {
 	b := setup(t)
 	o := order(1, "web", 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -250,6 +251,9 @@ func (l *Launcher) putBack(ctx context.Context, record container.Record, err err
 	}
 	back := func(c *container.Record) {
 		c.State, c.HeldUntil, c.Restart = record.State, record.HeldUntil, record.Restart
+		if record.State != gpu.Released && !slices.Equal(c.Devices, record.Devices) { // it gave those back that it had
+			c.State, c.HeldUntil = gpu.Released, time.Time{}
+		}
 		c.Devices = record.Devices       // those of a start that came to nothing may have been others
 		if record.State == gpu.Running { // nobody has seen its end yet
 			c.State, c.HeldUntil = gpu.Held, lifecycle.HoldUntil(now.FinishedAt, c.Quota)

@@ -183,6 +183,31 @@ func TestDevicesThatComeAtEachStartMayBeOthers(t *testing.T) {
 	starts("GPU-1")
 }
 
+// A container whose device is out of service takes another one. Where the start
+// then fails it has neither: the one that it had may be somebody else's by now.
+func TestAFailedStartOnAnotherDeviceHoldsNone(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.atStart = true
+	for i := range 2 {
+		s.devices = append(s.devices, gpu.Device{UUID: fmt.Sprint("GPU-", i), Slot: fmt.Sprint(i), Card: i, Instance: -1, Profile: gpu.Full, Share: quantity.FullGPU})
+	}
+	r := s.create(t, request())
+	if err := s.Ledger.Update(t.Context(), r.ID, func(c *container.Record) { c.State, c.HeldUntil = gpu.Held, noon.Add(time.Hour) }); err != nil {
+		t.Fatal(err)
+	}
+	s.devices[0].Problem = "XID 79"
+	s.engine.Fail("Start", errors.New("no such runtime"), false)
+	if err := s.Start(t.Context(), r.ID); err == nil {
+		t.Fatal("it started")
+	}
+	if got := s.record(t, r.ID); got.State != gpu.Released || !got.HeldUntil.IsZero() {
+		t.Errorf("it is %s until %s, on %v", got.State, got.HeldUntil, got.Devices)
+	}
+	if err := s.Start(t.Context(), r.ID); err != nil || s.record(t, r.ID).Devices[0].UUID != "GPU-1" {
+		t.Errorf("%v, on %v", err, s.record(t, r.ID).Devices)
+	}
+}
+
 func TestStartOfWhatIsNotThere(t *testing.T) {
 	s := newScene(t, admission.UserNS)
 	if err := s.Start(t.Context(), "unknown"); !errors.Is(err, problem.ErrNotFound) {

@@ -149,6 +149,10 @@ func outOfUse(t *testing.T, l *lab.Lab, screen func() string, why, mend string, 
 	if out := l.OK("alice", l.Binary(), "container", "list", "--running"); !strings.Contains(out, why) {
 		t.Errorf("her list says nothing of it:\n%s", out)
 	}
+	l.OK("alice", "docker", "stop", "-t", "0", "train")
+	if r := l.Docker("alice", "start", "train"); r.Code == 0 || !strings.Contains(r.Err, "isn't granted any more: "+why) {
+		t.Errorf("it starts on the card again, or isn't told why not: %+v", r)
+	}
 	l.OK("alice", "docker", "rm", "-f", "train")
 
 	l.EndDaemon(syscall.SIGKILL)
