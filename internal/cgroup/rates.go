@@ -57,18 +57,25 @@ const (
 	writeRate1 = "blkio.throttle.write_bps_device"
 )
 
+// leastRate returns the limit as the kernel takes it: for v1 zero is none, and
+// v2 refuses it.
+func leastRate(l quantity.Limit[quantity.ByteSize]) quantity.Limit[quantity.ByteSize] {
+	l.Value = max(l.Value, 1)
+	return l
+}
+
 // setRate1 writes "MAJOR:MINOR BYTES", of which 0 is no limit and never shown.
 func setRate1(path string, d Disk, l quantity.Limit[quantity.ByteSize]) error {
 	rate := "0"
 	if !l.Unlimited {
-		rate = strconv.FormatInt(int64(max(l.Value, 1)), 10)
+		rate = strconv.FormatInt(int64(leastRate(l).Value), 10)
 	}
 	return setRate(path, d, rate, func(has string) bool { return has == rate || has == "" && l.Unlimited })
 }
 
 // setRate2 writes the two of four keys; the others stay.
 func setRate2(path string, d Disk, r Rates) error {
-	want := []string{"rbps=" + orMax(r.Read), "wbps=" + orMax(r.Write)}
+	want := []string{"rbps=" + orMax(leastRate(r.Read)), "wbps=" + orMax(leastRate(r.Write))}
 	return setRate(path, d, strings.Join(want, " "), func(has string) bool {
 		return strings.Contains(has+" ", want[0]+" ") && strings.Contains(has+" ", want[1]+" ") ||
 			has == "" && r.Read.Unlimited && r.Write.Unlimited
