@@ -27,7 +27,7 @@ func (a *app) greeting() *cobra.Command {
 			defer cancel()
 			c, err := a.client()
 			if err != nil {
-				return nil //nolint:nilerr // a login isn't where to tell
+				return nil // a login isn't where to tell
 			}
 			if containers, err := c.Containers(ctx, false); err == nil {
 				a.greetContainers(containers)
