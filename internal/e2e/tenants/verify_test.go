@@ -114,3 +114,17 @@ func keptRecord(t *testing.T, dir string) string {
 	}
 	return string(text)
 }
+
+// A drained card is tried as well where devices come to containers at their start.
+func TestADrainedCardIsVerifiedWhereDevicesComeAtStart(t *testing.T) {
+	l := start(t, lab.Options{GPU: "{provider: sim, sim: {gpus: [h100-80gb]}}", AtStart: true, Users: []string{"alice"}})
+	l.OK("root", l.Binary(), "gpu", "drain", "0")
+	r := l.DS01("root", "gpu", "verify", "0", "--dir", t.TempDir(), "--json")
+	var record struct {
+		Passed, Restored bool
+		Checks           []struct{ Name, Result, Saw string }
+	}
+	if err := json.Unmarshal([]byte(r.Out), &record); err != nil || r.Code != 0 || !record.Passed || !record.Restored || len(record.Checks) < 10 {
+		t.Errorf("%v: %+v", err, r)
+	}
+}
