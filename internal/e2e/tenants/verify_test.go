@@ -61,7 +61,11 @@ func TestADrainedCardIsVerified(t *testing.T) {
 		t.Error("alice may name what is on a drained card")
 	}
 
+	daemon := l.PID()
 	go func() { // in the place of systemd
+		for syscall.Kill(daemon, 0) == nil { // however long it takes until it is killed
+			time.Sleep(50 * time.Millisecond)
+		}
 		l.Exited()
 		l.Spawn()
 	}()
