@@ -120,3 +120,24 @@ func BenchmarkEnsureWithoutChange(b *testing.B) {
 		}
 	}
 }
+
+// A device that a service is allowed stays allowed when systemd reads its units again.
+func TestADeviceIsAllowedByARealSystemd(t *testing.T) {
+	const unit = "ds01t-device.service"
+	if out, err := exec.Command("systemd-run", "--quiet", "--unit", unit, "--property=DevicePolicy=closed", "/bin/sleep", "1000").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { systemctl(t, "stop", unit) })
+	conn := systemd.New()
+	t.Cleanup(func() { _ = conn.Close() }) // it never fails
+	for range 2 {                          // once more is no more
+		if err := conn.AllowDevice(t.Context(), unit, 10, 229); err != nil {
+			t.Fatal(err)
+		}
+	}
+	systemctl(t, "daemon-reload")
+	out, err := exec.Command("systemctl", "show", "--property=DeviceAllow", unit).Output()
+	if got := strings.TrimSpace(string(out)); err != nil || strings.Count(got, "/dev/char/10:229 rw") != 1 {
+		t.Errorf("systemd allows %q, %v", got, err)
+	}
+}
