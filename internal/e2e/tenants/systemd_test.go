@@ -252,3 +252,30 @@ func slicesAreEmpty(t *testing.T, l *lab.Lab) {
 		return nil
 	})
 }
+
+// TestWhereContainersComeFromUnderSystemd has systemd's own services and timers make
+// containers, the host's as a person.
+func TestWhereContainersComeFromUnderSystemd(t *testing.T) {
+	l := start(t, lab.Options{Systemd: true, Slow: 6, Users: []string{"alice"}})
+	gateway := "--setenv=DOCKER_HOST=unix://" + filepath.Join(l.Root, "run/docker.sock")
+	for name, how := range map[string]string{"service": "--wait", "timer": "--on-active=1s"} {
+		cmd := exec.Command("systemd-run", "--quiet", how, "--uid", l.Login("alice"), gateway, lab.Debian, "create", "--name", name, "busybox")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+	}
+	var all []apitype.Container
+	l.Eventually("both are there", l.Patience(20*time.Second), func() bool {
+		all = nil
+		if err := json.Unmarshal([]byte(l.OK("alice", l.Binary(), "container", "list", "--json")), &all); err != nil {
+			t.Fatal(err)
+		}
+		return len(all) == 2 && all[0].ID != "" && all[1].ID != ""
+	})
+	for _, c := range all {
+		if c.Origin != c.Name {
+			t.Errorf("what a %s made comes from %q", c.Name, c.Origin)
+		}
+	}
+	l.ClearAll()
+}
