@@ -68,6 +68,21 @@ func (st Stored) becoming(want HostConfig, lowered Update) Update {
 	return u
 }
 
+// Changing returns what u changes of the stored configuration.
+func (st Stored) Changing(u Update) Update {
+	has := st.host
+	if u.Memory == has.Memory && u.MemorySwap == has.MemorySwap {
+		u.Memory, u.MemorySwap = 0, 0 // the engine wants both to fit each other
+	}
+	if u.NanoCPUs == has.NanoCPUs {
+		u.NanoCPUs = 0
+	}
+	if u.PidsLimit != nil && *u.PidsLimit == pidsOf(has.PidsLimit) {
+		u.PidsLimit = nil
+	}
+	return u
+}
+
 // asFar returns what was asked for as far as the limit goes.
 func asFar[T ~int64](asked int64, limit quantity.Limit[T]) int64 {
 	if limit.Unlimited {

@@ -62,7 +62,7 @@ func (l *Launcher) allowed(ctx context.Context, e made) admission.Update {
 		l.Log.InfoContext(ctx, "container keeps its limits or gets less", "container", e.record.ContainerID, "why", err)
 		return e.stored.Fit(e.subject, nil)
 	}
-	return judged
+	return e.stored.Changing(judged) // what the policy has taken is taken already
 }
 
 // spare raises what u lowers memory to, so that nothing has to be ended for it.

@@ -9,6 +9,7 @@ import (
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/policy"
 	"ds01.dev/ds01/internal/quantity"
 )
 
@@ -153,5 +154,40 @@ func TestWhatDoesNotRunIsNotFitted(t *testing.T) {
 	}
 	if calls := s.engine.Calls()[before:]; len(calls) > 0 {
 		t.Errorf("the engine was asked: %q", calls)
+	}
+}
+
+// What the site's policy takes at create, limits that are renewed don't give
+// back; and where it denies, less holds all the same.
+func TestThePolicyHoldsForLimitsThatChange(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.allow(1024 * mib)
+	rules := s.under(&rules{verdict: less()})
+	r := s.runs(t, s.create(t, request()))
+	updates := func() (n int) {
+		for _, call := range s.engine.Calls() {
+			if strings.HasPrefix(call, "Update") {
+				n++
+			}
+		}
+		return n
+	}
+	before := updates()
+	for _, step := range []struct {
+		verdict     policy.Verdict
+		limit, want quantity.ByteSize
+		updates     int
+	}{
+		{less(), 2048 * mib, 512 * mib, 0}, {no(), 4096 * mib, 512 * mib, 0}, {no(), 256 * mib, 256 * mib, 1}, {less(), 1024 * mib, 512 * mib, 2},
+	} {
+		rules.verdict = step.verdict
+		s.allow(step.limit)
+		if _, _, err := s.Fit(t.Context(), r.ID); err != nil {
+			t.Fatal(err)
+		}
+		s.wantMemory(t, r, step.want)
+		if n := updates() - before; n != step.updates {
+			t.Errorf("limit %s: %d updates, want %d", step.limit, n, step.updates)
+		}
 	}
 }
