@@ -58,9 +58,9 @@ const (
 )
 
 // leastRate returns the limit as the kernel takes it: for v1 zero is none, and
-// v2 refuses it.
+// v2 takes nothing below two.
 func leastRate(l quantity.Limit[quantity.ByteSize]) quantity.Limit[quantity.ByteSize] {
-	l.Value = max(l.Value, 1)
+	l.Value = max(l.Value, 2)
 	return l
 }
 

@@ -61,7 +61,7 @@ func TestRatesStandInTheKernel(t *testing.T) {
 		{"again", rates(4, 2), "4194304", "2097152", "rbps=4194304 wbps=2097152 riops=max wiops=max"},
 		{"more, and none", rates(8, -1), "8388608", "", "rbps=8388608 wbps=max riops=max wiops=max"},
 		{"none", rates(-1, -1), "", "", ""},
-		{"nothing is little", rates(0, 0), "1", "1", "rbps=1 wbps=1 riops=max wiops=max"},
+		{"nothing is little", rates(0, 0), "2", "2", "rbps=2 wbps=2 riops=max wiops=max"},
 	} {
 		if err := tree.SetRates(group, []cgroup.Disk{d}, step.rates); err != nil {
 			t.Errorf("%s: %v", step.name, err)
