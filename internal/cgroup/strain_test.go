@@ -12,20 +12,21 @@ import (
 
 func TestStrainIsWhatTheKernelSays(t *testing.T) {
 	tree, parent := host(t)
-	ensure(t, tree, parent, bounds(0.1, 256*MiB, -1))
+	ensure(t, tree, parent, bounds(-1, 256*MiB, -1))
 	group := filepath.Join(parent, "u1001")
 	before, err := tree.Strain(group)
 	if err != nil || before.Limit != 256*MiB || before.Held != 0 || before.Throttled != 0 {
 		t.Errorf("of nothing: %+v, %v", before, err)
 	}
-	running(t, tree, group, "x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready; while :; do :; done")
+	running(t, tree, group, "x=$(head -c 8000000 /dev/zero | tr '\\0' x); echo ready; while :; do :; done")
+	ensure(t, tree, parent, bounds(0.1, 256*MiB, -1)) // only now: an emulated machine is slow enough
 	var now cgroup.Strain
 	eventually(t, "be held back", func() bool {
 		time.Sleep(50 * time.Millisecond)
 		now, err = tree.Strain(group)
 		return err != nil || now.Throttled > 2
 	})
-	if err != nil || now.Held < 16*MiB || now.Held > 128*MiB || now.Periods < now.Throttled || now.Peak < now.Held || now.Waiting < 0 || now.Waiting > 100 {
+	if err != nil || now.Held < 7*MiB || now.Held > 128*MiB || now.Periods < now.Throttled || now.Peak < now.Held || now.Waiting < 0 || now.Waiting > 100 {
 		t.Errorf("%+v, %v", now, err)
 	}
 	if _, err := tree.Strain(filepath.Join(parent, "none")); !errors.Is(err, fs.ErrNotExist) {
