@@ -226,10 +226,11 @@ func (d *daemon) wire(ctx context.Context) error {
 			_, err := d.engine.Update(ctx, id, []byte(`{"RestartPolicy":{"Name":"no"}}`))
 			return err
 		},
-		Tell:    func(uid int, text string) (int, error) { return terminal.Tell(terminal.Folder, uid, text) },
-		Mail:    d.post.Send,
-		Limits:  h.limitsOfUID,
-		Devices: d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
+		KeepTime: func(ctx context.Context) { d.steward.KeepTime(ctx) },
+		Tell:     func(uid int, text string) (int, error) { return terminal.Tell(terminal.Folder, uid, text) },
+		Mail:     d.post.Send,
+		Limits:   h.limitsOfUID,
+		Devices:  d.inventory.Devices, Recorder: d.recorder, Log: d.Log, Now: time.Now,
 	})
 	d.sampler = d.newSampler()
 	return d.openSteward(ctx)

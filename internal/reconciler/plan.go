@@ -42,6 +42,9 @@ func (r *Reconciler) carryOut(ctx context.Context) time.Duration {
 	if !r.Up() {
 		return planAfter // what the engine holds can't be looked up
 	}
+	if r.KeepTime != nil {
+		r.KeepTime(ctx)
+	}
 	records, next := r.Ledger.Records(), planEvery
 	for _, a := range lifecycle.Plan(records, r.Now()) {
 		if err := r.act(ctx, a); err != nil {

@@ -43,6 +43,7 @@ type Parts struct {
 	Registrar *registrar.Registrar
 	Limits    func(uid int) (limits.Limits, error)
 	Devices   func() []gpu.Device
+	KeepTime  func(ctx context.Context)                     // puts off what is due by what the clock has jumped; nil: it never does
 	Tell      func(uid int, text string) (int, error)       // on a person's terminals; nil: nobody is told
 	Mail      func(login, subject, text string) (sent bool) // takes a mail, or says that it can't now; nil: nobody gets any
 	Recorder  *recorder.Recorder                            // nil: nothing is written down

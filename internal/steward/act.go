@@ -156,8 +156,10 @@ func (s *Steward) holdOf(c container.Record) quantity.Limit[time.Duration] {
 
 // remove removes a container that doesn't run; what is in its mounts stays.
 func (s *Steward) remove(ctx context.Context, c container.Record, v lifecycle.Verdict) error {
-	if o, ok := s.Observed(c.ContainerID); ok && o.Running() {
-		return nil // it was started since
+	defer s.Ledger.Lock(c.ID)()
+	o, seen := s.Observed(c.ContainerID)
+	if now, there := s.Ledger.Record(c.ID); !there || now.State == gpu.Running || seen && o.Running() {
+		return nil // it was started, or removed, since
 	}
 	s.record(ctx, "remove", c, v.Deadline.Why())
 	if err := s.Remove(ctx, c.ContainerID); err != nil && !errors.Is(err, problem.ErrNotFound) {

@@ -78,6 +78,9 @@ type Steward struct {
 
 	acts errgroup.Group // those under way
 
+	keeping sync.Mutex     // held by who looks at the clocks
+	seen    lifecycle.Beat // what they said then
+
 	mu      sync.Mutex
 	lives   map[string]lifecycle.Life // by claim
 	looks   map[string]look           // by claim: what the last pass saw
@@ -112,7 +115,7 @@ func New(ctx context.Context, p Parts) (*Steward, error) {
 	if s.last, err = p.Store.Beat(ctx); err != nil {
 		return nil, err
 	}
-	s.saved = p.Beat().Steady
+	s.seen, s.saved = s.last, p.Beat().Steady
 	return s, nil
 }
 
@@ -138,8 +141,8 @@ const saveEvery = time.Minute
 
 // Pass looks at every container once, and does what is due.
 func (s *Steward) Pass(ctx context.Context) {
+	s.KeepTime(ctx)
 	now := s.Beat()
-	s.putOff(ctx, now)
 	samples := s.Sample(ctx)
 	records := s.Ledger.Records()
 	all := scene{passed: s.passed(now), local: now.Wall.Local(), scarce: share(s.Devices(), records), people: map[int]*person{}, live: s.Live(), now: now.Wall}
@@ -173,12 +176,14 @@ func (s *Steward) passed(now lifecycle.Beat) time.Duration {
 	return max(0, now.Steady-s.last.Steady)
 }
 
-// putOff moves what is due at a moment by what the clock on the wall has jumped.
-func (s *Steward) putOff(ctx context.Context, now lifecycle.Beat) {
-	s.mu.Lock()
-	jump := lifecycle.Jump(s.last, now)
-	s.mu.Unlock()
-	if jump == 0 {
+// KeepTime moves when GPUs are given back by what the clock on the wall has jumped
+// since it was called last. Who is about to give some back calls it first.
+func (s *Steward) KeepTime(ctx context.Context) {
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	now := s.Beat()
+	jump := lifecycle.Jump(s.seen, now)
+	if s.seen = now; jump == 0 {
 		return
 	}
 	s.Log.WarnContext(ctx, "the clock has jumped, or the machine stood still: what is due is put off", "by", jump)
