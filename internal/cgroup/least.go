@@ -66,7 +66,8 @@ func (t *Tree) memory(group string) (held, used int64, err error) {
 	r := reader{}
 	used = r.number(filepath.Join(folder, usage))
 	stat := filepath.Join(folder, "memory.stat")
-	held = max(used-r.field(stat, prefix+"inactive_file")-r.field(stat, prefix+"active_file"), 0)
+	all := r.read(stat)
+	held = max(used-r.fieldOf(all, stat, prefix+"inactive_file")-r.fieldOf(all, stat, prefix+"active_file"), 0)
 	return held, used, r.err
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Strain is how close a group comes to its limits.
 type Strain struct {
-	Held      quantity.ByteSize // memory that can't be taken back
+	Held      quantity.ByteSize // memory that can't be taken back; below half of the limit, all that is in use
 	Limit     quantity.ByteSize // of memory; 0: none
 	Peak      quantity.ByteSize // the most memory that it has used; 0: the kernel doesn't say
 	Waiting   float64           // per cent of the last ten seconds in which something waited for memory; 0 on v1, which doesn't say
@@ -24,12 +24,10 @@ type Strain struct {
 // Strain looks at a group. An absent group is an error that wraps
 // os.ErrNotExist.
 func (t *Tree) Strain(group string) (s Strain, err error) {
-	held, _, err := t.memory(group)
-	if err != nil {
+	if s.Limit, err = t.Limit(group); err != nil {
 		return s, err
 	}
-	s.Held = quantity.ByteSize(held)
-	if s.Limit, err = t.Limit(group); err != nil {
+	if s.Held, err = t.inUse(group, s.Limit/2); err != nil {
 		return s, err
 	}
 	peak, cpu := filepath.Join(t.root, group, "memory.peak"), filepath.Join(t.root, group, "cpu.stat")
@@ -39,11 +37,27 @@ func (t *Tree) Strain(group string) (s Strain, err error) {
 		return s, err
 	}
 	r := reader{}
-	s.Periods, s.Throttled = r.field(cpu, "nr_periods"), r.field(cpu, "nr_throttled")
+	all := r.read(cpu)
+	s.Periods, s.Throttled = r.fieldOf(all, cpu, "nr_periods"), r.fieldOf(all, cpu, "nr_throttled")
 	if exists(peak) { // older kernels of v2 don't have it
 		s.Peak = quantity.ByteSize(r.number(peak))
 	}
 	return s, r.err
+}
+
+// inUse returns what a group holds. What of that can be taken back is worth a
+// longer look only from some size on; below it is in.
+func (t *Tree) inUse(group string, from quantity.ByteSize) (quantity.ByteSize, error) {
+	usage := filepath.Join(t.root, group, "memory.current")
+	if t.version == 1 {
+		usage = filepath.Join(t.root, "memory", group, "memory.usage_in_bytes")
+	}
+	r := reader{}
+	if used := quantity.ByteSize(r.number(usage)); r.err != nil || used < from {
+		return used, r.err
+	}
+	held, _, err := t.memory(group)
+	return quantity.ByteSize(held), err
 }
 
 // HostWaiting returns for how many per cent of the last ten seconds something

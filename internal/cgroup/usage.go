@@ -1,10 +1,8 @@
 package cgroup
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -65,7 +63,7 @@ func (r *reader) read(path string) []byte {
 	if r.err != nil {
 		return nil
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // a file of the kernel
+	data, err := slurp(path)
 	if err != nil {
 		r.err = fmt.Errorf("read usage: %w", err)
 	}
@@ -87,14 +85,21 @@ func (r *reader) number(path string) int64 {
 
 // field reads one "key value" line; a missing key is 0.
 func (r *reader) field(path, key string) int64 {
-	for lines := bufio.NewScanner(bytes.NewReader(r.read(path))); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), key+" "); ok {
-			n, err := strconv.ParseInt(value, 10, 64)
-			if err != nil {
-				r.err = fmt.Errorf("read %s: %w", path, err)
-			}
-			return n
+	return r.fieldOf(r.read(path), path, key)
+}
+
+// fieldOf is field in what was read already.
+func (r *reader) fieldOf(data []byte, path, key string) int64 {
+	for line := range bytes.Lines(data) {
+		name, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
+		if string(name) != key {
+			continue
 		}
+		n, err := strconv.ParseInt(string(value), 10, 64)
+		if err != nil {
+			r.err = fmt.Errorf("read %s: %w", path, err)
+		}
+		return n
 	}
 	return 0
 }

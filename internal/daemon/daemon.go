@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -338,6 +339,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.recorder.Run(ctx) })
 	g.Go(func() error { return d.doors.run(ctx) })
 	g.Go(func() error { return d.post.run(ctx) })
+	g.Go(func() error { return giveMemoryBack(ctx) })
 	for _, s := range d.servers {
 		g.Go(func() error { return s.run(ctx) })
 	}
@@ -349,6 +351,29 @@ func (d *daemon) run(ctx context.Context) error {
 	err := g.Wait()
 	d.Log.InfoContext(ctx, "ds01 has stopped; containers run on")
 	return err
+}
+
+// What a burst of requests has taken is given back to the host once it is over:
+// by itself the heap stays as large as gcPercent lets it grow.
+const (
+	spareHeap     = 32 << 20 // bytes that may stay
+	giveBackEvery = 30 * time.Second
+)
+
+func giveMemoryBack(ctx context.Context) error {
+	tick := time.NewTicker(giveBackEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		var m runtime.MemStats
+		if runtime.ReadMemStats(&m); m.HeapSys-m.HeapReleased > spareHeap {
+			debug.FreeOSMemory()
+		}
+	}
 }
 
 func (d *daemon) notify(ctx context.Context, state string) {

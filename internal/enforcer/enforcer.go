@@ -86,7 +86,7 @@ type fitting struct {
 // How often it is looked whether somebody's limits are others by now, and
 // whether what was deferred can be had.
 const (
-	lookEvery  = 5 * time.Second
+	lookEvery  = 10 * time.Second // each look asks the directory for everybody
 	retryEvery = 2 * time.Second
 )
 

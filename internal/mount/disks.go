@@ -1,6 +1,8 @@
 package mount
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -19,11 +21,10 @@ type Disk struct{ Major, Minor uint32 }
 // folder, so that a file server that is gone keeps nobody waiting. Of a file
 // system on several disks it knows one.
 func Disks(folders ...string) (disks []Disk, without []string, err error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	all, err := around(folders)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list mounts: %w", err)
 	}
-	all := entries(string(data))
 	for _, folder := range folders {
 		d, ok := holding(all, folder).disk()
 		switch {
@@ -35,6 +36,29 @@ func Disks(folders ...string) (disks []Disk, without []string, err error) {
 	}
 	slices.SortFunc(disks, func(a, b Disk) int { return cmp.Or(cmp.Compare(a.Major, b.Major), cmp.Compare(a.Minor, b.Minor)) })
 	return disks, without, nil
+}
+
+// around returns the mounts that any of the folders lie in. The table is long where
+// many containers run, and is never held as a whole.
+func around(folders []string) (all []entry, err error) {
+	table, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close() //nolint:errcheck // read only
+	lines := bufio.NewScanner(table)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		fields := bytes.SplitN(lines.Bytes(), []byte(" "), 6)
+		if len(fields) < 6 {
+			continue
+		}
+		target := unescape(string(fields[4]))
+		if slices.ContainsFunc(folders, func(f string) bool { _, in := within(target, f); return in }) {
+			all = append(all, entries(lines.Text())...)
+		}
+	}
+	return all, lines.Err()
 }
 
 // holding returns the mount that a path lies in: the innermost, and of those at
