@@ -153,3 +153,11 @@ func (a announced) Run(ctx context.Context, id string, command, env []string) (p
 	}
 	return a.Engine.Run(ctx, id, command, env)
 }
+
+// RemoveNetwork announces that a network goes.
+func (a announced) RemoveNetwork(ctx context.Context, name string) error {
+	if err := recorder.Before(ctx); err != nil {
+		return err
+	}
+	return a.Engine.RemoveNetwork(ctx, name)
+}

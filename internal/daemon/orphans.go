@@ -153,7 +153,7 @@ func (o *orphans) Remove(ctx context.Context, what orphan.Orphan) error {
 			return o.locked(ctx, filepath.Base(name), what, func() error { return o.host.tree.Clear(group) })
 		})
 	case orphan.Network:
-		return o.locked(ctx, "network "+name, what, func() error { return o.engine.RemoveNetwork(ctx, name) })
+		return o.locked(ctx, "network "+name, what, func() error { return announced{o.engine}.RemoveNetwork(ctx, name) })
 	case orphan.NetworkRecord:
 		return o.registrar.SettleNetwork(ctx, name) // it asks the engine
 	case orphan.VolumeRecord:
