@@ -132,6 +132,10 @@ func (w *load) during(look func()) {
 	look()
 }
 
+// fewCommands are so few that one kind of them may not be among what went well: on
+// a machine that is busy otherwise, and an engine that is away half of the time.
+const fewCommands = 40
+
 // stop ends the load and says what it did.
 func (w *load) stop() {
 	select {
@@ -145,8 +149,12 @@ func (w *load) stop() {
 	for _, odd := range w.odd {
 		w.t.Errorf("an answer nobody should get: %s", odd)
 	}
+	total := 0
+	for _, n := range w.done {
+		total += n
+	}
 	for _, verb := range []string{"run", "start", "rm"} {
-		if w.done[verb] == 0 {
+		if w.done[verb] == 0 && (verb == "run" || total > fewCommands) {
 			w.t.Errorf("no %s ever went well: the load was none", verb)
 		}
 	}
