@@ -49,7 +49,7 @@ func (s *Scene) bake(ctx context.Context, r Recipe) (answer, error) {
 	if err != nil {
 		return answer{}, fmt.Errorf("build as %s: %w", who.Login, err)
 	}
-	end := said[max(0, len(said)-200):] // where a client says why
+	end := said[max(0, len(said)-600):] // where a client says why
 	a := answer{status: http.StatusForbidden, body: end, heard: said}
 	if built {
 		a.status = http.StatusOK

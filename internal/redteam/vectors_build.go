@@ -28,7 +28,7 @@ func kitVectors() []Vector {
 		several("kit-cache-poison", "another's cache filled with what one likes", []Step{
 			{Build: new(on("RUN " + cacheMount + " echo REACH\"\"ED-{mark} the cache of another > /cache/more")), Status: anyhow},
 			{Build: new(on("RUN --mount=type=cache,id={victimcache},target=/cache echo REACH\"\"ED-{mark} the cache of another > /cache/more")), Status: anyhow},
-			{Build: &Recipe{Dockerfile: "FROM {image}\nRUN " + cacheMount + " cat /cache/*\n", Victim: true, Words: []string{"-q"}}, Status: []int{200}},
+			{Build: &Recipe{Dockerfile: "FROM {image}\nRUN " + cacheMount + " cat /cache/more || true\n", Victim: true}, Status: []int{200}},
 		}, 79),
 		kit("step-secret", "the result of another's step, which had a secret", anyhow, Recipe{Dockerfile: heldStep + "RUN cat /key\n"}),
 		kit("shared", "a build by BuildKit under a name that is everybody's", anyhow, words("-t", "{shared}"), 75),
