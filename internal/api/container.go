@@ -345,7 +345,7 @@ func (c *call) stop() error {
 	timeout := time.Duration(-1)
 	if want.TimeoutSeconds != nil {
 		timeout = time.Duration(*want.TimeoutSeconds) * time.Second
-		if limit := c.Limits(owner).StopTimeout; !limit.Unlimited && (timeout < 0 || timeout > limit.Value) {
+		if limit := c.Limits(owner).Within(c.Document().Type(record.Interface)).StopTimeout; !limit.Unlimited && (timeout < 0 || timeout > limit.Value) {
 			timeout = limit.Value
 		}
 	}

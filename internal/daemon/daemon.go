@@ -212,7 +212,7 @@ func (d *daemon) wire(ctx context.Context) error {
 	d.launcher = launcher.New(launcher.Parts{
 		Engine: announced{d.engine}, Images: d.images, Ledger: d.ledger, Registrar: d.registrar, Mounter: mounter{h}, Cgroups: h, Accounts: d.accounts,
 		Doors: doors, Gateway: d.paths.Gateway,
-		Limits: h.limits, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
+		Limits: h.limits, Type: h.kind, Roots: mounter{h}.roots, Mappable: mounter{h}.mappable,
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
 		AtStart: h.atStart, Grants: grant.Folder(d.paths.DeviceNodes), Live: live{h},
 		Policy: d.policy.current, Roles: h.roles, Rates: h.setRates, Spare: h.spare,

@@ -156,8 +156,11 @@ func (h *host) limitsOfUID(uid int) (limits.Limits, error) {
 	return h.limits(a), nil
 }
 
-func (h *host) stopGrace(a account.Account) time.Duration {
-	if l := h.limits(a).StopTimeout; !l.Unlimited {
+// kind returns what bounds containers of a kind.
+func (h *host) kind(kind string) limits.Type { return h.d.settings.document().Type(kind) }
+
+func (h *host) stopGrace(a account.Account, kind string) time.Duration {
+	if l := h.limits(a).Within(h.kind(kind)).StopTimeout; !l.Unlimited {
 		return l.Value
 	}
 	return -1

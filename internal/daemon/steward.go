@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ds01.dev/ds01/internal/lifecycle"
-	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/probe"
 	"ds01.dev/ds01/internal/steward"
 )
@@ -23,7 +22,7 @@ func (d *daemon) openSteward(ctx context.Context) (err error) {
 		},
 		Remove: func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, false) },
 		Voice:  voice{h}, Accounts: d.accounts.Lookup, Limits: h.limits,
-		Type:    func(kind string) limits.Type { return d.settings.document().Type(kind) },
+		Type:    h.kind,
 		Devices: d.inventory.Devices, Live: func() bool { return live{h}.Possible() == nil },
 		Beat:     func() lifecycle.Beat { return lifecycle.Beat{Boot: boot, Steady: steady(), Wall: time.Now()} },
 		Period:   func() time.Duration { return d.settings.config().Lifecycle.Period() },

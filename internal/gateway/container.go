@@ -127,7 +127,11 @@ func (c *call) gpuWait() time.Duration {
 
 // stop keeps the client's timeout within the owner's stop_timeout.
 func (c *call) stop() error {
-	if _, err := c.stopTimeout(); err != nil {
+	record, err := c.own()
+	if err == nil {
+		_, err = c.stopTimeout(record.Interface)
+	}
+	if err != nil {
 		return err
 	}
 	return c.end()
@@ -138,7 +142,7 @@ func (c *call) restart() error {
 	if err != nil {
 		return err
 	}
-	timeout, err := c.stopTimeout()
+	timeout, err := c.stopTimeout(record.Interface)
 	if err != nil {
 		return err
 	}
@@ -147,7 +151,7 @@ func (c *call) restart() error {
 
 // stopTimeout reads the query's t and clamps it; without one the container's
 // own timeout holds, which create has clamped. It is negative then.
-func (c *call) stopTimeout() (time.Duration, error) {
+func (c *call) stopTimeout(kind string) (time.Duration, error) {
 	text := c.match.Query.Get("t")
 	if text == "" {
 		return -1, nil
@@ -157,7 +161,7 @@ func (c *call) stopTimeout() (time.Duration, error) {
 		return 0, &problem.Error{What: "Container not stopped", Why: problem.Because(problem.ErrInvalid, fmt.Sprintf("timeout %q is no number of seconds", text))}
 	}
 	t := time.Duration(seconds) * time.Second
-	if limit := c.StopGrace(c.who); limit >= 0 && (t < 0 || t > limit) {
+	if limit := c.StopGrace(c.who, kind); limit >= 0 && (t < 0 || t > limit) {
 		t = limit
 	}
 	c.match.Query.Set("t", strconv.Itoa(int(t/time.Second)))

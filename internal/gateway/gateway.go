@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
@@ -76,10 +77,10 @@ type Parts struct {
 	Accounts   launcher.Accounts
 	Roles      func(account.Account) account.Roles
 	Isolation  func() admission.Isolation
-	API        func() string                           // newest API version of the engine, "" while unknown
-	StopGrace  func(account.Account) (d time.Duration) // longest stop timeout, negative: none
-	Registries func() []string                         // hosts that images may come from and go to; empty: all
-	Space      func() container.Space                  // on the engine's disk
+	API        func() string                                          // newest API version of the engine, "" while unknown
+	StopGrace  func(a account.Account, kind string) (d time.Duration) // longest stop timeout of a kind of container, negative: none
+	Registries func() []string                                        // hosts that images may come from and go to; empty: all
+	Space      func() container.Space                                 // on the engine's disk
 	Files      Files
 	Kit        BuildKit
 	Recipes    Dockerfiles
@@ -191,6 +192,7 @@ type call struct {
 	version string // API version to speak with the engine
 	peer    peer.Peer
 	foreign *container.Record // somebody else's container that was asked for
+	broke   atomic.Bool       // something panicked on what the client sends, which may be sending yet
 }
 
 // ServeHTTP answers one request of the Docker API.
@@ -203,6 +205,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil || errors.Is(err, errAnswered) {
 		return
+	}
+	if c.broke.Load() {
+		c.drain()
 	}
 	g.refuse(w, r, err)
 }

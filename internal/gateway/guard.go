@@ -18,6 +18,7 @@ func (c *call) guard(ctx context.Context, broken error, do func() error) (err er
 	defer func() {
 		if what := recover(); what != nil {
 			c.Log.ErrorContext(ctx, "a request broke", "user", c.who.Name, "panic", what, "stack", string(debug.Stack()))
+			c.broke.Store(true)
 			err = broken
 		}
 	}()

@@ -299,7 +299,7 @@ func (l *lab) serveTo(t *testing.T, uid, key int, socket string, who func(contex
 		Roles: func(a account.Account) account.Roles {
 			return account.RolesOf(a, account.RoleGroups{Docker: "docker", GPU: "docker", Admin: "admin"})
 		},
-		Isolation: isolation, API: func() string { return l.api }, StopGrace: func(account.Account) time.Duration { return 10 * time.Second },
+		Isolation: isolation, API: func() string { return l.api }, StopGrace: func(account.Account, string) time.Duration { return 10 * time.Second },
 		Space: func() container.Space { return l.space() }, Files: l, Recipes: dockerfile.Reader{}, Kit: &l.kit, Terminals: &l.terminals, Closing: l.closing, Recorder: recorder.New(&l.log, time.Now, log), Log: log, Now: time.Now,
 	})
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)

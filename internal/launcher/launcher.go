@@ -150,6 +150,7 @@ type Parts struct {
 	Cgroups   Cgroups
 	Accounts  Accounts
 	Limits    func(account.Account) limits.Limits // resolved and clamped to the host
+	Type      func(kind string) limits.Type       // what bounds containers of a kind; nil: nothing
 	Devices   func() []gpu.Device
 	Isolation func() admission.Isolation // "" while the engine was never reached
 	Libraries func() (string, error)     // admission.LibrariesNone, …; an error keeps GPUs from being granted
@@ -319,6 +320,9 @@ func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
 	}
 	if p.subject, err = l.subject("Container "+r.Name+" not created", r.Account); err != nil {
 		return p, err
+	}
+	if l.Type != nil {
+		p.subject.Limits = p.subject.Limits.Within(l.Type(r.Interface))
 	}
 	if p.mounts, err = l.allowMounts(r.Account, p.ask.Mounts, p.subject); err != nil {
 		return p, err

@@ -11,6 +11,7 @@ import (
 // times add up what ds01 has seen go by on a clock that never jumps: a clock that
 // is set, a suspended machine and a restart of ds01 shorten nothing.
 type Life struct {
+	Phase    Phase     `json:"phase,omitempty"`    // at the last pass
 	Started  time.Time `json:"started,omitzero"`   // by the engine; another one begins Ran anew
 	Restarts int       `json:"restarts,omitempty"` // by its restart policy, which begins nothing anew
 
@@ -101,7 +102,7 @@ type Phase string
 const (
 	Created Phase = "created" // never started
 	Running Phase = "running"
-	Stopped Phase = "halted"
+	Stopped Phase = "stopped"
 	Between Phase = "between" // it is about to be started again, or isn't whole yet
 )
 
@@ -115,66 +116,74 @@ type Facts struct {
 
 	Holds  bool             // it has devices
 	Live   bool             // they can be taken from it while it runs
-	Saving bool             // its own program saves its work because it was warned, which is no work
+	Saving bool             // its own program saves its work because it was warned
 	Alive  bool             // its workspace has the file that asks to let it be
 	Scarce bool             // few devices are free
 	Local  time.Time        // by the clock on the wall, for the calendar
 	Exempt map[Cause]string // of what, and why
 }
 
-// Spend adds what has gone by since the pass before.
+// Spend adds what has gone by since the pass before. It counts where the container
+// was in the same phase then: a pass that finds it in another one only begins to.
 func (l Life) Spend(f Facts, r Rule) Life {
+	switch {
+	case f.Phase == Between:
+		return l
+	case !f.Started.IsZero() && !l.Started.Equal(f.Started):
+		return l.begun(f)
+	case l.Phase != f.Phase:
+		l.Phase, l.Doing, l.Quiet = f.Phase, "", 0
+		return l
+	}
 	switch f.Phase {
 	case Created:
 		l.Unstarted += f.Passed
 	case Stopped:
 		l.Stopped += f.Passed
-		l.Doing, l.Quiet = "", 0
-	case Running:
-		l = l.run(f, r)
-	case Between:
+	default:
+		l.Ran += f.Passed
+		l = l.rest(f, r)
 	}
 	return l
 }
 
-// run counts time in which a container runs.
-func (l Life) run(f Facts, r Rule) Life {
-	if !l.Started.Equal(f.Started) {
-		if f.Restarts <= l.Restarts { // somebody has started it since
-			l = Life{Kept: l.Kept, Protected: l.Protected}
-		}
-		l.Started, l.Restarts = f.Started, f.Restarts
-		l.Stopped, l.Unstarted = 0, 0
-		return l.Told(Hold, Notice{}).Told(NeverStarted, Notice{})
+// begun returns the life of a container that was started since the pass before:
+// by somebody, which begins it anew, or by its restart policy.
+func (l Life) begun(f Facts) Life {
+	if f.Restarts <= l.Restarts {
+		l = Life{Kept: l.Kept, Protected: l.Protected}
 	}
-	l.Ran += f.Passed
-	if f.Sample == nil {
+	l.Phase, l.Started, l.Restarts = f.Phase, f.Started, f.Restarts
+	l.Stopped, l.Unstarted = 0, 0
+	return l.Told(Hold, Notice{}).Told(NeverStarted, Notice{})
+}
+
+// rest counts time without work. While a program saves work because it was asked
+// to, what is measured says nothing, but for a terminal that somebody types at.
+func (l Life) rest(f Facts, r Rule) Life {
+	if f.Sample == nil || f.Saving && f.Sample.Terminals.Value == 0 {
 		return l
 	}
-	if at, busy := f.work().Busy(r.Thresholds); busy {
+	if at, busy := f.Sample.Busy(r.Thresholds); busy {
 		l.Doing, l.Idle, l.Quiet = at, 0, 0
 		return l.Told(Idle, Notice{})
 	}
 	l.Doing = ""
 	l.Quiet++
 	switch {
-	case l.stands(f, r) != "":
-		if f.Alive && l.alive(r) {
-			l.KeptAlive += f.Sample.Over
-		}
-	default:
+	case l.stands(f, r) == "":
 		l.Idle += f.Sample.Over
+	case f.Alive && l.alive(r):
+		l.KeptAlive += f.Sample.Over
 	}
 	return l
 }
 
-// work returns what of a sample counts: while work is saved, only that somebody is
-// there.
-func (f Facts) work() Sample {
-	if !f.Saving {
-		return *f.Sample
-	}
-	return Sample{Over: f.Sample.Over, CPU: Never(), Network: Never(), Disk: Never(), Terminals: f.Sample.Terminals}
+// Bereft returns the life after the container's devices were taken: what it holds
+// by then has a time of its own.
+func (l Life) Bereft() Life {
+	l.Idle, l.Quiet = 0, 0
+	return l.Told(Idle, Notice{})
 }
 
 // Told returns the life after a warning was given; of the zero Notice none was.

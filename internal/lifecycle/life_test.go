@@ -121,8 +121,12 @@ func TestWhatBecomesOfContainers(t *testing.T) {
 			want:  "[idle 2 at 1h11m0s take for idle at 1h14m0s]", // warned at once, and no sooner than the notice allows
 		},
 		"one whose own program saves its work": {
-			parts: []part{{95, idle}, {100, with(func(f *lifecycle.Facts) { f.Saving, f.Sample = true, sample(f.Passed, 83) })}},
+			parts: []part{{106, idle}, {10, with(func(f *lifecycle.Facts) { f.Saving, f.Sample = true, sample(f.Passed, 83) })}, {100, idle}},
 			want:  "[idle 1 at 1h20m0s idle 2 at 1h35m0s take for idle at 1h40m0s]",
+		},
+		"one that works while its program saves, and afterwards": {
+			parts: []part{{106, idle}, {10, with(func(f *lifecycle.Facts) { f.Saving, f.Sample = true, sample(f.Passed, 83) })}, {500, busy}},
+			want:  "[idle 1 at 1h20m0s idle 2 at 1h35m0s]",
 		},
 		"one in which somebody types meanwhile": {
 			parts: []part{{95, idle}, {100, with(func(f *lifecycle.Facts) { f.Saving, f.Sample.Terminals = true, lifecycle.Known(1) })}},
@@ -135,7 +139,7 @@ func TestWhatBecomesOfContainers(t *testing.T) {
 		"one about to return": {parts: []part{{900, phase(lifecycle.Between)}}, want: "[]"},
 		"one that is not to be held at all": {
 			change: func(r *lifecycle.Rule) { r.ContainerHold = quantity.To[time.Duration](0) },
-			parts:  []part{{1, phase(lifecycle.Stopped)}}, want: "[remove for hold at 1m0s]",
+			parts:  []part{{1, phase(lifecycle.Stopped)}}, want: "[remove for hold at 0s]",
 		},
 		"at night": {
 			change: func(r *lifecycle.Rule) { r.Calendar = []limits.Hours{{Days: [7]bool{5: true}, Leave: true}} }, // a Friday
@@ -195,6 +199,8 @@ func anyFacts(t *rapid.T) lifecycle.Facts {
 		f.Alive = true
 	case 4:
 		f.Phase, f.Sample = lifecycle.Stopped, nil
+	case 6:
+		f.Saving = true
 	case 5:
 		f.Started = started.Add(time.Duration(rapid.IntRange(1, 5).Draw(t, "again")) * time.Hour)
 	}
@@ -219,7 +225,7 @@ func TestNothingIsDoneToAContainerThatWorksOrWasNotWarned(t *testing.T) {
 				keptStarted, grace, idleFor, quiet, warned = f.Started, 0, 0, 0, map[lifecycle.Cause]time.Duration{}
 			default:
 				grace += f.Passed
-				if f.Sample == nil {
+				if f.Sample == nil || f.Saving { // which says nothing
 					break
 				}
 				idleFor, quiet = idleFor+f.Sample.Over, quiet+1

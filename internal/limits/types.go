@@ -39,13 +39,12 @@ func (d *Document) Type(kind string) Type {
 	return Type{none, none, none}
 }
 
-// Within returns the limits with those that a type has too no wider than its.
+// Within returns the limits with those that a type has too no wider than its. Those
+// for containers without a GPU are their own.
 func (l Limits) Within(t Type) Limits {
 	l.MaxRuntime = Stricter(l.MaxRuntime, t.MaxRuntime)
 	l.IdleTimeout = Stricter(l.IdleTimeout, t.IdleTimeout)
 	l.StopTimeout = Stricter(l.StopTimeout, t.StopTimeout)
-	l.WithoutGPU.MaxRuntime = Stricter(l.WithoutGPU.MaxRuntime, t.MaxRuntime)
-	l.WithoutGPU.IdleTimeout = Stricter(l.WithoutGPU.IdleTimeout, t.IdleTimeout)
 	return l
 }
 

@@ -26,7 +26,7 @@ func (s *Steward) act(ctx context.Context, c container.Record, v lifecycle.Verdi
 	s.mu.Unlock()
 	begun := s.acts.TryGo(func() error {
 		defer s.done(c.ID)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout+max(0, s.grace(c)))
 		defer cancel()
 		if err := s.carryOut(ctx, c, v); err != nil {
 			s.Log.ErrorContext(ctx, "not done to a container, it is tried again", "claim", c.ID, "verb", string(v.Verb), "cause", string(v.Deadline.Cause), "error", err)
@@ -60,9 +60,6 @@ func (s *Steward) carryOut(ctx context.Context, c container.Record, v lifecycle.
 // record writes down what is about to be done, and why.
 func (s *Steward) record(ctx context.Context, action string, c container.Record, why string) {
 	s.Log.InfoContext(ctx, "container's time", "action", action, "claim", c.ID, "name", c.Name, "owner", c.Login, "why", why)
-	if s.Recorder == nil {
-		return
-	}
 	s.Recorder.Daemon(event.Event{
 		Action: action, Why: why, Object: c.Name, Container: c.ContainerID, Claim: c.ID,
 		Owner: c.Login, OwnerUID: &c.UID, Devices: c.Slots(),
@@ -100,6 +97,10 @@ func (s *Steward) take(ctx context.Context, c container.Record, v lifecycle.Verd
 	if err := s.Launcher.TakeDevices(ctx, c.ID); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	was := s.lives[c.ID]
+	s.keep(c.ID, was, was.Bereft())
+	s.mu.Unlock()
 	s.Voice.Tell(ctx, c, fmt.Sprintf("GPU %s was taken back from your container %s", strings.Join(c.Slots(), ", "), c.Name),
 		fmt.Sprintf("%s. The container runs on. Get a GPU again with: ds01 container gpu add %s", v.Deadline.Why(), c.Name), true)
 	return nil

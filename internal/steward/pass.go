@@ -115,7 +115,7 @@ func (s *Steward) person(uid int, all *scene) *person {
 	all.people[uid] = p
 	who, err := s.Accounts(uid)
 	if err != nil {
-		s.Log.Warn("owner of containers not looked up", "uid", uid, "error", err)
+		s.Log.Debug("owner of containers not looked up", "uid", uid, "error", err)
 		return p
 	}
 	p.known, p.limits, p.exempt = true, s.Limits(who), lifecycle.Exempt(all.exempt, who.Name, all.now)

@@ -297,8 +297,8 @@ func TestAnIdleContainerLosesItsGPUAfterTwoWarnings(t *testing.T) {
 1h31m0s tell: GPU 0000 of your container nc0000 is taken back in 20m (mail true)
 1h46m0s tell: GPU 0000 of your container nc0000 is taken back in 5m (mail false)
 1h46m0s last call of c0000 for idle, 2m0s left
-1h51m0s take c0000
-1h51m0s tell: GPU 0000 was taken back from your container nc0000 (mail true)`)
+1h52m0s take c0000
+1h52m0s tell: GPU 0000 was taken back from your container nc0000 (mail true)`)
 	if r, ok := w.ledger.Record("c0000"); !ok || len(r.Devices) > 0 || r.State != gpu.Running {
 		t.Errorf("afterwards: %+v", r)
 	}
@@ -307,22 +307,53 @@ func TestAnIdleContainerLosesItsGPUAfterTwoWarnings(t *testing.T) {
 func TestWhereAGPUCantBeTakenTheContainerIsStoppedAndRemoved(t *testing.T) {
 	w := newWorld(t, 1)
 	w.live = false
-	w.spend(111)
+	w.spend(112)
 	w.want(t, `
 1h31m0s tell: Your container nc0000 is stopped in 20m (mail true)
 1h46m0s tell: Your container nc0000 is stopped in 5m (mail false)
 1h46m0s last call of c0000 for idle, 2m0s left
-1h51m0s stop 30s c0000
-1h51m0s tell: Your container nc0000 was stopped (mail true)`)
+1h52m0s stop 30s c0000
+1h52m0s tell: Your container nc0000 was stopped (mail true)`)
 	if r, _ := w.ledger.Record("c0000"); r.State != gpu.Held || !r.HeldUntil.Equal(w.now()) {
 		t.Errorf("it holds its GPU until %s, in state %s", r.HeldUntil, r.State)
 	}
 	w.spend(100)
 	w.want(t, `
-2h15m0s tell: Your container nc0000 is removed in 6m (mail true)
-2h20m0s tell: Your container nc0000 is removed in 1m (mail false)
-2h22m0s remove c0000
-2h22m0s tell: Your container nc0000 was removed (mail false)`)
+2h17m0s tell: Your container nc0000 is removed in 6m (mail true)
+2h22m0s tell: Your container nc0000 is removed in 1m (mail false)
+2h24m0s remove c0000
+2h24m0s tell: Your container nc0000 was removed (mail false)`)
+}
+
+func TestWhatLostItsGPUIsWarnedAgainBeforeItIsStopped(t *testing.T) {
+	w := newWorld(t, 1)
+	w.bound = "defaults: {idle_timeout: 100m, without_gpu: {idle_timeout: 50m}}"
+	w.reopen()
+	w.spend(300)
+	if got := w.said(); !strings.Contains(got, "take c0000") || strings.Count(got, "is stopped in") != 2 || !strings.Contains(got, "stop 30s c0000") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestAHoldIsNotShortenedWhileNobodyLooks(t *testing.T) {
+	w := newWorld(t, 1)
+	w.spend(3)
+	w.mu.Lock() // ds01 is down for two hours, and the container ends in the last minute
+	w.clock.Steady += 2 * time.Hour
+	w.clock.Wall = w.clock.Wall.Add(2 * time.Hour)
+	w.mu.Unlock()
+	w.reopen()
+	w.end("ec0000")
+	if err := w.observe(t.Context(), "ec0000"); err != nil {
+		t.Fatal(err)
+	}
+	w.said()
+	w.spend(24)
+	w.want(t, "")
+	w.spend(12)
+	if got := w.said(); !strings.Contains(got, "remove c0000") {
+		t.Errorf("afterwards: %s", got)
+	}
 }
 
 func TestWorkAndAFileLetAContainerBe(t *testing.T) {

@@ -111,11 +111,15 @@ func uuidOf(t *testing.T, l *lab.Lab, name string) string {
 func TestTimesOfContainersWithoutAGPU(t *testing.T) {
 	l := start(t, lab.Options{
 		Users: []string{"alice"}, Admins: []string{"root"}, Config: "lifecycle: {every: 0.5s}\n",
-		Limits: `defaults: {max_containers_per_user: 5, stop_timeout: 1s, max_extension: 1h, without_gpu: {max_runtime: 6s, container_hold_after_stop: null}, policies: {created_container_timeout: 5s}}`,
+		Limits: `container_types: {docker: {stop_timeout: 1s}}
+defaults: {max_containers_per_user: 5, max_extension: 1h, without_gpu: {max_runtime: 6s, container_hold_after_stop: null}, policies: {created_container_timeout: 5s}}`,
 	})
 	l.OK("alice", "docker", "create", "--name", "never", "--network", "none", "busybox", "true")
 	for _, name := range []string{"old", "longer", "safe"} {
 		l.OK("alice", "docker", "run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "1000")
+	}
+	if grace := l.Shown("alice", "old", "{{.Config.StopTimeout}}"); grace != "1" {
+		t.Errorf("one made by docker has %s seconds to end", grace)
 	}
 	l.OK("alice", l.Binary(), "container", "extend", "longer", "59m")
 	if r := l.DS01("alice", "container", "extend", "longer", "2m"); r.Code != 5 || !strings.Contains(r.Err, "max_extension") {
