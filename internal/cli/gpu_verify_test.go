@@ -81,7 +81,7 @@ func TestEachDeviceBelowAFolderIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	node := filepath.Join(dir, "given", "nvidia0")
-	if err := unix.Mknod(node, unix.S_IFCHR|0o600, int(unix.Mkdev(120, 7))); errors.Is(err, unix.EPERM) {
+	if err := unix.Mknod(node, unix.S_IFCHR|0o600, int(unix.Mkdev(120, 7))); errors.Is(err, unix.EPERM) && os.Getenv("CI") != "true" {
 		t.Skip("no device nodes without root")
 	} else if err != nil {
 		t.Fatal(err)
