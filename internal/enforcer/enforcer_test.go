@@ -183,7 +183,7 @@ func TestAReloadIsSeenAtOnceAndTheRestInTime(t *testing.T) {
 			}
 		}
 		gets(1, 2*gib, 0, s.Wake)
-		gets(2, 2*gib, 5*time.Second, func() {}) // an override has expired
+		gets(2, 2*gib, 10*time.Second, func() {}) // an override has expired
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)

@@ -32,8 +32,5 @@ func Exempt(all []Exemption, login string, now time.Time) map[Cause]string {
 	return from
 }
 
-// Exemptible lists what somebody can be exempt from.
-func Exemptible() []Cause { return []Cause{Idle, Runtime, Hold} }
-
 // CanExempt reports whether somebody can be exempt from a cause.
-func CanExempt(c Cause) bool { return slices.Contains(Exemptible(), c) }
+func CanExempt(c Cause) bool { return slices.Contains([]Cause{Idle, Runtime, Hold}, c) }

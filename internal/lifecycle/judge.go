@@ -108,13 +108,13 @@ func (l Life) Judge(deadlines []Deadline, r Rule) Verdict {
 func (l Life) judge(d Deadline, r Rule) Verdict {
 	told := *l.Warned.of(d.Cause)
 	first, last := part(d.Limit, r.First), part(d.Limit, r.Last)
-	notice := d.Limit - last
+	atOnce := d.Verb == Remove && d.Limit == 0 // nothing is to be kept for any time
 	switch {
-	case d.Spent >= d.Limit && (notice == 0 || told.Stage == 2 && d.Spent-told.At >= notice):
+	case d.Spent >= d.Limit && (atOnce || told.Stage == 2 && d.Spent-told.At >= d.Limit-last):
 		return Verdict{Verb: d.Verb, Deadline: d}
-	case d.Spent >= last && told.Stage < 2 && notice > 0:
+	case d.Spent >= last && told.Stage < 2:
 		return Verdict{Verb: Warn, Deadline: d, Note: Notice{Stage: 2, At: d.Spent}}
-	case d.Spent >= first && told.Stage < 1 && notice > 0:
+	case d.Spent >= first && told.Stage < 1:
 		return Verdict{Verb: Warn, Deadline: d, Note: Notice{Stage: 1, At: d.Spent}}
 	}
 	return Verdict{}

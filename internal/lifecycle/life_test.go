@@ -132,7 +132,15 @@ func TestWhatBecomesOfContainers(t *testing.T) {
 			parts: []part{{95, idle}, {100, with(func(f *lifecycle.Facts) { f.Saving, f.Sample.Terminals = true, lifecycle.Known(1) })}},
 			want:  "[idle 1 at 1h20m0s]",
 		},
-		"without limits":      {change: func(r *lifecycle.Rule) { r.IdleTimeout.Unlimited, r.MaxRuntime.Unlimited = true, true }, parts: []part{{5000, idle}}, want: "[]"},
+		"without limits": {change: func(r *lifecycle.Rule) { r.IdleTimeout.Unlimited, r.MaxRuntime.Unlimited = true, true }, parts: []part{{5000, idle}}, want: "[]"},
+		"one whose owner is to be warned at the end only": {
+			change: func(r *lifecycle.Rule) { r.First, r.Last = 1, 1 }, parts: []part{{500, idle}},
+			want: "[idle 2 at 1h40m0s take for idle at 1h41m0s]",
+		},
+		"when scarce devices leave no time at all": {
+			change: func(r *lifecycle.Rule) { r.Demand = 0 }, parts: []part{{500, with(func(f *lifecycle.Facts) { f.Scarce = true })}},
+			want: "[idle 2 at 1m0s take for idle at 2m0s]",
+		},
 		"a stopped one":       {parts: []part{{100, phase(lifecycle.Stopped)}}, want: "[hold 1 at 24m0s hold 2 at 29m0s remove for hold at 31m0s]"},
 		"one that is kept":    {life: lifecycle.Life{Kept: true}, parts: []part{{600, phase(lifecycle.Stopped)}}, want: "[hold 1 at 6h40m0s hold 2 at 7h55m0s remove for hold at 8h20m0s]"},
 		"one never started":   {parts: []part{{100, phase(lifecycle.Created)}}, want: "[never-started 1 at 16m0s never-started 2 at 19m0s remove for never-started at 20m0s]"},

@@ -42,14 +42,14 @@ func (d *Document) Type(kind string) Type {
 // Within returns the limits with those that a type has too no wider than its. Those
 // for containers without a GPU are their own.
 func (l Limits) Within(t Type) Limits {
-	l.MaxRuntime = Stricter(l.MaxRuntime, t.MaxRuntime)
-	l.IdleTimeout = Stricter(l.IdleTimeout, t.IdleTimeout)
-	l.StopTimeout = Stricter(l.StopTimeout, t.StopTimeout)
+	l.MaxRuntime = stricter(l.MaxRuntime, t.MaxRuntime)
+	l.IdleTimeout = stricter(l.IdleTimeout, t.IdleTimeout)
+	l.StopTimeout = stricter(l.StopTimeout, t.StopTimeout)
 	return l
 }
 
-// Stricter returns the smaller of two limits.
-func Stricter[T cmp.Ordered](a, b quantity.Limit[T]) quantity.Limit[T] {
+// stricter returns the smaller of two limits.
+func stricter[T cmp.Ordered](a, b quantity.Limit[T]) quantity.Limit[T] {
 	if a.Unlimited || !b.Unlimited && b.Value < a.Value {
 		return b
 	}

@@ -239,7 +239,8 @@ func halfDone(t *testing.T, l *lab.Lab) {
 
 // TestADeviceThatIsTakenAwayComesBack: something on the host takes the kernel's rule
 // for alice's card away while her container runs, as systemd does, or the node.
-// ds01 looks when anything changes, so bob does something.
+// ds01 looks when anything changes, so bob does something. That it was gone is seen
+// by the event alone: ds01 may be looking already.
 func TestADeviceThatIsTakenAwayComesBack(t *testing.T) {
 	for name, atStart := range map[string]bool{"given at each start": true, "stored by the engine": false} {
 		t.Run(name, func(t *testing.T) {
@@ -250,9 +251,6 @@ func TestADeviceThatIsTakenAwayComesBack(t *testing.T) {
 				deny := filepath.Join(devicesGroup(t, l), "devices.deny")
 				if err := os.WriteFile(deny, []byte("c 120:0 rwm"), 0o600); err != nil {
 					t.Fatal(err)
-				}
-				if r := l.Docker("alice", "exec", "web", "sh", "-c", "exec 3<>/dev/nvidia0"); !strings.Contains(r.Out+r.Err, mayNotOpen) {
-					t.Fatalf("it isn't taken away: %+v", r)
 				}
 			}}
 			if atStart {
