@@ -118,6 +118,7 @@ type Order struct {
 	Waits     bool
 	Restart   container.RestartPolicy
 	Wishes    container.Wishes
+	Lasts     time.Duration                        // as container.Record has it
 	AtStart   bool                                 // its devices come to it at each start
 	Mounts    func(claim string) []container.Mount // the mounts of the claim with this id; nil: none
 	Ports     []port.Ask                           // to publish at the host
@@ -231,7 +232,7 @@ func (a *Allocator) decide(o Order) (container.Record, grant, error) {
 		if err != nil {
 			return container.Record{}, g, err
 		}
-		wish := gpu.Ticket{UID: o.Account.UID, Login: o.Account.Name, Request: *o.GPU}
+		wish := gpu.Ticket{UID: o.Account.UID, Login: o.Account.Name, Request: *o.GPU, Lasts: o.Lasts}
 		if g, err = a.turn(wish, o.standing()); err != nil {
 			return container.Record{}, g, err
 		}
@@ -248,7 +249,7 @@ func (a *Allocator) record(o Order, g grant) (container.Record, error) {
 			Devices: grants(g.devices), CreatedAt: a.now().UTC(),
 		},
 		Login: o.Account.Name, Image: o.Image, Interface: o.Interface, Origin: o.Origin, Waits: o.Waits,
-		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)}, Restart: container.Restart{Policy: o.Restart}, Wishes: &o.Wishes,
+		Quota: container.QuotaRule{HoldAfterStop: HoldOf(o.Limits)}, Restart: container.Restart{Policy: o.Restart}, Wishes: &o.Wishes, Lasts: gpu.Shorter(o.Lasts, g.lasts),
 	}
 	if len(g.devices) > 0 {
 		r.Since = r.CreatedAt
@@ -556,7 +557,7 @@ func (a *Allocator) again(r container.Record, s gpu.Standing) (grant, error) {
 
 // wishOf is what the start of a container that gave its devices back asks for.
 func wishOf(r container.Record) gpu.Ticket {
-	t := gpu.Ticket{UID: r.UID, Login: r.Login, Claim: r.ID}
+	t := gpu.Ticket{UID: r.UID, Login: r.Login, Claim: r.ID, Lasts: r.Lasts}
 	if asked, err := gpu.ParseRequest(r.Asked); r.Asked != "" && err == nil {
 		t.Request = asked
 		return t

@@ -10,6 +10,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // Extend grants a container devices beside those that it holds. One whose claim
@@ -36,9 +37,15 @@ func (a *Allocator) Extend(ctx context.Context, claim string, want gpu.Request, 
 	if limit := &s.Quota.MaxPerContainer; !limit.Unlimited {
 		limit.Value -= len(r.Devices)
 	}
-	g, err := a.turn(gpu.Ticket{UID: r.UID, Login: r.Login, Request: want}, s)
+	g, err := a.turn(gpu.Ticket{UID: r.UID, Login: r.Login, Request: want, Lasts: r.Lasts}, s)
 	if err != nil {
 		return r, err
+	}
+	if gpu.Shorter(r.Lasts, g.lasts) != r.Lasts {
+		return r, &problem.Error{
+			What: "GPU not granted", Why: problem.Because(problem.ErrConflict, "what is kept for you is for something that ends within "+quantity.FormatDuration(g.lasts)),
+			Next: fmt.Sprintf("Make a container that does: 'ds01 container deploy NAME --time %s', or leave the place: 'ds01 gpu queue leave'.", quantity.FormatDuration(g.lasts)),
+		}
 	}
 	if len(r.Devices) == 0 {
 		r.Since = a.now().UTC()

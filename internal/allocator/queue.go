@@ -60,8 +60,8 @@ func Waitable(err error) bool {
 // StandingOf returns what a person with these limits brings to the queue.
 func StandingOf(l limits.Limits) gpu.Standing {
 	s := gpu.Standing{Quota: QuotaOf(l), Priority: l.Priority}
-	if l.Enforced("max_runtime") && !l.MaxRuntime.Unlimited {
-		s.Runtime = l.MaxRuntime.Value
+	if l.Enforced("max_runtime") && !l.MaxRuntime.Unlimited && !l.MaxExtension.Unlimited {
+		s.Runtime, s.Extension = l.MaxRuntime.Value+l.MaxExtension.Value, l.MaxExtension.Value
 	}
 	return s
 }
@@ -167,7 +167,8 @@ type Wish struct {
 	Account account.Account
 	Limits  limits.Limits
 	Request gpu.Request
-	Claim   string // of a container that gave its devices back and is to be started; then Request isn't read
+	Lasts   time.Duration // as gpu.Ticket has it
+	Claim   string        // of a container that gave its devices back and is to be started; then Request isn't read
 }
 
 // mostTickets is how many places one person may have.
@@ -179,7 +180,7 @@ func (a *Allocator) Join(ctx context.Context, w Wish) (gpu.Ticket, error) {
 	a.look()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := gpu.Ticket{ID: newID(), UID: w.Account.UID, Login: w.Account.Name, Request: w.Request, JoinedAt: a.now().UTC()}
+	t := gpu.Ticket{ID: newID(), UID: w.Account.UID, Login: w.Account.Name, Request: w.Request, Lasts: w.Lasts, JoinedAt: a.now().UTC()}
 	if err := a.mayJoin(&t, w); err != nil {
 		return gpu.Ticket{}, err
 	}
@@ -213,7 +214,7 @@ func (a *Allocator) mayJoin(t *gpu.Ticket, w Wish) error {
 			return notQueued(problem.ErrConflict, "the container waits for no device", "Start it: 'ds01 container start NAME'.")
 		}
 		wish := wishOf(r)
-		t.Claim, t.Exact, t.Request = wish.Claim, wish.Exact, wish.Request
+		t.Claim, t.Exact, t.Request, t.Lasts = wish.Claim, wish.Exact, wish.Request, wish.Lasts
 	}
 	return a.possible(t, QuotaOf(w.Limits))
 }
@@ -424,8 +425,8 @@ func (a *Allocator) snapshot() gpu.Queue {
 		q.People[uid] = s
 	}
 	for _, r := range a.records {
-		if s := q.People[r.UID]; r.State == gpu.Running && s.Runtime > 0 && !r.Since.IsZero() {
-			q.Ends[r.ID] = r.Since.Add(s.Runtime)
+		if within := q.People[r.UID].Within(r.Lasts); r.State == gpu.Running && within > 0 && !r.Since.IsZero() {
+			q.Ends[r.ID] = r.Since.Add(within)
 		}
 	}
 	return q
@@ -518,9 +519,9 @@ func (a *Allocator) Queue() []Standing {
 }
 
 // expectations says when what is held is probably given back, and how long
-// each person's next use lasts; the caller holds mu.
-func (a *Allocator) expectations(q gpu.Queue, now time.Time) (ends map[string]time.Time, lasts map[int]time.Duration) {
-	ends, lasts = map[string]time.Time{}, map[int]time.Duration{}
+// what each ticket is for lasts; the caller holds mu.
+func (a *Allocator) expectations(q gpu.Queue, now time.Time) (ends map[string]time.Time, lasts map[string]time.Duration) {
+	ends, lasts = map[string]time.Time{}, map[string]time.Duration{}
 	for _, r := range a.records {
 		switch elapsed := now.Sub(r.Since); {
 		case r.State == gpu.Released || len(r.Devices) == 0:
@@ -530,21 +531,19 @@ func (a *Allocator) expectations(q gpu.Queue, now time.Time) (ends map[string]ti
 			if rest, ok := gpu.Expect(elapsed, a.queue.seen); ok {
 				ends[r.ID] = now.Add(rest)
 			}
-			if end, sure := q.Ends[r.ID]; sure && (ends[r.ID].IsZero() || end.Before(ends[r.ID])) {
-				ends[r.ID] = end
+			if usual := q.People[r.UID].Usually(r.Lasts); usual > 0 && (ends[r.ID].IsZero() || r.Since.Add(usual).Before(ends[r.ID])) {
+				ends[r.ID] = r.Since.Add(usual)
 			}
 		}
 	}
 	usual, known := gpu.Expect(0, a.queue.seen)
 	for _, t := range a.queue.tickets {
-		if known {
-			lasts[t.UID] = usual
+		last := q.People[t.UID].Usually(t.Lasts)
+		if known && (last == 0 || usual < last) {
+			last = usual
 		}
-		if s := q.People[t.UID]; s.Runtime > 0 && (!known || s.Runtime < usual) {
-			lasts[t.UID] = s.Runtime
-		}
-		if t.Granted() && lasts[t.UID] > 0 {
-			ends[t.ID] = now.Add(lasts[t.UID])
+		if lasts[t.ID] = last; t.Granted() && last > 0 {
+			ends[t.ID] = now.Add(last)
 		}
 	}
 	return ends, lasts

@@ -209,6 +209,42 @@ func TestAPlainClaimOvertakesNobody(t *testing.T) {
 	b.claim(t, 2, "cpu", 0)
 }
 
+// Who was let go first because they said that they would be done in time is held
+// to it, whatever they ask for afterwards.
+func TestWhoDeclaresATimeIsHeldToIt(t *testing.T) {
+	b := setup(t)
+	b.devices = b.devices[1:3]
+	first := b.claim(t, 8, "a", 1)
+	o := order(9, "b", 1)
+	o.Lasts = time.Hour
+	second, _, err := b.Claim(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.set(t, second.ID, gpu.Running)
+	join := func(uid, gpus int, lasts time.Duration) gpu.Ticket {
+		w, err := b.Join(t.Context(), allocator.Wish{Account: person(uid), Limits: b.bounds(uid), Request: gpu.Request{Count: gpus}, Lasts: lasts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	join(1, 2, 0)
+	join(2, 1, time.Hour)
+	forget(t, b, first)
+	b.reopen(t)
+	if got := b.advance(t); got != "u2:1.0" {
+		t.Fatalf("got %q", got)
+	}
+	r := b.claim(t, 2, "web", 1)
+	if b.reopen(t); r.Lasts != time.Hour {
+		t.Errorf("it lasts %s", r.Lasts)
+	}
+	if again, _ := b.Record(r.ID); again.Lasts != time.Hour {
+		t.Errorf("read again it lasts %s", again.Lasts)
+	}
+}
+
 func TestWhoHasMorePriorityNeedntJoin(t *testing.T) {
 	b, first, _ := full(t)
 	b.join(t, 1, 1)

@@ -15,8 +15,9 @@ import (
 // A grant is what somebody who asks now is given.
 type grant struct {
 	devices []gpu.Device
-	plan    gpu.Plan // what must be done for them first, if it has steps
-	ticket  string   // that the devices were kept for; "": they were free
+	plan    gpu.Plan      // what must be done for them first, if it has steps
+	ticket  string        // that the devices were kept for; "": they were free
+	lasts   time.Duration // as the ticket has it
 }
 
 // turn grants what is asked for now: what is kept for its owner, or what is
@@ -90,7 +91,7 @@ func (a *Allocator) redeem(t *gpu.Ticket, quota gpu.Quota) (grant, bool) {
 		pool.Claims = slices.DeleteFunc(pool.Claims, func(c gpu.Claim) bool { return c.ID == kept.ID })
 		pool.Cutting = nil
 		if g, err := a.choose(pool, t, quota); err == nil {
-			g.ticket = kept.ID
+			g.ticket, g.lasts = kept.ID, kept.Lasts
 			return g, true
 		}
 	}

@@ -65,6 +65,7 @@ func (c *call) describe(v reconciler.View, devices map[string]gpu.Device) apityp
 	}
 	describeRestart(&out, r)
 	out.Time = describeTime(c.Steward.Clock(r.ID), c.Now())
+	out.Time.DeclaredSeconds = seconds(r.Lasts)
 	if k := r.Killed; k != nil {
 		out.OutOfMemory = &apitype.Killed{
 			At: k.At, Limit: k.Limit, LimitBytes: int64(k.Bytes), Process: k.Process, HeldBytes: int64(k.Held), Count: k.Count,
@@ -202,7 +203,7 @@ func (c *call) create() error {
 	c.noteCreate(want)
 	record, warnings, err := c.Launcher.Create(c.r.Context(), launcher.Request{
 		Account: c.owner, Roles: account.RolesOf(c.owner, c.State().Groups), Name: want.Name,
-		Interface: want.Interface, Origin: c.Origins.Of(c.peer), Person: true, Body: waitingShell(want, c.owner),
+		Interface: want.Interface, Origin: c.Origins.Of(c.peer), Person: true, Body: waitingShell(want, c.owner), Lasts: time.Duration(want.TimeSeconds) * time.Second,
 	})
 	if err != nil {
 		return err
@@ -227,6 +228,9 @@ func checkCreate(want apitype.CreateContainer) error {
 		return refuse("no image is named, and this host has no default image", "Name one with --image; 'docker images' shows what is here.")
 	}
 	if _, err := restartPolicy(want.Restart); err != nil {
+		return err
+	}
+	if err := checkTime(want.TimeSeconds); err != nil {
 		return err
 	}
 	if want.GPUs < 0 || want.GPUs > 1024 {

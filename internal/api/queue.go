@@ -29,6 +29,7 @@ func (c *call) place(s allocator.Standing) apitype.QueuePlace {
 	p := apitype.QueuePlace{
 		User: t.Login, UID: t.UID, Own: t.UID == c.owner.UID, GPUs: t.Request.Devices(), Position: s.Position, Slots: []string{},
 		KeptUntil: moment(t.Until), JoinedAt: t.JoinedAt, Begins: moment(s.Begins), Reason: s.Reason, Waits: s.Why, Making: s.Making,
+		TimeSeconds: seconds(t.Lasts),
 	}
 	if t.Request.All || len(t.Request.Parts) > 0 {
 		p.Wanted = t.Request.String()
@@ -54,7 +55,10 @@ func (c *call) joinQueue() error {
 	if err != nil {
 		return err
 	}
-	wish := allocator.Wish{Account: c.owner, Limits: c.Limits(c.owner)}
+	if err := checkTime(want.TimeSeconds); err != nil {
+		return err
+	}
+	wish := allocator.Wish{Account: c.owner, Limits: c.Limits(c.owner), Lasts: time.Duration(want.TimeSeconds) * time.Second}
 	switch {
 	case request != nil:
 		wish.Request = *request

@@ -47,8 +47,16 @@ func (c *call) extend() error {
 		if err != nil {
 			return err
 		}
-		return c.Steward.Extend(ctx, record, c.Limits(owner), by)
+		return c.Steward.Extend(ctx, record, c.Limits(owner), by, c.roles.Admin)
 	})
+}
+
+// checkTime refuses what can't be the time of a run.
+func checkTime(of int64) error {
+	if of < 0 || of > longestExtension {
+		return &problem.Error{What: "The time can't be declared", Why: problem.Because(problem.ErrInvalid, "it is to be from 1s to 366d"), Next: "Say how long it takes at most, such as 4h."}
+	}
+	return nil
 }
 
 const longestExtension = 366 * 24 * 60 * 60 // seconds

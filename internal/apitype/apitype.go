@@ -139,6 +139,7 @@ type Time struct {
 	Sampled         bool       `json:"sampled"`                    // what it does was seen
 	Deadlines       []Deadline `json:"deadlines"`                  // what is to happen, the next first
 	ExtendedSeconds int64      `json:"extended_seconds,omitempty"` // by which the end of its runtime was put off
+	DeclaredSeconds int64      `json:"declared_seconds,omitempty"` // for which one run of it lasts at most, by its owner's word
 	Kept            bool       `json:"kept,omitempty"`             // it is kept when it stops
 	Protected       bool       `json:"protected,omitempty"`        // nothing is done to it
 }
@@ -210,6 +211,8 @@ type CreateContainer struct {
 	Interface string `json:"interface,omitempty"`   // "orchestration" or "atomic" (default)
 	Restart   string `json:"restart,omitempty"`     // restart policy; "": no
 	Keep      bool   `json:"keep,omitempty"`        // it is kept when it stops
+
+	TimeSeconds int64 `json:"time_seconds,omitempty"` // for which one run of it lasts at most; 0: as long as max_runtime allows
 }
 
 // UpdateContainer changes a container within its owner's limits. What is zero

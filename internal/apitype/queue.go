@@ -21,6 +21,8 @@ type QueuePlace struct {
 	Waits     string     `json:"waits,omitempty"`          // what it waits for
 	Making    string     `json:"making,omitempty"`         // what is being cut for it, "2g.20gb on card 1"
 	Container string     `json:"container,omitempty"`      // that is to be started with what it gets
+
+	TimeSeconds int64 `json:"time_seconds,omitempty"` // within which what it is for ends, as its owner has declared; 0: no word
 }
 
 // Cutting is what is being made for somebody on the cards now.
@@ -34,6 +36,8 @@ type JoinQueue struct {
 	GPUs      int    `json:"gpus,omitempty"`
 	Wanted    string `json:"gpu_request,omitempty"` // as that of CreateContainer, instead of a number
 	Container string `json:"container,omitempty"`
+
+	TimeSeconds int64 `json:"time_seconds,omitempty"` // as that of CreateContainer; of a container its own counts
 }
 
 // Reservation keeps GPUs for one person.

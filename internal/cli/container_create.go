@@ -84,7 +84,7 @@ func (a *app) create(ctx context.Context, c *client.Client, f *requestFlags, arg
 	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(a.Err, "Interrupted: waiting for the daemon, to undo what it began. Ctrl-C again leaves at once.")
 	})()
-	err = a.inTurn(ctx, c, &f.waitFlags, apitype.JoinQueue{GPUs: ask.GPUs, Wanted: ask.Wanted}, func() error {
+	err = a.inTurn(ctx, c, &f.waitFlags, apitype.JoinQueue{GPUs: ask.GPUs, Wanted: ask.Wanted, TimeSeconds: ask.TimeSeconds}, func() error {
 		return a.progressOf(whileCutting(ctx, c, "Creating "+ask.Name), func() error {
 			made, err = c.Create(context.WithoutCancel(ctx), ask)
 			return err

@@ -29,6 +29,7 @@ type requestFlags struct {
 	models    string
 	restart   string
 	keep      bool
+	time      string
 	waitFlags
 }
 
@@ -41,6 +42,7 @@ func (f *requestFlags) register(set *pflag.FlagSet) {
 	set.StringVar(&f.models, "models", "", "`DIR` that is /models")
 	set.StringVar(&f.restart, "restart", "", restartUsage+" (default no)")
 	set.BoolVar(&f.keep, "keep-container", false, keepUsage)
+	set.StringVar(&f.time, "time", "", timeUsage)
 }
 
 func (f *requestFlags) check(args []string) error {
@@ -58,6 +60,9 @@ func (a *app) request(ctx context.Context, c *client.Client, f *requestFlags, ar
 	}
 	want, err := f.gpus.request()
 	if err != nil {
+		return r, "", err
+	}
+	if r.TimeSeconds, err = secondsOf(f.time); err != nil {
 		return r, "", err
 	}
 	askGPUs(&r, want)

@@ -18,6 +18,7 @@ import (
 	"ds01.dev/ds01/internal/client"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // gpuQueue is the noun for the queue; alone it lists it.
@@ -85,23 +86,33 @@ func wantedGPUs(p apitype.QueuePlace) string {
 
 func (a *app) gpuQueueJoin() *cobra.Command {
 	var asJSON bool
-	var gpus string
+	var gpus, lasts string
 	return a.completeGPUFlags(a.command(spec{
 		use: "join [CONTAINER]", short: "Take a place in the queue for GPUs",
 		long: "Takes a place, which stays when you log out. When it is your turn the GPU is kept for you for a while, your\n" +
 			"terminals are told, and your next container gets it. With a CONTAINER that gave its GPUs back, it waits for those.",
-		examples: []string{"ds01 gpu queue join", "ds01 gpu queue join --gpus 2", "ds01 gpu queue join --gpus 2g.20gb", "ds01 gpu queue join train"},
+		examples: []string{"ds01 gpu queue join", "ds01 gpu queue join --gpus 2", "ds01 gpu queue join --gpus 2g.20gb --time 4h", "ds01 gpu queue join train"},
 		guide:    "This puts you in the queue for a GPU. You needn't stay: your place remains until it is your turn, or you leave.",
 		exits:    exitsGranting(), max: 1, json: &asJSON, complete: a.completeContainers(1, stopped),
-		flags: func(f *pflag.FlagSet) { f.StringVarP(&gpus, "gpus", "g", "1", gpusUsage) },
+		flags: func(f *pflag.FlagSet) {
+			f.StringVarP(&gpus, "gpus", "g", "1", gpusUsage)
+			f.StringVar(&lasts, "time", "", timeUsage)
+		},
 		run: func(ctx context.Context, args []string) error {
 			var want apitype.JoinQueue
 			if len(args) > 0 {
+				if lasts != "" {
+					return usage("a container has its own time", "--time is for one that is still to be made", "Leave --time out.")
+				}
 				want.Container = args[0]
 			} else if r, err := gpu.ParseRequest(gpus); err != nil {
 				return err
 			} else {
 				want.GPUs, want.Wanted = apiWords(&r)
+			}
+			var err error
+			if want.TimeSeconds, err = secondsOf(lasts); err != nil {
+				return err
 			}
 			c, err := a.client()
 			if err != nil {
@@ -131,6 +142,9 @@ func (a *app) describe(p apitype.QueuePlace, queue []apitype.QueuePlace) string 
 	what := ""
 	if p.Container != "" {
 		what = " for " + p.Container
+	}
+	if p.TimeSeconds > 0 {
+		what += ", for at most " + quantity.FormatDuration(time.Duration(p.TimeSeconds)*time.Second)
 	}
 	if p.Position == 0 {
 		return fmt.Sprintf("It is your turn%s: GPU %s is kept for you until %s. (place %s)", what, strings.Join(p.Slots, ", "), ahead(p.KeptUntil, a.now()), p.ID)

@@ -15,6 +15,21 @@ import (
 	"ds01.dev/ds01/internal/quantity"
 )
 
+// timeUsage is the help of --time.
+const timeUsage = "it ends within `TIME`, such as 4h: the shorter, the sooner its turn may come; it is stopped then, after a warning"
+
+// secondsOf returns the seconds that --time says, 0 for none.
+func secondsOf(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := quantity.ParseDuration(text)
+	if err != nil || d < time.Second {
+		return 0, usage("nothing lasts "+text, "that is no time of a second or more", "Write it as --time 30m or --time 4h.")
+	}
+	return int64(d / time.Second), nil
+}
+
 // waitFlags say whether to wait in the queue for a GPU.
 type waitFlags struct {
 	wait    bool

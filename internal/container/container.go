@@ -38,6 +38,9 @@ type Record struct {
 	// Killed is the last process of it that the kernel ended for want of memory,
 	// since somebody has started it; nil: there was none.
 	Killed *Kill
+	// Lasts is the time that its owner has declared for one run of it: it is
+	// stopped then, and others in the queue are let go first or not by it. 0: none.
+	Lasts time.Duration
 }
 
 // AsksAgain reports whether the container, once its claim was released, asks

@@ -6,6 +6,7 @@ import (
 	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/directory"
 	"ds01.dev/ds01/internal/gpu"
+	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/problem"
 )
 
@@ -31,7 +32,11 @@ func (h *host) standing(uid int) (gpu.Standing, error) {
 	if roles := h.roles(who); !roles.GPU || !roles.Docker {
 		return gpu.Standing{}, problem.Because(problem.ErrDenied, who.Name+" may not hold GPUs")
 	}
-	return allocator.StandingOf(h.limits(who)), nil
+	s := allocator.StandingOf(h.limits(who))
+	if h.d.steward != nil && lifecycle.Exempt(h.d.steward.Exemptions(), who.Name, time.Now())[lifecycle.Runtime] != "" {
+		s.Runtime, s.Extension = 0, 0
+	}
+	return s, nil
 }
 
 // nobody has what the limits file reserves for a name without an account: it

@@ -65,9 +65,9 @@ func BenchmarkPass(b *testing.B) {
 // BenchmarkEstimate says when each of them begins.
 func BenchmarkEstimate(b *testing.B) {
 	q := bigQueue()
-	lasts := map[int]time.Duration{}
-	for uid := range q.People {
-		lasts[uid] = time.Hour
+	lasts := map[string]time.Duration{}
+	for _, t := range q.Waiting {
+		lasts[t.ID] = time.Hour
 	}
 	b.ReportAllocs()
 	for b.Loop() {

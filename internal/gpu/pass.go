@@ -113,10 +113,10 @@ func (p *pass) decide(r *rank, place *Place) {
 
 // until returns when what begins now is done; zero where nobody knows.
 func (r *rank) until(now time.Time) time.Time {
-	if r.standing.Runtime <= 0 {
-		return time.Time{}
+	if within := r.standing.Within(r.ticket.Lasts); within > 0 {
+		return now.Add(within)
 	}
-	return now.Add(r.standing.Runtime)
+	return time.Time{}
 }
 
 // why is what an error says, without the words every refusal begins with.
@@ -484,8 +484,8 @@ func (p *pass) sure(r *rank) time.Time {
 // Estimate says when each waiting ticket will probably have its turn, by its
 // ID: as if everybody went strictly in turn and what is held were given back
 // at the times of expected, by claim, and what is granted then were held for
-// the time of lasts, by uid. What nobody knows is left out.
-func Estimate(q Queue, expected map[string]time.Time, lasts map[int]time.Duration, now time.Time) map[string]time.Time {
+// the time of lasts, by ticket. What nobody knows is left out.
+func Estimate(q Queue, expected map[string]time.Time, lasts map[string]time.Duration, now time.Time) map[string]time.Time {
 	e := estimate{Queue: q, times: map[string]time.Time{}}
 	e.Pool.Claims = slices.Clone(q.Pool.Claims)
 	for i := range e.Pool.Claims {
@@ -509,7 +509,7 @@ type estimate struct {
 	times map[string]time.Time
 }
 
-func (e *estimate) run(ranks []rank, lasts map[int]time.Duration, now time.Time) {
+func (e *estimate) run(ranks []rank, lasts map[string]time.Duration, now time.Time) {
 	for i := range ranks {
 		for {
 			place := e.start(&ranks[i], lasts, now)
@@ -525,15 +525,15 @@ func (e *estimate) run(ranks []rank, lasts map[int]time.Duration, now time.Time)
 }
 
 // start gives a ticket its devices if they are free at now.
-func (e *estimate) start(r *rank, lasts map[int]time.Duration, now time.Time) (place Place) {
+func (e *estimate) start(r *rank, lasts map[string]time.Duration, now time.Time) (place Place) {
 	newPass(e.Queue, now).decide(r, &place)
 	if place.Granted == nil {
 		return place
 	}
 	e.times[r.ticket.ID] = now
 	e.Pool.Claims = append(e.Pool.Claims, Claim{ID: r.ticket.ID, UID: r.ticket.UID, State: Pending, Devices: grantsOf(place.Granted)})
-	if lasts[r.ticket.UID] > 0 {
-		e.ends = append(e.ends, ending{now.Add(lasts[r.ticket.UID]), r.ticket.ID})
+	if lasts[r.ticket.ID] > 0 {
+		e.ends = append(e.ends, ending{now.Add(lasts[r.ticket.ID]), r.ticket.ID})
 	}
 	return place
 }

@@ -19,6 +19,7 @@ type Ticket struct {
 	Exact    []string // UUIDs: exactly these, for a container that had them; then Request says how many
 	Claim    string   // the container that is to be started with them; "": one that is still to be made
 	JoinedAt time.Time
+	Lasts    time.Duration // what it is for ends within this time, its owner declares; 0: they don't say
 
 	Devices []Grant   // what is kept for the person; empty: the ticket waits
 	Until   time.Time // how long it is kept
@@ -29,10 +30,28 @@ func (t *Ticket) Granted() bool { return len(t.Devices) > 0 }
 
 // A Standing is what a person brings to the queue.
 type Standing struct {
-	Quota    Quota
-	Priority int           // higher goes first
-	Hours    float64       // GPU-hours used lately, see Tally
-	Runtime  time.Duration // their containers end within this time, something sees to it; 0: who knows
+	Quota     Quota
+	Priority  int           // higher goes first
+	Hours     float64       // GPU-hours used lately, see Tally
+	Runtime   time.Duration // their containers end within this time, something sees to it; 0: who knows
+	Extension time.Duration // what of Runtime they have only if they ask for it
+}
+
+// Within returns the time within which a container ends for certain whose owner
+// has declared this one, or none; 0: who knows.
+func (s Standing) Within(declared time.Duration) time.Duration { return Shorter(s.Runtime, declared) }
+
+// Usually returns the time within which it ends if it isn't put off.
+func (s Standing) Usually(declared time.Duration) time.Duration {
+	return Shorter(s.Runtime-s.Extension, declared)
+}
+
+// Shorter returns the shorter of two times of which 0 says nothing.
+func Shorter(a, b time.Duration) time.Duration {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // A Queue is everything that one look at the queue depends on. The order of

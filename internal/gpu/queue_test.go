@@ -132,6 +132,20 @@ func TestPass(t *testing.T) {
 				q.Ends, q.People[2] = soon, gpu.Standing{Quota: quota(2, 2, true), Priority: 10, Runtime: 2 * time.Hour}
 			}, "a: b:0", "",
 		},
+		"who declares to be done in time goes first": {
+			whole(2),
+			[]string{"1"},
+			[]gpu.Ticket{ticket("a", 1, 2, 2), declared(ticket("b", 2, 1, 1), 2*time.Hour+1), declared(ticket("c", 3, 1, 0), 2*time.Hour)},
+			func(q *gpu.Queue) { q.Ends = soon }, "a: b: c:0", "",
+		},
+		"and who declares more than they may have has what they may": {
+			whole(2),
+			[]string{"1"},
+			[]gpu.Ticket{ticket("a", 1, 2, 2), declared(ticket("b", 2, 1, 1), 20*time.Hour)},
+			func(q *gpu.Queue) {
+				q.Ends, q.People[2] = soon, gpu.Standing{Quota: quota(2, 2, true), Priority: 10, Runtime: 2 * time.Hour}
+			}, "a: b:0", "",
+		},
 		"who may not be done in time doesn't": {
 			whole(2),
 			[]string{"1"},
@@ -204,6 +218,27 @@ func TestPass(t *testing.T) {
 	}
 }
 
+func declared(t gpu.Ticket, lasts time.Duration) gpu.Ticket {
+	t.Lasts = lasts
+	return t
+}
+
+func TestHowLongSomethingLasts(t *testing.T) {
+	const hour = time.Hour
+	for _, c := range []struct{ runtime, extension, declared, within, usually time.Duration }{
+		{0, 0, 0, 0, 0},
+		{0, 0, hour, hour, hour},
+		{3 * hour, hour, 0, 3 * hour, 2 * hour},
+		{3 * hour, hour, hour, hour, hour},
+		{3 * hour, hour, 5 * hour, 3 * hour, 2 * hour},
+	} {
+		s := gpu.Standing{Runtime: c.runtime, Extension: c.extension}
+		if within, usually := s.Within(c.declared), s.Usually(c.declared); within != c.within || usually != c.usually {
+			t.Errorf("%+v: %s, %s", c, within, usually)
+		}
+	}
+}
+
 func drawQueue(t *rapid.T) gpu.Queue {
 	q := gpu.Queue{Pool: drawPool(t), People: map[int]gpu.Standing{}, Ends: map[string]time.Time{}}
 	for uid := range 5 {
@@ -221,7 +256,7 @@ func drawQueue(t *rapid.T) gpu.Queue {
 	}
 	for i := range rapid.IntRange(1, 6).Draw(t, "tickets") {
 		w := ticket(fmt.Sprint("t", i), rapid.IntRange(0, 4).Draw(t, "uid"), 0, time.Duration(rapid.IntRange(0, 30).Draw(t, "ago"))*time.Hour)
-		w.Request = drawRequest(t)
+		w.Request, w.Lasts = drawRequest(t), time.Duration(rapid.IntRange(0, 3).Draw(t, "lasts"))*time.Hour
 		q.Waiting = append(q.Waiting, w)
 	}
 	if len(q.Pool.Devices) > 0 && rapid.Bool().Draw(t, "reserved") {
@@ -251,15 +286,15 @@ func TestAPassBreaksNoPromise(t *testing.T) {
 			}
 			mustHold(t, pool, p.Ticket.UID, p.Ticket.Request, s.Quota, p.Granted)
 			until := time.Time{}
-			if s.Runtime > 0 {
-				until = noon.Add(s.Runtime)
+			if within := s.Within(p.Ticket.Lasts); within > 0 {
+				until = noon.Add(within)
 			}
 			for _, d := range p.Granted {
 				if r := keep.From(d.UUID, p.Ticket.UID, noon, until); r != nil {
 					t.Fatalf("%s is reserved from %s", d.Slot, r.From)
 				}
 				for _, w := range ahead {
-					if s.Runtime == 0 && couldUse(q, pool, keep, w, d) {
+					if until.IsZero() && couldUse(q, pool, keep, w, d) {
 						t.Fatalf("%s got %s, which %s ahead waits for", p.Ticket.ID, d.Slot, w.Ticket.ID)
 					}
 				}
@@ -274,8 +309,8 @@ func TestAPassBreaksNoPromise(t *testing.T) {
 func couldUse(q gpu.Queue, pool gpu.Pool, keep gpu.Keeping, w gpu.Place, d gpu.Device) bool {
 	s := q.People[w.Ticket.UID]
 	until := time.Time{}
-	if s.Runtime > 0 {
-		until = noon.Add(s.Runtime)
+	if within := s.Within(w.Ticket.Lasts); within > 0 {
+		until = noon.Add(within)
 	}
 	if keep.From(d.UUID, w.Ticket.UID, noon, until) != nil {
 		return false
@@ -354,7 +389,7 @@ func begins(q gpu.Queue, id string) time.Time {
 			}
 			c := claim(p.Ticket.UID, gpu.Running, p.Granted)
 			c.ID = p.Ticket.ID
-			q.Pool.Claims, q.Ends[c.ID] = append(q.Pool.Claims, c), now.Add(q.People[c.UID].Runtime)
+			q.Pool.Claims, q.Ends[c.ID] = append(q.Pool.Claims, c), now.Add(q.People[c.UID].Within(p.Ticket.Lasts))
 			q.Waiting = slices.DeleteFunc(q.Waiting, func(w gpu.Ticket) bool { return w.ID == c.ID })
 		}
 	}
@@ -416,7 +451,7 @@ func TestEstimate(t *testing.T) {
 		q.Pool.Claims = append(q.Pool.Claims, c)
 	}
 	expected := map[string]time.Time{"x0": noon.Add(time.Hour), "x1": noon.Add(3 * time.Hour)}
-	got := gpu.Estimate(q, expected, map[int]time.Duration{1: time.Hour, 2: time.Hour}, noon)
+	got := gpu.Estimate(q, expected, map[string]time.Duration{"a": time.Hour, "b": time.Hour}, noon)
 	for id, hours := range map[string]int{"a": 3, "b": 4, "c": 4, "d": 5} {
 		if !got[id].Equal(noon.Add(time.Duration(hours) * time.Hour)) {
 			t.Errorf("%s begins at %s, want in %d hours", id, got[id], hours)

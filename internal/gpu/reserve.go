@@ -105,8 +105,16 @@ func Keep(devices []Device, all []Reservation, now time.Time) Keeping {
 
 // From returns the reservation that keeps a device from uid, who would use it
 // from now until, or nil. A person's own reservation that holds goes before
-// others' that begin later.
+// others' that begin later. Any use may begin until Notice before a reservation
+// does, also one that may last for longer: few last for as long as they may.
 func (k Keeping) From(uuid string, uid int, now, until time.Time) *Reservation {
+	if longest := now.Add(Notice); until.After(longest) {
+		until = longest
+	}
+	return k.within(uuid, uid, now, until)
+}
+
+func (k Keeping) within(uuid string, uid int, now, until time.Time) *Reservation {
 	for _, r := range k.devices[uuid] {
 		switch {
 		case r.UID == uid && r.Running(now):
@@ -176,7 +184,7 @@ func (k Keeping) Warnings(claims []Claim, now time.Time) []Warning {
 			continue
 		}
 		for _, g := range c.Devices {
-			if r := k.From(g.UUID, c.UID, now, now.Add(2*Notice)); r != nil {
+			if r := k.within(g.UUID, c.UID, now, now.Add(2*Notice)); r != nil {
 				all = append(all, Warning{c.ID, c.UID, g, *r})
 			}
 		}

@@ -28,6 +28,7 @@ func TestKeeping(t *testing.T) {
 		"what is over before":                     {[]gpu.Reservation{reserved(1, "0", 2*h, 3*h)}, 2, 2 * h, false},
 		"nobody knows, a day before":              {[]gpu.Reservation{reserved(1, "0", gpu.Notice-1, 30*h)}, 2, 0, true},
 		"nobody knows, earlier":                   {[]gpu.Reservation{reserved(1, "0", gpu.Notice, 30*h)}, 2, 0, false},
+		"what may last for longer, earlier":       {[]gpu.Reservation{reserved(1, "0", gpu.Notice, 30*h)}, 2, 48 * h, false},
 		"what reaches from one's own into a next": {[]gpu.Reservation{reserved(2, "0", -h, h), reserved(1, "0", h, 2*h)}, 2, 90 * time.Minute, true},
 		"one's own, and done before the next":     {[]gpu.Reservation{reserved(2, "0", -h, h), reserved(1, "0", h, 2*h)}, 2, h, false},
 		"of two at once the one that began first": {[]gpu.Reservation{reserved(2, "0", -h, h), reserved(1, "0", -2*h, 2*h)}, 2, 1, true},

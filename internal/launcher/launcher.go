@@ -225,8 +225,9 @@ type Request struct {
 	Origin    string // label.Terminal, …; "": unknown
 	Platform  string
 	Body      admission.Create
-	Subpaths  bool // the engine mounts parts of volumes
-	Person    bool // run as the owner, with a passwd entry and a home: `container create`
+	Subpaths  bool          // the engine mounts parts of volumes
+	Lasts     time.Duration // as container.Record has it
+	Person    bool          // run as the owner, with a passwd entry and a home: `container create`
 
 	trial bool // nothing is changed for it
 }
@@ -264,6 +265,9 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	disk.Go(l.Ledger.Flush)
 	p.claimed(record, devices)
 	p.ask.Notes = append(p.ask.Notes, l.Ledger.Advise(l.order(p), devices)...)
+	if record.Lasts != r.Lasts {
+		p.ask.Notes = append(p.ask.Notes, "its GPU was kept for something that ends within "+quantity.FormatDuration(record.Lasts)+": it is stopped then")
+	}
 	record, warnings, err := l.create(ctx, p, record)
 	unwritten := disk.Wait()
 	if err != nil {
@@ -368,7 +372,7 @@ func (l *Launcher) order(p plan) allocator.Order {
 	return allocator.Order{
 		Account: r.Account, Limits: p.subject.Limits, Name: r.Name, Image: p.wanted, Interface: r.Interface, Origin: r.Origin,
 		GPU: p.ask.GPU, Admin: r.Roles.Admin, Waits: r.Person, Mounts: p.mounts.lay(l.MountFolder, p.user), Restart: p.ask.Restart,
-		Ports: p.ask.Ports, Policy: p.ports, AtStart: p.grant.AtStart, Wishes: p.ask.Wishes,
+		Ports: p.ask.Ports, Policy: p.ports, AtStart: p.grant.AtStart, Wishes: p.ask.Wishes, Lasts: r.Lasts,
 	}
 }
 

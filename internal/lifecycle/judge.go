@@ -54,7 +54,9 @@ func (l Life) Deadlines(f Facts, r Rule) []Deadline {
 			verb = Take
 		}
 		add(Idle, verb, l.Idle, idleTimeout(f, r), l.stands(f, r))
-		add(Runtime, Stop, l.Ran, later(r.MaxRuntime, l.Extended), "")
+		if limit := l.runtime(f, r); !limit.Unlimited {
+			deadlines = append(deadlines, Deadline{Runtime, Stop, l.Ran, limit.Value, ""})
+		}
 		if len(deadlines) == 2 && deadlines[1].Left() < deadlines[0].Left() {
 			deadlines[0], deadlines[1] = deadlines[1], deadlines[0]
 		}
@@ -63,9 +65,18 @@ func (l Life) Deadlines(f Facts, r Rule) []Deadline {
 	return deadlines
 }
 
-func later(l quantity.Limit[time.Duration], by time.Duration) quantity.Limit[time.Duration] {
-	l.Value += by
-	return l
+// runtime is for how long a container may run: an exemption lifts the limit, and
+// not what its owner has declared.
+func (l Life) runtime(f Facts, r Rule) quantity.Limit[time.Duration] {
+	limit := r.MaxRuntime
+	if f.Exempt[Runtime] != "" {
+		limit = quantity.None[time.Duration]()
+	}
+	if r.Declared > 0 && (limit.Unlimited || r.Declared < limit.Value) {
+		limit = quantity.To(r.Declared)
+	}
+	limit.Value += l.Extended
+	return limit
 }
 
 // idleTimeout is idle_timeout at this hour and with this demand.

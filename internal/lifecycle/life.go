@@ -50,6 +50,7 @@ type Notice struct {
 // Rule is what the limits say of one container's time.
 type Rule struct {
 	MaxRuntime     quantity.Limit[time.Duration]
+	Declared       time.Duration // by its owner, for one run; 0: they didn't
 	IdleTimeout    quantity.Limit[time.Duration]
 	ContainerHold  quantity.Limit[time.Duration]
 	CreatedTimeout quantity.Limit[time.Duration]

@@ -105,7 +105,24 @@ func TestWhatBecomesOfContainers(t *testing.T) {
 		"one inside its grace":      {parts: []part{{11, idle}}, want: "[]"},
 		"one for as long as it may": {parts: []part{{2000, busy}}, want: "[runtime 1 at 13h20m0s runtime 2 at 15h50m0s stop for runtime at 16h40m0s]"},
 		"one that was put off":      {life: lifecycle.Life{Started: started, Extended: time.Hour}, parts: []part{{2000, busy}}, want: "[runtime 1 at 14h8m0s runtime 2 at 16h47m0s stop for runtime at 17h40m0s]"},
-		"a protected one":           {life: lifecycle.Life{Protected: true}, parts: []part{{3000, idle}}, want: "[]"},
+		"one whose owner declared its time": {
+			change: func(r *lifecycle.Rule) { r.Declared = 100 * time.Minute }, parts: []part{{2000, busy}},
+			want: "[runtime 1 at 1h20m0s runtime 2 at 1h35m0s stop for runtime at 1h40m0s]",
+		},
+		"one declared to last longer than it may": {
+			change: func(r *lifecycle.Rule) { r.Declared = 100 * time.Hour }, parts: []part{{2000, busy}},
+			want: "[runtime 1 at 13h20m0s runtime 2 at 15h50m0s stop for runtime at 16h40m0s]",
+		},
+		"one of somebody exempt who declared its time": {
+			change: func(r *lifecycle.Rule) { r.Declared = 100 * time.Minute },
+			parts: []part{{2000, func(p time.Duration) lifecycle.Facts {
+				f := busy(p)
+				f.Exempt = map[lifecycle.Cause]string{lifecycle.Runtime: "x"}
+				return f
+			}}},
+			want: "[runtime 1 at 1h20m0s runtime 2 at 1h35m0s stop for runtime at 1h40m0s]",
+		},
+		"a protected one": {life: lifecycle.Life{Protected: true}, parts: []part{{3000, idle}}, want: "[]"},
 		"one of somebody exempt": {parts: []part{{900, with(func(f *lifecycle.Facts) {
 			f.Exempt = map[lifecycle.Cause]string{lifecycle.Idle: "x", lifecycle.Runtime: "x"}
 		})}}, want: "[]"},

@@ -50,13 +50,26 @@ func (s *Steward) change(ctx context.Context, claim string, change func(lifecycl
 }
 
 // Extend puts off when a container has run for as long as it may, as far as its
-// owner's budget goes.
-func (s *Steward) Extend(ctx context.Context, c container.Record, l limits.Limits, by time.Duration) error {
+// owner's budget goes. What they have declared themselves only an administrator
+// puts off: by it others in the queue were let wait.
+func (s *Steward) Extend(ctx context.Context, c container.Record, l limits.Limits, by time.Duration, admin bool) error {
 	const what = "Container not extended"
-	if lifecycle.RuleOf(l.Within(s.Type(c.Interface)), c.AsksAgain(), false).MaxRuntime.Unlimited {
+	if c.Lasts > 0 && !admin {
+		return &problem.Error{
+			What: what,
+			Why:  problem.Because(problem.ErrConflict, fmt.Sprintf("%s was made with --time %s, and the queue reckons with that", c.Name, quantity.FormatDuration(c.Lasts))),
+			Next: "Save your work and start it again when it was stopped, or ask an administrator to put it off.",
+		}
+	}
+	if c.Lasts == 0 && lifecycle.RuleOf(l.Within(s.Type(c.Interface)), c.AsksAgain(), false).MaxRuntime.Unlimited {
 		return &problem.Error{What: what, Why: problem.Because(problem.ErrConflict, c.Name+" may run for as long as it likes"), Next: "There is nothing to put off."}
 	}
+	run, err := s.run(ctx, c)
+	if err != nil {
+		return err
+	}
 	return s.change(ctx, c.ID, func(life lifecycle.Life) (lifecycle.Life, error) {
+		life = life.Spend(run, lifecycle.Rule{}) // it may have been started since the last pass
 		if most := l.MaxExtension; !most.Unlimited && life.Extended+by > most.Value {
 			return life, &problem.Error{
 				What: what, Code: "EXTENSION_LIMIT",
@@ -68,6 +81,25 @@ func (s *Steward) Extend(ctx context.Context, c container.Record, l limits.Limit
 		life.Extended += by
 		return life.Told(lifecycle.Runtime, lifecycle.Notice{}), nil
 	})
+}
+
+// run returns what is known of the run of a container that goes on now.
+func (s *Steward) run(ctx context.Context, c container.Record) (lifecycle.Facts, error) {
+	if err := s.Observe(ctx, c.ContainerID); err != nil {
+		return lifecycle.Facts{}, err
+	}
+	if now, ok := s.Ledger.Record(c.ID); ok {
+		c = now
+	}
+	o, seen := s.Observed(c.ContainerID)
+	phase, known := phaseOf(c, o, seen)
+	if !known || phase != lifecycle.Running && phase != lifecycle.Between {
+		return lifecycle.Facts{}, &problem.Error{
+			What: "Container not extended", Why: problem.Because(problem.ErrConflict, c.Name+" doesn't run; its time begins anew when it is started"),
+			Next: "Start it with 'ds01 container start " + c.Name + "', and extend it then.",
+		}
+	}
+	return lifecycle.Facts{Phase: phase, Started: o.StartedAt, Restarts: c.Restart.Count}, nil
 }
 
 // Keep has a container kept when it stops. size is what it has written beyond its

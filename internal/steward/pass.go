@@ -130,6 +130,7 @@ func (s *Steward) rule(c container.Record, f lifecycle.Facts, who *person) lifec
 		rule = lifecycle.RuleOf(who.limits.Within(s.Type(c.Interface)), key.asks, key.holds)
 		who.rules[key] = rule
 	}
+	rule.Declared = c.Lasts
 	return rule
 }
 

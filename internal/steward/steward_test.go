@@ -459,6 +459,36 @@ func TestWhatFailsIsTriedAgain(t *testing.T) {
 	}
 }
 
+// One may extend what was started a moment ago, which no pass has seen yet.
+func TestAnExtensionIsOfTheRunThatGoesOn(t *testing.T) {
+	w := newWorld(t, 1)
+	w.bound = "defaults: {max_runtime: 10h, max_extension: 3h}"
+	w.reopen()
+	w.spend(2)
+	document, _, _ := limits.Decode(limits.File{Name: "l", Data: []byte(w.bound)}, nil)
+	bound := document.Resolve(account.Account{Name: "alice"}, begin)
+	r, _ := w.ledger.Record("c0000")
+	o, _ := w.observed(r.ContainerID)
+	o.StartedAt = begin.Add(time.Minute)
+	w.mu.Lock()
+	w.seen[r.ContainerID] = o
+	w.mu.Unlock()
+	if err := w.Extend(t.Context(), r, bound, 2*time.Hour, false); err != nil {
+		t.Fatal(err)
+	}
+	w.spend(2)
+	if life := w.Clock(r.ID).Life; life.Extended != 2*time.Hour || !life.Started.Equal(o.StartedAt) {
+		t.Errorf("its life is %+v", life)
+	}
+	o.State = "exited"
+	w.mu.Lock()
+	w.seen[r.ContainerID] = o
+	w.mu.Unlock()
+	if err := w.Extend(t.Context(), r, bound, time.Minute, false); !errors.Is(err, problem.ErrConflict) {
+		t.Errorf("one that doesn't run: %v", err)
+	}
+}
+
 func TestExtensionsAndKeepingHaveBudgets(t *testing.T) {
 	w := newWorld(t, 3)
 	w.bound = "defaults: {max_runtime: 10h, max_extension: 3h, keep: {containers: 1, disk: 1g}}"
@@ -481,11 +511,19 @@ func TestExtensionsAndKeepingHaveBudgets(t *testing.T) {
 		}
 		return 0
 	}
-	if err := w.Extend(t.Context(), first, bound, 2*time.Hour); err != nil {
+	if err := w.Extend(t.Context(), first, bound, 2*time.Hour, false); err != nil {
 		t.Error(err)
 	}
-	if err := w.Extend(t.Context(), first, bound, 2*time.Hour); !errors.Is(err, problem.ErrLimit) {
+	if err := w.Extend(t.Context(), first, bound, 2*time.Hour, false); !errors.Is(err, problem.ErrLimit) {
 		t.Errorf("beyond the budget: %v", err)
+	}
+	declared := first
+	declared.Lasts = time.Hour
+	if err := w.Extend(t.Context(), declared, bound, time.Minute, false); !errors.Is(err, problem.ErrConflict) {
+		t.Errorf("one that declared its time: %v", err)
+	}
+	if err := w.Extend(t.Context(), declared, bound, 2*time.Hour, true); !errors.Is(err, problem.ErrLimit) {
+		t.Errorf("by an administrator, beyond the budget: %v", err)
 	}
 	w.spend(1)
 	if left() != 12*time.Hour {

@@ -83,6 +83,7 @@ CREATE TABLE networks (
 		`ALTER TABLE containers ADD COLUMN rest TEXT NOT NULL DEFAULT '{}'`,
 		// label.Terminal, …; of those that are there already nobody knows
 		`ALTER TABLE containers ADD COLUMN origin TEXT NOT NULL DEFAULT ''`,
+		declaredTime,
 	}
 }
 

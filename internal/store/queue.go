@@ -72,13 +72,16 @@ CREATE TABLE told (
 	over   INTEGER NOT NULL                       -- unix nanoseconds
 ) STRICT;`
 
+// declaredTime is how long what a ticket is for lasts.
+const declaredTime = `ALTER TABLE tickets ADD COLUMN lasts INTEGER NOT NULL DEFAULT 0; -- nanoseconds, 0: its owner doesn't say`
+
 // Tickets returns every place in the queue, by the time it was taken and id.
 func (s *Store) Tickets(ctx context.Context) ([]gpu.Ticket, error) {
 	kept, err := s.kept(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.db.QueryContext(ctx, "SELECT id, uid, login, request, exact, claim, joined_at, until FROM tickets ORDER BY joined_at, id")
+	rows, err := s.db.QueryContext(ctx, "SELECT id, uid, login, request, exact, claim, joined_at, until, lasts FROM tickets ORDER BY joined_at, id")
 	if err != nil {
 		return nil, fmt.Errorf("read tickets: %w", err)
 	}
@@ -88,7 +91,7 @@ func (s *Store) Tickets(ctx context.Context) ([]gpu.Ticket, error) {
 		var t gpu.Ticket
 		var request, exact []byte
 		var joined, until int64
-		if err := rows.Scan(&t.ID, &t.UID, &t.Login, &request, &exact, &t.Claim, &joined, &until); err != nil {
+		if err := rows.Scan(&t.ID, &t.UID, &t.Login, &request, &exact, &t.Claim, &joined, &until, &t.Lasts); err != nil {
 			return nil, fmt.Errorf("read tickets: %w", err)
 		}
 		if err := json.Unmarshal(request, &t.Request); err != nil {
@@ -138,9 +141,9 @@ func (s *Store) SaveTicket(ctx context.Context, t gpu.Ticket) error {
 		return fmt.Errorf("encode the devices wanted by ticket %s: %w", t.ID, err)
 	}
 	return s.within(ctx, "save ticket "+t.ID, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tickets (id, uid, login, request, exact, claim, joined_at, until) VALUES (?,?,?,?,?,?,?,?)
+		_, err := tx.ExecContext(ctx, `INSERT INTO tickets (id, uid, login, request, exact, claim, joined_at, until, lasts) VALUES (?,?,?,?,?,?,?,?,?)
 			ON CONFLICT (id) DO UPDATE SET until=excluded.until`,
-			t.ID, t.UID, t.Login, string(request), string(exact), t.Claim, nanos(t.JoinedAt), nanos(t.Until))
+			t.ID, t.UID, t.Login, string(request), string(exact), t.Claim, nanos(t.JoinedAt), nanos(t.Until), int64(t.Lasts))
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "DELETE FROM ticket_devices WHERE ticket = ?", t.ID)
 		}

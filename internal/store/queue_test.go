@@ -16,7 +16,7 @@ import (
 var joined = time.Date(2030, 5, 17, 12, 0, 0, 123, time.UTC)
 
 func ticket(id string, devices ...string) gpu.Ticket {
-	t := gpu.Ticket{ID: id, UID: 1001, Login: "alice", Request: gpu.Request{Count: 2}, JoinedAt: joined}
+	t := gpu.Ticket{ID: id, UID: 1001, Login: "alice", Request: gpu.Request{Count: 2}, JoinedAt: joined, Lasts: 90 * time.Minute}
 	if len(devices) > 0 {
 		t.Devices, t.Until = record("x", devices...).Devices, joined.Add(time.Minute)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"time"
 
 	"ds01.dev/ds01/internal/container"
 )
@@ -11,15 +12,16 @@ import (
 type rest struct {
 	Wishes *container.Wishes `json:"wishes,omitempty"`
 	Killed *container.Kill   `json:"killed,omitempty"`
+	Lasts  time.Duration     `json:"lasts,omitempty"`
 }
 
-func restOf(c container.Record) rest { return rest{Wishes: c.Wishes, Killed: c.Killed} }
+func restOf(c container.Record) rest { return rest{Wishes: c.Wishes, Killed: c.Killed, Lasts: c.Lasts} }
 
 func readRest(data []byte, c *container.Record) error {
 	var r rest
 	if err := json.Unmarshal(data, &r); err != nil {
 		return err
 	}
-	c.Wishes, c.Killed = r.Wishes, r.Killed
+	c.Wishes, c.Killed, c.Lasts = r.Wishes, r.Killed, r.Lasts
 	return nil
 }

@@ -126,9 +126,14 @@ defaults: {max_containers_per_user: 5, max_extension: 1h, without_gpu: {max_runt
 		t.Errorf("beyond the budget: %+v", r)
 	}
 	l.OK("root", l.Binary(), "container", "protect", "safe", "--user", l.Login("alice"))
+	l.OK("alice", l.Binary(), "container", "create", "quick", "--image", "busybox", "--cpu-only", "--time", "3s")
+	l.OK("alice", l.Binary(), "container", "start", "quick")
+	if r := l.DS01("alice", "container", "extend", "quick", "1m"); r.Code == 0 || !strings.Contains(r.Err, "--time 3s") {
+		t.Errorf("what she declared she puts off herself: %+v", r)
+	}
 	l.Eventually("the old one is stopped and the new one gone", 30*time.Second, func() bool {
 		list := l.OK("alice", "docker", "ps", "-a", "--format", "{{.Names}} {{.State}}")
-		return strings.Contains(list, "old exited") && !strings.Contains(list, "never")
+		return strings.Contains(list, "old exited") && strings.Contains(list, "quick exited") && !strings.Contains(list, "never")
 	})
 	time.Sleep(3 * time.Second)
 	if list := l.OK("alice", "docker", "ps", "--format", "{{.Names}}"); !strings.Contains(list, "longer") || !strings.Contains(list, "safe") {
