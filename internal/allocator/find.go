@@ -3,9 +3,9 @@ package allocator
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
@@ -107,9 +107,20 @@ func (a *Allocator) ContainersOf(uid int) []string {
 func (a *Allocator) Records() []container.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.SortedFunc(maps.Values(a.records), func(x, y container.Record) int {
-		return cmp.Or(x.CreatedAt.Compare(y.CreatedAt), strings.Compare(x.ID, y.ID))
-	})
+	type key struct {
+		created time.Time
+		id      string
+	}
+	keys := make([]key, 0, len(a.records)) // records are large: sorting them would copy each many times
+	for id, r := range a.records {
+		keys = append(keys, key{r.CreatedAt, id})
+	}
+	slices.SortFunc(keys, func(x, y key) int { return cmp.Or(x.created.Compare(y.created), strings.Compare(x.id, y.id)) })
+	all := make([]container.Record, len(keys))
+	for i, k := range keys {
+		all[i] = a.records[k.id]
+	}
+	return all
 }
 
 // Used returns the devices and the share that uid holds, with what is kept for

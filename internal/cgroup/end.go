@@ -70,23 +70,34 @@ func processes(roots []string) map[int]bool {
 			if err != nil || filepath.Base(path) != "cgroup.procs" {
 				return nil //nolint:nilerr // a group that went has nobody in it
 			}
-			data, _ := os.ReadFile(path) //nolint:gosec // a file of the kernel
-			for word := range strings.FieldsSeq(string(data)) {
-				// 0 is a process of another pid namespace: not ours to see.
-				if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
-					pids[pid] = true
-				}
-			}
+			addMembers(path, pids)
 			return nil
 		})
 	}
 	return pids
 }
 
+// addMembers adds who is in one group, by its cgroup.procs.
+func addMembers(path string, pids map[int]bool) {
+	data, _ := os.ReadFile(path) //nolint:gosec // a file of the kernel
+	for word := range strings.FieldsSeq(string(data)) {
+		// 0 is a process of another pid namespace: not ours to see.
+		if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
+			pids[pid] = true
+		}
+	}
+}
+
 // Holds reports whether a process is in a group, such as
 // /ds01/u1001/<container id>, or below it.
 func (t *Tree) Holds(group string, pid int) bool {
-	return processes(t.hierarchies(group))[pid]
+	pids := map[int]bool{}
+	for _, mount := range t.mounts { // most often the first one tells
+		if addMembers(filepath.Join(mount, group, "cgroup.procs"), pids); pids[pid] {
+			return true
+		}
+	}
+	return t.Processes(group)[pid]
 }
 
 // Processes returns who is in a group, or below it.

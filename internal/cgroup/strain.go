@@ -13,7 +13,7 @@ import (
 
 // Strain is how close a group comes to its limits.
 type Strain struct {
-	Held      quantity.ByteSize // memory that can't be taken back; below half of the limit, all that is in use
+	Held      quantity.ByteSize // memory that can't be taken back; below half of the limit, all that is in use or was; 0 without a limit
 	Limit     quantity.ByteSize // of memory; 0: none
 	Peak      quantity.ByteSize // the most memory that it has used; 0: the kernel doesn't say
 	Waiting   float64           // per cent of the last ten seconds in which something waited for memory; 0 on v1, which doesn't say
@@ -27,9 +27,6 @@ func (t *Tree) Strain(group string) (s Strain, err error) {
 	if s.Limit, err = t.Limit(group); err != nil {
 		return s, err
 	}
-	if s.Held, err = t.inUse(group, s.Limit/2); err != nil {
-		return s, err
-	}
 	peak, cpu := filepath.Join(t.root, group, "memory.peak"), filepath.Join(t.root, group, "cpu.stat")
 	if t.version == 1 {
 		peak, cpu = filepath.Join(t.root, "memory", group, "memory.max_usage_in_bytes"), filepath.Join(t.root, "cpu", group, "cpu.stat")
@@ -39,10 +36,20 @@ func (t *Tree) Strain(group string) (s Strain, err error) {
 	r := reader{}
 	all := r.read(cpu)
 	s.Periods, s.Throttled = r.fieldOf(all, cpu, "nr_periods"), r.fieldOf(all, cpu, "nr_throttled")
-	if exists(peak) { // older kernels of v2 don't have it
-		s.Peak = quantity.ByteSize(r.number(peak))
+	highest := reader{}
+	s.Peak = quantity.ByteSize(highest.number(peak))
+	known := !errors.Is(highest.err, fs.ErrNotExist)
+	if !known { // older kernels of v2 don't have it
+		highest.err = nil
 	}
-	return s, r.err
+	switch half := s.Limit / 2; {
+	case s.Limit == 0:
+	case known && s.Peak < half: // all are looked at often, and few come near their limit
+		s.Held = s.Peak
+	default:
+		s.Held, err = t.inUse(group, half)
+	}
+	return s, errors.Join(r.err, highest.err, err)
 }
 
 // inUse returns what a group holds. What of that can be taken back is worth a
