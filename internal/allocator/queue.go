@@ -262,6 +262,23 @@ func (a *Allocator) saveTicket(ctx context.Context, t gpu.Ticket) error {
 	return nil
 }
 
+// PutOff keeps what is kept for somebody for longer: the clock has jumped by so
+// much, and what it says until when would come too early, or too late.
+func (a *Allocator) PutOff(ctx context.Context, by time.Duration) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, t := range a.sortedTickets() {
+		if !t.Granted() {
+			continue
+		}
+		t.Until = t.Until.Add(by)
+		if err := a.saveTicket(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dropTicket forgets a ticket; the caller holds mu.
 func (a *Allocator) dropTicket(ctx context.Context, id string) error {
 	if err := a.store.DeleteTicket(ctx, id); err != nil {

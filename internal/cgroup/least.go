@@ -82,9 +82,15 @@ func (t *Tree) Limit(group string) (quantity.ByteSize, error) {
 		path = filepath.Join(t.root, "memory", group, "memory.limit_in_bytes")
 	}
 	r := reader{}
+	has := limitOf(&r, path)
+	return has, r.err
+}
+
+// limitOf reads a limit of memory, 0 for none.
+func limitOf(r *reader, path string) quantity.ByteSize {
 	has := r.number(path)
 	if has >= unlimited {
-		has = 0
+		return 0
 	}
-	return quantity.ByteSize(has), r.err
+	return quantity.ByteSize(has)
 }

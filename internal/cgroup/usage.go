@@ -57,13 +57,20 @@ func usage2(dir string) (Usage, error) {
 }
 
 // reader reads small files and keeps the first error.
-type reader struct{ err error }
+type reader struct {
+	from func(path string) ([]byte, error) // nil: slurp
+	err  error
+}
 
 func (r *reader) read(path string) []byte {
 	if r.err != nil {
 		return nil
 	}
-	data, err := slurp(path)
+	read := r.from
+	if read == nil {
+		read = slurp
+	}
+	data, err := read(path)
 	if err != nil {
 		r.err = fmt.Errorf("read usage: %w", err)
 	}

@@ -34,10 +34,16 @@ type Finding struct {
 	Throttled float64           // per cent of the time between two looks in which it wanted more processor time than its limit
 }
 
+// A Gauge looks at one container again and again.
+type Gauge interface {
+	Strain() (Strain, error) // wraps fs.ErrNotExist where it has ended
+	Close() error
+}
+
 // Parts are what a lookout works with.
 type Parts struct {
 	Records   func() []container.Record
-	Container func(uid int, id string) (Strain, error) // wraps fs.ErrNotExist where it has ended
+	Container func(uid int, id string) Gauge
 	Person    func(uid int) (Strain, error)
 	Host      func() (waiting float64, err error)     // per cent, as Strain's
 	Tell      func(uid int, text string) (int, error) // on a person's terminals
@@ -49,6 +55,7 @@ type Parts struct {
 // concurrent use.
 type Lookout struct {
 	Parts
+	gauges map[string]Gauge // by claim; Pass alone uses them
 
 	mu       sync.Mutex
 	last     map[string]Strain  // by claim
@@ -58,7 +65,7 @@ type Lookout struct {
 
 // New returns a lookout of these parts.
 func New(p Parts) *Lookout {
-	return &Lookout{Parts: p, last: map[string]Strain{}, findings: map[string]Finding{}, warned: map[string]time.Time{}}
+	return &Lookout{Parts: p, gauges: map[string]Gauge{}, last: map[string]Strain{}, findings: map[string]Finding{}, warned: map[string]time.Time{}}
 }
 
 const (
@@ -83,7 +90,7 @@ func (l *Lookout) Run(ctx context.Context) error {
 	}
 }
 
-// Pass looks at everything that runs once.
+// Pass looks at everything that runs once. It isn't safe for concurrent use.
 func (l *Lookout) Pass(ctx context.Context) {
 	people, running := map[int]bool{}, map[string]bool{}
 	for _, r := range l.Records() {
@@ -91,8 +98,12 @@ func (l *Lookout) Pass(ctx context.Context) {
 			continue
 		}
 		people[r.UID], running[r.ID] = true, true
-		s, err := l.Container(r.UID, r.ContainerID)
+		if l.gauges[r.ID] == nil {
+			l.gauges[r.ID] = l.Container(r.UID, r.ContainerID)
+		}
+		s, err := l.gauges[r.ID].Strain()
 		if l.unseen(ctx, err) {
+			l.drop(r.ID) // it may be started again meanwhile
 			continue
 		}
 		l.note(r.ID, s)
@@ -104,11 +115,21 @@ func (l *Lookout) Pass(ctx context.Context) {
 		}
 	}
 	l.host(ctx)
+	for claim := range l.gauges {
+		if !running[claim] {
+			l.drop(claim)
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.last, func(claim string, _ Strain) bool { return !running[claim] })
 	maps.DeleteFunc(l.findings, func(claim string, _ Finding) bool { return !running[claim] })
 	maps.DeleteFunc(l.warned, func(_ string, at time.Time) bool { return l.Now().Sub(at) >= warnEvery })
+}
+
+func (l *Lookout) drop(claim string) {
+	_ = l.gauges[claim].Close() // nothing was written
+	delete(l.gauges, claim)
 }
 
 // unseen reports whether there is nothing to look at.

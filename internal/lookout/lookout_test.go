@@ -23,8 +23,26 @@ type scene struct {
 	own, person lookout.Strain
 	host        float64
 	gone        bool
+	open        int
 	told        []string
 	log         strings.Builder
+}
+
+type gauge struct {
+	*scene
+	id string
+}
+
+func (g gauge) Strain() (lookout.Strain, error) {
+	if g.gone || g.id != "ca" {
+		return lookout.Strain{}, fs.ErrNotExist
+	}
+	return g.own, nil
+}
+
+func (g gauge) Close() error {
+	g.open--
+	return nil
 }
 
 func newScene() *scene {
@@ -35,11 +53,9 @@ func newScene() *scene {
 	}
 	s.Lookout = lookout.New(lookout.Parts{
 		Records: func() []container.Record { return records },
-		Container: func(_ int, id string) (lookout.Strain, error) {
-			if s.gone || id != "ca" {
-				return lookout.Strain{}, fs.ErrNotExist
-			}
-			return s.own, nil
+		Container: func(_ int, id string) lookout.Gauge {
+			s.open++
+			return gauge{s, id}
 		},
 		Person: func(int) (lookout.Strain, error) { return s.person, nil },
 		Host:   func() (float64, error) { return s.host, nil },
@@ -117,8 +133,14 @@ func TestWhatIsHeldBackIsSeenBetweenTwoLooks(t *testing.T) {
 			t.Errorf("%+v: %+v", step.strain, got)
 		}
 	}
+	if s.open != 1 {
+		t.Errorf("%d gauges are open", s.open)
+	}
 	s.gone = true
 	s.Pass(t.Context())
+	if s.open != 0 {
+		t.Errorf("%d gauges stay open of what is gone", s.open)
+	}
 	if s.Of("b") != (lookout.Finding{}) || (*lookout.Lookout)(nil).Of("a") != (lookout.Finding{}) {
 		t.Error("something was seen of what doesn't run")
 	}

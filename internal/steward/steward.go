@@ -176,8 +176,8 @@ func (s *Steward) passed(now lifecycle.Beat) time.Duration {
 	return max(0, now.Steady-s.last.Steady)
 }
 
-// KeepTime moves when GPUs are given back by what the clock on the wall has jumped
-// since it was called last. Who is about to give some back calls it first.
+// KeepTime moves when GPUs are given back, or on to who is next, by what the clock
+// on the wall has jumped since it was called last. Who is about to give some back calls it first.
 func (s *Steward) KeepTime(ctx context.Context) {
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
@@ -198,6 +198,9 @@ func (s *Steward) KeepTime(ctx context.Context) {
 		}); err != nil {
 			s.Log.ErrorContext(ctx, "a hold wasn't put off", "claim", c.ID, "error", err)
 		}
+	}
+	if err := s.Ledger.PutOff(ctx, jump); err != nil {
+		s.Log.ErrorContext(ctx, "what is kept for those who waited wasn't put off", "error", err)
 	}
 }
 

@@ -411,11 +411,18 @@ func TestAClockThatJumpsReleasesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.spend(5)
+			place := gpu.Ticket{ID: "a1", UID: 2000, Devices: []gpu.Grant{{UUID: "GPU-kept"}}, Until: w.now().Add(7 * time.Minute)}
+			if err := w.store.SaveTicket(t.Context(), place); err != nil {
+				t.Fatal(err)
+			}
 			w.mu.Lock()
 			change(w)
 			w.mu.Unlock()
 			w.reopen()
 			w.Pass(t.Context())
+			if p, err := w.ledger.Ticket(place.UID, place.ID); err != nil || p.Until.Sub(w.now()) != 7*time.Minute {
+				t.Errorf("a GPU is kept for another %s: %v", p.Until.Sub(w.now()), err)
+			}
 			if r, _ := w.ledger.Record("c0000"); r.HeldUntil.Sub(w.now()) != 10*time.Minute {
 				t.Errorf("it holds its GPU for another %s", r.HeldUntil.Sub(w.now()))
 			}
