@@ -49,7 +49,7 @@ func TestAGaugeOutlivesItsGroup(t *testing.T) {
 	tree, parent := host(t)
 	ensure(t, tree, parent, bounds(-1, 256*MiB, -1))
 	gauge := tree.Gauge(filepath.Join(parent, "u1001"))
-	defer gauge.Close() //nolint:errcheck // read only
+	defer gauge.Close()
 	if _, err := gauge.Strain(); err != nil {
 		t.Fatal(err)
 	}
