@@ -21,7 +21,8 @@ type buildStage struct {
 	name string
 	// reached reports whether it is there, by what the client has said so far.
 	reached  func(l *lab.Lab, said string) bool
-	finishes bool // the engine may be about to be done
+	finishes bool   // the engine may be about to be done
+	dir      string // what is built
 }
 
 // sending is what BuildKit's client says while files are sent; of those beside
@@ -35,34 +36,37 @@ func TestKilledBuilds(t *testing.T) {
 	steps := contextOf(t, l, "alice", recipe("FROM busybox", "RUN head -c 60000000 /dev/urandom > /made"))
 	files := contextOf(t, l, "alice", recipe("FROM busybox", "COPY . /"))
 	large(t, filepath.Join(files, "large"), 200<<20)
+	s := shelf{l, l.StartRegistry()}
+	s.stock()
+	absent := contextOf(t, l, "alice", recipe("FROM "+s.first()))
+	pulling := buildStage{"while its base is pulled", func(*lab.Lab, string) bool { return s.registry.HeldUp() > 0 }, false, absent}
 	before := leftovers(t, l)
 	for kit, stages := range map[string][]buildStage{
 		"0": {
-			{"while the context is sent", func(_ *lab.Lab, said string) bool { return strings.Contains(said, "Sending build context") }, false},
+			{"while the context is sent", func(_ *lab.Lab, said string) bool { return strings.Contains(said, "Sending build context") }, false, files},
+			pulling,
 			{"while a layer is kept", func(l *lab.Lab, _ string) bool {
 				return l.AtEngine("ps", "-aq", "--filter", "status=exited") != ""
-			}, true},
+			}, true, steps},
 		},
 		"1": {
-			{"while the context is sent", func(_ *lab.Lab, said string) bool { return sending.MatchString(said) }, false},
-			{"while it is exported", func(_ *lab.Lab, said string) bool { return strings.Contains(said, "exporting") }, true},
+			{"while the context is sent", func(_ *lab.Lab, said string) bool { return sending.MatchString(said) }, false, files},
+			pulling,
+			{"while it is exported", func(_ *lab.Lab, said string) bool { return strings.Contains(said, "exporting") }, true, steps},
 		},
 	} {
-		for _, s := range stages {
+		for _, stage := range stages {
 			for _, who := range []string{"the client", "the daemon"} {
-				t.Run("DOCKER_BUILDKIT="+kit+", "+s.name+", "+who, func(t *testing.T) {
-					dir := files
-					if s.finishes {
-						dir = steps
-					}
+				t.Run("DOCKER_BUILDKIT="+kit+", "+stage.name+", "+who, func(t *testing.T) {
+					defer s.registry.HoldUp()()
 					// BuildKit is sent what is newer
 					if err := os.Chtimes(filepath.Join(files, "large"), time.Now(), time.Now()); err != nil {
 						t.Fatal(err)
 					}
-					killBuild(t, l, dir, kit, s, who == "the daemon")
+					killBuild(t, l, kit, stage, who == "the daemon")
 					l.Eventually("nothing is left", 20*time.Second, func() bool { return leftovers(t, l) == before })
 					// what the engine has finished by itself meanwhile is hers
-					if got := l.OK("alice", lab.Debian, "images", "-q", "killed"); got != "" && !s.finishes {
+					if got := l.OK("alice", lab.Debian, "images", "-q", "killed"); got != "" && !stage.finishes {
 						t.Errorf("the image is there: %s", got)
 					} else if got != "" {
 						l.OK("alice", lab.Debian, "rmi", "killed")
@@ -74,10 +78,10 @@ func TestKilledBuilds(t *testing.T) {
 }
 
 // killBuild begins a build and kills it, or ds01, once it has come so far.
-func killBuild(t *testing.T, l *lab.Lab, dir, kit string, s buildStage, daemon bool) {
+func killBuild(t *testing.T, l *lab.Lab, kit string, s buildStage, daemon bool) {
 	t.Helper()
 	var said lines
-	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT="+kit, lab.Debian, "build", "--no-cache", "-t", "killed", dir)
+	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT="+kit, lab.Debian, "build", "--no-cache", "-t", "killed", s.dir)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr.Setpgid = true
 	if err := cmd.Start(); err != nil {
