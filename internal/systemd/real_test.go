@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/systemd"
@@ -42,21 +43,12 @@ func TestSlicesOfARealSystemd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// systemd answers before it has written what it was told.
 	has := func(step, want string) {
 		t.Helper()
-		dir := filepath.Join("/sys/fs/cgroup/ds01t.slice", slice)
-		got := ""
-		for _, f := range []string{"cpu.max", "memory.max", "memory.swap.max", "pids.max"} {
-			value, err := os.ReadFile(filepath.Join(dir, f))
-			if errors.Is(err, os.ErrNotExist) && f == "cpu.max" {
-				value, err = []byte("max 100000"), nil // systemd takes a controller away that sets nothing
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			got += strings.TrimSpace(string(value)) + "|"
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && values(t) != want; time.Sleep(50 * time.Millisecond) {
 		}
-		if got != want {
+		if got := values(t); got != want {
 			t.Errorf("%s: %s, want %s", step, got, want)
 		}
 	}
@@ -97,11 +89,35 @@ func TestSlicesOfARealSystemd(t *testing.T) {
 		if err := conn.Ensure(context.Background(), other, limits(10, 64, 20)); err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/ds01t.slice", other, "pids.max"))
-		if err != nil || strings.TrimSpace(string(got)) != "20" {
-			t.Errorf("%s, %v; want 20", got, err)
+		pids := ""
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && pids != "20"; time.Sleep(50 * time.Millisecond) {
+			got, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/ds01t.slice", other, "pids.max"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = strings.TrimSpace(string(got))
+		}
+		if pids != "20" {
+			t.Errorf("%s, want 20", pids)
 		}
 	})
+}
+
+// values are what the kernel has of the slice.
+func values(t *testing.T) (got string) {
+	t.Helper()
+	dir := filepath.Join("/sys/fs/cgroup/ds01t.slice", slice)
+	for _, f := range []string{"cpu.max", "memory.max", "memory.swap.max", "pids.max"} {
+		value, err := os.ReadFile(filepath.Join(dir, f))
+		if errors.Is(err, os.ErrNotExist) && f == "cpu.max" {
+			value, err = []byte("max 100000"), nil // systemd takes a controller away that sets nothing
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += strings.TrimSpace(string(value)) + "|"
+	}
+	return got
 }
 
 func systemctl(t *testing.T, args ...string) {
