@@ -11,10 +11,12 @@ import (
 
 // Allow lets the processes of a group open the character device major:minor
 // for reading and writing. On v1 the kernel refuses what the group above may
-// not open itself. On v2, where a program decides and not a file, it is an
-// error that wraps errors.ErrUnsupported. An absent group is one that wraps
-// os.ErrNotExist.
+// not open itself. On v2 it gives back what Deny took, and nothing that the group
+// could not open before. An absent group is an error that wraps os.ErrNotExist.
 func (t *Tree) Allow(group string, major, minor uint32) error {
+	if t.version == 2 {
+		return t.allow2(group, major, minor)
+	}
 	return t.rule(group, "devices.allow", fmt.Sprintf("c %d:%d rw", major, minor))
 }
 
@@ -22,11 +24,15 @@ func (t *Tree) Allow(group string, major, minor uint32) error {
 // group and in those below it; what is open already stays open. Errors are
 // those of Allow.
 func (t *Tree) Deny(group string, major, minor uint32) error {
+	if t.version == 2 {
+		return t.deny2(group, major, minor)
+	}
 	return t.rule(group, "devices.deny", fmt.Sprintf("c %d:%d rwm", major, minor))
 }
 
 // MayOpen reports whether the processes of a group may open the character device
-// major:minor for reading and writing. Errors are those of Allow.
+// major:minor for reading and writing. On v2, where no file tells, it is an error
+// that wraps errors.ErrUnsupported.
 func (t *Tree) MayOpen(group string, major, minor uint32) (bool, error) {
 	if t.version == 2 {
 		return false, fmt.Errorf("read the devices of %s: cgroup v2 has no file for it: %w", group, errors.ErrUnsupported)
@@ -57,9 +63,6 @@ func covers(rule []string, major, minor uint32) bool {
 }
 
 func (t *Tree) rule(group, file, rule string) error {
-	if t.version == 2 {
-		return fmt.Errorf("change the devices of %s: cgroup v2 has no file for it: %w", group, errors.ErrUnsupported)
-	}
 	// Opened as it is: a file that isn't there is told apart from one that
 	// must not be made.
 	f, err := os.OpenFile(filepath.Join(t.root, "devices", group, file), os.O_WRONLY, 0) //nolint:gosec // a file of the kernel

@@ -20,10 +20,12 @@ import (
 type live struct{ *host }
 
 // Possible says why this host can't.
-func (l live) Possible() error {
-	switch {
-	case l.tree.Version() == 2:
-		return problem.Because(problem.ErrUnavailable, "this host has control groups v2, where ds01 can't change what a running container may open")
+func (l live) Possible(add bool) error {
+	switch v2 := l.tree.Version() == 2; {
+	case v2 && add:
+		return problem.Because(problem.ErrUnavailable, "this host has control groups v2, where a running container opens no device that it didn't start with")
+	case v2:
+		return l.mayDeny()
 	case l.bySystemd():
 		return problem.Because(problem.ErrUnavailable, "systemd keeps this host's control groups, and would undo a change when it reads its units again")
 	}

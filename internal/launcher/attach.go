@@ -50,7 +50,7 @@ func (l *Launcher) change(ctx context.Context, claim, what string) (c changing, 
 	if c.seen.State != "running" || c.record.State != gpu.Running {
 		return c, c.refuse(problem.ErrConflict, c.record.Name+" is "+c.seen.State, "Try again in a moment; one that is paused must go on first.")
 	}
-	if err := l.Live.Possible(); err != nil {
+	if err := l.Live.Possible(what == notAdded); err != nil {
 		return c, c.refuse(problem.ErrUnavailable, err.Error(), "Stop it first: what it is to have is given to it when it starts.")
 	}
 	return c, nil
@@ -309,7 +309,7 @@ func (l *Launcher) SettleDevices(ctx context.Context, record container.Record, o
 	if slices.Equal(slices.Sorted(slices.Values(given)), slices.Sorted(slices.Values(uuidsOf(record)))) {
 		return nil
 	}
-	if err := l.Live.Possible(); err != nil {
+	if err := l.Live.Possible(false); err != nil {
 		return err
 	}
 	l.Log.InfoContext(ctx, "container's devices were half changed, opening what it holds", "container", o.ID, "claim", record.ID)

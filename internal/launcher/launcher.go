@@ -106,9 +106,11 @@ type Grants interface {
 
 // Live changes what a running container may open.
 type Live interface {
-	// Possible says why that can't be done on this host; nil: it can.
-	Possible() error
-	// Allow lets a container open a node and shows it there.
+	// Possible says why that can't be done on this host, to add devices or to take
+	// some; nil: it can.
+	Possible(add bool) error
+	// Allow lets a container open a node and shows it there; where nothing can be
+	// added, one that was taken from it.
 	Allow(uid int, o container.Observed, n gpu.Node) error
 	// Lost reports whether it has lost the kernel's rule for a node that it was
 	// granted, and whether the node isn't shown any more. Where the kernel doesn't

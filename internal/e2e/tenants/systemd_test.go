@@ -66,22 +66,56 @@ func TestDevicesComeAtEachStartUnderSystemd(t *testing.T) {
 	l := start(t, lab.Options{Systemd: true, AtStart: true, Slow: 6, GPU: twoCards, Limits: releasing, Users: []string{"alice", "bob"}})
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
 	wantCards(t, l, "alice", 0)
-	if r := l.DS01("alice", "container", "gpu", "release", "web"); r.Code != 7 || !strings.Contains(r.Err, "control groups v2") {
-		t.Errorf("released while it runs: %+v", r)
+	l.OK("alice", l.Binary(), "container", "gpu", "release", "web")
+	wantCards(t, l, "alice")
+	if holder := l.Holder("0"); holder != "free" {
+		t.Errorf("what she released is %s", holder)
 	}
+	reload := func() {
+		t.Helper()
+		if out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput(); err != nil { // it sets the devices of its scopes anew
+			t.Fatalf("daemon-reload: %v, %s", err, out)
+		}
+	}
+	reload()
+	l.OK("bob", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+	wantCards(t, l, "bob", 0)
+	wantCards(t, l, "alice")
+	if r := l.DS01("alice", "container", "gpu", "add", "web"); r.Code != 7 || !strings.Contains(r.Err, "control groups v2") {
+		t.Errorf("added while it runs: %+v", r)
+	}
+	l.OK("bob", "docker", "rm", "-f", "web")
+	l.OK("alice", "docker", "stop", "-t", "0", "web")
+	l.OK("alice", l.Binary(), "container", "gpu", "add", "web")
+	l.OK("alice", "docker", "start", "web")
+	wantCards(t, l, "alice", 0)
 	l.OK("alice", "docker", "stop", "-t", "0", "web")
 	l.Eventually("alice's card is free", l.Patience(10*time.Second), func() bool { return l.Holder("0") == "free" })
 	l.OK("bob", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
 	l.OK("alice", l.Binary(), "container", "start", "web")
 	wantCards(t, l, "alice", 1)
 	wantCards(t, l, "bob", 0)
-	if out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput(); err != nil { // it sets the devices of its scopes anew
-		t.Fatalf("daemon-reload: %v, %s", err, out)
-	}
+	reload()
 	wantCards(t, l, "alice", 1)
 	l.OK("alice", "docker", "stop", "-t", "0", "web")
 	l.OK("alice", l.Binary(), "container", "gpu", "release", "web")
 	l.OK("alice", "docker", "start", "web")
+	wantCards(t, l, "alice")
+	l.ClearAll()
+}
+
+// TestIdleGPUsComeBackUnderSystemd: one that does nothing is taken, and the container
+// runs on.
+func TestIdleGPUsComeBackUnderSystemd(t *testing.T) {
+	l := start(t, lab.Options{
+		Systemd: true, AtStart: true, Slow: 6, Users: []string{"alice"}, GPU: twoCards, Config: "lifecycle: {every: 2s}\n",
+		Limits: strings.Replace(inSeconds, "idle_timeout: 8s", "idle_timeout: 20s", 1),
+	})
+	l.OK("alice", "docker", "run", "-d", "--name", "web", "--network", "none", "--gpus", "1", "busybox", "sleep", "1000")
+	l.Eventually("the idle GPU is taken", l.Patience(30*time.Second), func() bool { return l.Holder("0") == "free" })
+	if state := l.Shown("alice", "web", "{{.State.Status}}"); state != "running" {
+		t.Errorf("her container is %s", state)
+	}
 	wantCards(t, l, "alice")
 	l.ClearAll()
 }
