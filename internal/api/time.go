@@ -51,9 +51,9 @@ func (c *call) extend() error {
 	})
 }
 
-// checkTime refuses what can't be the time of a run.
-func checkTime(of int64) error {
-	if of < 0 || of > longestExtension {
+// checkTime refuses what can't be the time of a run, in seconds; 0 is none.
+func checkTime(seconds int64) error {
+	if seconds < 0 || seconds > longestExtension {
 		return &problem.Error{What: "The time can't be declared", Why: problem.Because(problem.ErrInvalid, "it is to be from 1s to 366d"), Next: "Say how long it takes at most, such as 4h."}
 	}
 	return nil

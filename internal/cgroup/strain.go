@@ -22,8 +22,8 @@ type Strain struct {
 	Throttled int64             // those of them in which it wanted more than its limit
 }
 
-// A Gauge looks at one group again and again. Its files stay open, which makes a
-// look some ten times as cheap. It isn't safe for concurrent use.
+// A Gauge looks at one group again and again. Its files stay open: to find and open
+// them is most of what a look costs. It isn't safe for concurrent use.
 type Gauge struct {
 	tree  *Tree
 	group string
