@@ -41,6 +41,7 @@ type Allocator struct {
 
 	mu      sync.Mutex
 	records map[string]container.Record // by claim id
+	order   []string                    // of the records, the oldest first; nil: to be made
 	byID    map[string]string           // container id → claim id
 	gone    map[string]tombstone        // container id → who owned it
 	taken   map[string]string           // device UUID → why nobody gets it
@@ -82,6 +83,9 @@ func New(ctx context.Context, store Store, devices func() []gpu.Device, now func
 
 // put remembers a record; the caller holds mu or is alone.
 func (a *Allocator) put(r container.Record) {
+	if _, known := a.records[r.ID]; !known {
+		a.order = nil
+	}
 	a.records[r.ID] = r
 	if r.ContainerID != "" {
 		a.byID[r.ContainerID] = r.ID
@@ -582,6 +586,7 @@ func (a *Allocator) Forget(ctx context.Context, claim string) error {
 		return err
 	}
 	delete(a.records, claim)
+	a.order = nil
 	a.tell()
 	if r.ContainerID != "" {
 		delete(a.byID, r.ContainerID)

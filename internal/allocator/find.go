@@ -3,9 +3,9 @@ package allocator
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/container"
@@ -107,18 +107,15 @@ func (a *Allocator) ContainersOf(uid int) []string {
 func (a *Allocator) Records() []container.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	type key struct {
-		created time.Time
-		id      string
+	if a.order == nil {
+		a.order = slices.Collect(maps.Keys(a.records))
+		slices.SortFunc(a.order, func(x, y string) int {
+			return cmp.Or(a.records[x].CreatedAt.Compare(a.records[y].CreatedAt), strings.Compare(x, y))
+		})
 	}
-	keys := make([]key, 0, len(a.records)) // records are large: sorting them would copy each many times
-	for id, r := range a.records {
-		keys = append(keys, key{r.CreatedAt, id})
-	}
-	slices.SortFunc(keys, func(x, y key) int { return cmp.Or(x.created.Compare(y.created), strings.Compare(x.id, y.id)) })
-	all := make([]container.Record, len(keys))
-	for i, k := range keys {
-		all[i] = a.records[k.id]
+	all := make([]container.Record, len(a.order))
+	for i, id := range a.order {
+		all[i] = a.records[id]
 	}
 	return all
 }

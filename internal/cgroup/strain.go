@@ -25,9 +25,10 @@ type Strain struct {
 // A Gauge looks at one group again and again. Its files stay open: to find and open
 // them is most of what a look costs. It isn't safe for concurrent use.
 type Gauge struct {
-	tree  *Tree
-	group string
-	open  map[string]int // descriptors, by path
+	tree   *Tree
+	group  string
+	open   map[string]int // descriptors, by path
+	buffer [1024]byte     // for one file at a time: they are shorter
 }
 
 // Gauge returns a gauge of a group, which is to be closed.
@@ -44,8 +45,8 @@ func (g *Gauge) Close() error {
 	return nil
 }
 
-// read reads a file from its beginning, at most four KiB. One of a group that is
-// gone is an error that wraps os.ErrNotExist.
+// read reads a file from its beginning; the next one takes its place. One of a group
+// that is gone is an error that wraps os.ErrNotExist.
 func (g *Gauge) read(path string) ([]byte, error) {
 	fd, ok := g.open[path]
 	if !ok {
@@ -55,15 +56,14 @@ func (g *Gauge) read(path string) ([]byte, error) {
 		}
 		g.open[path] = fd
 	}
-	data := make([]byte, 4096)
-	n, err := unix.Pread(fd, data, 0)
+	n, err := unix.Pread(fd, g.buffer[:], 0)
 	if errors.Is(err, unix.ENODEV) {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
-	return data[:n], nil
+	return g.buffer[:n], nil
 }
 
 // Strain looks at the group. An absent group is an error that wraps
