@@ -22,7 +22,7 @@ func killIn(t *testing.T, l *lab.Lab, state string, words ...string) {
 	}
 	l.Eventually("the claim is "+state, 5*time.Second, func() bool {
 		all := l.Containers()
-		return len(all) == 1 && all[0].ClaimState == state
+		return len(all) == 1 && all[0].ClaimState == state && (words[0] != "create" || len(l.EngineContainers()) == 1)
 	})
 	l.EndDaemon(syscall.SIGKILL)
 	l.Proxy.Decide(func(*http.Request) lab.Fate { return lab.Fate{} }) // the request may not have come that far
