@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -293,4 +294,37 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 	shut(b, l)
+}
+
+// TestFilesAreListedWhileTheyAreMovedAside: a name that was listed may be gone
+// when it is opened.
+func TestFilesAreListedWhileTheyAreMovedAside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	for _, name := range []string{path, path + ".new"} {
+		if err := os.WriteFile(name, []byte("{\"seq\":1}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				_ = os.Rename(path+".new", path+".1")
+				_ = os.Rename(path+".1", path+".new")
+				time.Sleep(50 * time.Microsecond)
+			}
+		}
+	}()
+	for range 300 {
+		if _, err := audit.Files(path); errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+			break
+		}
+	}
+	close(end)
+	<-over
 }

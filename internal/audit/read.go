@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -20,17 +21,29 @@ import (
 // whatever lies beside it under its name with something behind, as rotation
 // leaves it, compressed or not. Empty ones are left out.
 func Files(path string) ([]string, error) {
+	for tries := 1; ; tries++ {
+		found, err := listed(path)
+		if err != nil {
+			return nil, err
+		}
+		order, err := InOrder(found)
+		if !errors.Is(err, fs.ErrNotExist) || tries == 10 { // it was moved aside meanwhile
+			return order, err
+		}
+	}
+}
+
+func listed(path string) (found []string, err error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("list the audit log's files: %w", err)
 	}
-	var found []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), filepath.Base(path)) && e.Type().IsRegular() {
 			found = append(found, filepath.Join(filepath.Dir(path), e.Name()))
 		}
 	}
-	return InOrder(found)
+	return found, nil
 }
 
 // InOrder returns log files by the number of their first event. A file that
