@@ -91,8 +91,10 @@ func TestWhatChangesAndWhatIsRefusedIsWrittenDown(t *testing.T) {
 			if got := l.log.take(); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			_ = l.ask(t, admin, "DELETE", "/v1/gpus/0/drain", "", nil) // what is drained isn't started on, and the rows come in any order
-			l.log.take()
+			if name == "a drain" { // what is drained isn't started on, and the rows come in any order
+				l.must(t, admin, "DELETE", "/v1/gpus/0/drain", "", nil)
+				l.log.take()
+			}
 		})
 	}
 }

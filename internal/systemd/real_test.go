@@ -43,14 +43,9 @@ func TestSlicesOfARealSystemd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// systemd answers before it has written what it was told.
 	has := func(step, want string) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && values(t) != want; time.Sleep(50 * time.Millisecond) {
-		}
-		if got := values(t); got != want {
-			t.Errorf("%s: %s, want %s", step, got, want)
-		}
+		becomes(t, step, want, func() string { return values(t) })
 	}
 	ensure(limits(15, 64, 100))
 	has("first", "150000 100000|67108864|0|100|")
@@ -89,18 +84,27 @@ func TestSlicesOfARealSystemd(t *testing.T) {
 		if err := conn.Ensure(context.Background(), other, limits(10, 64, 20)); err != nil {
 			t.Fatal(err)
 		}
-		pids := ""
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && pids != "20"; time.Sleep(50 * time.Millisecond) {
+		becomes(t, "its tasks", "20", func() string {
 			got, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/ds01t.slice", other, "pids.max"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			pids = strings.TrimSpace(string(got))
-		}
-		if pids != "20" {
-			t.Errorf("%s, want 20", pids)
-		}
+			return strings.TrimSpace(string(got))
+		})
 	})
+}
+
+// becomes waits until something is as wanted: systemd answers before it has written
+// what it was told.
+func becomes(t *testing.T, what, want string, is func() string) {
+	t.Helper()
+	got := is()
+	for end := time.Now().Add(10 * time.Second); got != want && time.Now().Before(end); got = is() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if got != want {
+		t.Errorf("%s: %s, want %s", what, got, want)
+	}
 }
 
 // values are what the kernel has of the slice.
