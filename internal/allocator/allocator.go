@@ -42,6 +42,7 @@ type Allocator struct {
 	mu      sync.Mutex
 	records map[string]container.Record // by claim id
 	order   []string                    // of the records, the oldest first; nil: to be made
+	listed  []container.Record          // in that order, shared with those who asked; nil: to be made
 	byID    map[string]string           // container id → claim id
 	gone    map[string]tombstone        // container id → who owned it
 	taken   map[string]string           // device UUID → why nobody gets it
@@ -86,7 +87,7 @@ func (a *Allocator) put(r container.Record) {
 	if _, known := a.records[r.ID]; !known {
 		a.order = nil
 	}
-	a.records[r.ID] = r
+	a.records[r.ID], a.listed = r, nil
 	if r.ContainerID != "" {
 		a.byID[r.ContainerID] = r.ID
 	}
@@ -586,7 +587,7 @@ func (a *Allocator) Forget(ctx context.Context, claim string) error {
 		return err
 	}
 	delete(a.records, claim)
-	a.order = nil
+	a.order, a.listed = nil, nil
 	a.tell()
 	if r.ContainerID != "" {
 		delete(a.byID, r.ContainerID)

@@ -63,11 +63,15 @@ func (a *Allocator) FindAny(uid int, reference string) (container.Record, error)
 func (a *Allocator) find(reference string, mine func(container.Record) bool) (container.Record, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if r, ok := a.records[a.byID[reference]]; ok && mine(r) {
+		return r, nil
+	}
+	name, owner, full := account.SplitEngineName(reference)
 	var found []container.Record
 	for _, r := range a.records {
 		switch {
 		case !mine(r):
-		case r.Name == reference, r.ContainerID == reference, account.EngineName(r.Name, r.UID) == reference:
+		case r.Name == reference, full && r.Name == name && r.UID == owner:
 			return r, nil
 		case len(reference) >= 2 && strings.HasPrefix(r.ContainerID, reference):
 			found = append(found, r)
@@ -103,21 +107,23 @@ func (a *Allocator) ContainersOf(uid int) []string {
 	return ids
 }
 
-// Records returns every record, oldest first.
+// Records returns every record, oldest first. Everybody who asks gets the same
+// ones, so nobody changes them.
 func (a *Allocator) Records() []container.Record {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.order == nil {
-		a.order = slices.Collect(maps.Keys(a.records))
-		slices.SortFunc(a.order, func(x, y string) int {
+		a.order = slices.SortedFunc(maps.Keys(a.records), func(x, y string) int {
 			return cmp.Or(a.records[x].CreatedAt.Compare(a.records[y].CreatedAt), strings.Compare(x, y))
 		})
 	}
-	all := make([]container.Record, len(a.order))
-	for i, id := range a.order {
-		all[i] = a.records[id]
+	if a.listed == nil {
+		a.listed = make([]container.Record, len(a.order))
+		for i, id := range a.order {
+			a.listed[i] = a.records[id]
+		}
 	}
-	return all
+	return a.listed
 }
 
 // Used returns the devices and the share that uid holds, with what is kept for

@@ -62,13 +62,12 @@ func (a *Allocator) SetTaken(taken map[string]string) {
 	a.merge()
 }
 
-// Claims returns the claim of every container.
-func (a *Allocator) Claims() []gpu.Claim {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	all := make([]gpu.Claim, 0, len(a.records))
-	for _, r := range a.records {
-		all = append(all, r.Claim)
+// Claims returns the claims that hold devices.
+func (a *Allocator) Claims() (all []gpu.Claim) {
+	for _, r := range a.Records() {
+		if len(r.Devices) > 0 {
+			all = append(all, r.Claim)
+		}
 	}
 	return all
 }

@@ -14,7 +14,8 @@ import (
 
 // Strain is how close a group comes to its limits.
 type Strain struct {
-	Held      quantity.ByteSize // memory that can't be taken back; below half of the limit, all that is in use or was; 0 without a limit
+	Used      quantity.ByteSize // memory
+	Held      quantity.ByteSize // memory that can't be taken back; below half of the limit, all that is in use; 0 without a limit
 	Limit     quantity.ByteSize // of memory; 0: none
 	Peak      quantity.ByteSize // the most memory that it has used; 0: the kernel doesn't say
 	Waiting   float64           // per cent of the last ten seconds in which something waited for memory; 0 on v1, which doesn't say
@@ -88,30 +89,24 @@ func (g *Gauge) Strain() (s Strain, err error) {
 			return s, err
 		}
 	}
+	s.Used = quantity.ByteSize(r.number(path("memory", "memory.usage_in_bytes", "memory.current")))
+	if r.err != nil {
+		return s, r.err
+	}
 	s.Peak = quantity.ByteSize(r.number(path("memory", "memory.max_usage_in_bytes", "memory.peak")))
-	known := !errors.Is(r.err, fs.ErrNotExist)
-	if !known { // older kernels of v2 don't have it
+	if errors.Is(r.err, fs.ErrNotExist) { // older kernels of v2
 		r.err = nil
 	}
-	switch half := s.Limit / 2; {
+	switch {
 	case s.Limit == 0:
-	case known && s.Peak < half: // all are looked at often, and few come near their limit
-		s.Held = s.Peak
+	case s.Used < s.Limit/2: // all are looked at often, and few come near their limit
+		s.Held = s.Used
 	default:
-		s.Held, err = t.inUse(path("memory", "memory.usage_in_bytes", "memory.current"), g.group, half)
+		var held int64
+		held, _, err = t.memory(g.group)
+		s.Held = quantity.ByteSize(held)
 	}
 	return s, errors.Join(r.err, err)
-}
-
-// inUse returns what a group holds. What of that can be taken back is worth a
-// longer look only from some size on; below it is in.
-func (t *Tree) inUse(usage, group string, from quantity.ByteSize) (quantity.ByteSize, error) {
-	r := reader{}
-	if used := quantity.ByteSize(r.number(usage)); r.err != nil || used < from {
-		return used, r.err
-	}
-	held, _, err := t.memory(group)
-	return quantity.ByteSize(held), err
 }
 
 // HostWaiting returns for how many per cent of the last ten seconds something

@@ -20,7 +20,7 @@ func (a *app) containerStats() *cobra.Command {
 		use:   "stats",
 		short: "Show what running containers use now",
 		long: "Shows CPU (100 % is one core), memory, processes and GPUs of your running containers. A container that\n" +
-			"is held back wanted more CPU than its limit in so much of the last ten seconds.",
+			"is held back wanted more CPU than its limit in so much of the last half minute.",
 		examples: []string{"ds01 container stats", "ds01 container stats --watch", "ds01 container stats --json"},
 		guide:    "This shows what your running containers use at this moment. It changes nothing.",
 		exits:    exitsReading(), json: &asJSON,

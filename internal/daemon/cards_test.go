@@ -302,7 +302,7 @@ func (n *node) giveBack(t *rapid.T) {
 }
 
 func (n *node) again(t *rapid.T) {
-	all := slices.DeleteFunc(n.ledger.Records(), func(r container.Record) bool { return r.State != gpu.Released })
+	all := slices.DeleteFunc(slices.Clone(n.ledger.Records()), func(r container.Record) bool { return r.State != gpu.Released })
 	if len(all) > 0 {
 		n.refused(t, n.ledger.Acquire(context.Background(), rapid.SampledFrom(all).Draw(t, "container").ID, bounds()))
 	}

@@ -356,7 +356,7 @@ func (d *daemon) run(ctx context.Context) error {
 // What a burst of requests has taken is given back to the host once it is over:
 // by itself the heap stays as large as gcPercent lets it grow.
 const (
-	spareHeap     = 32 << 20 // bytes that may stay
+	spareHeap     = 20 << 20 // bytes that may stay
 	giveBackEvery = 30 * time.Second
 )
 

@@ -128,7 +128,7 @@ type permitted struct {
 // Cards tells what the driver does.
 func (p permitted) Cards(ctx context.Context) ([]gpu.Card, error) {
 	cards, err := p.driver.Cards(ctx)
-	if mode, _ := p.settings.config().GPU.MIG.Keeps(); mode == gpu.MIGOff {
+	if p.settings.config().GPU.MIG.Mode == string(gpu.MIGOff) {
 		for _, c := range cards {
 			for i := range c.Instances {
 				c.Instances[i].Problem = "MIG instances aren't granted here (gpu.mig.mode is off)"

@@ -13,14 +13,10 @@ func (h *host) lookout() *lookout.Lookout {
 	return lookout.New(lookout.Parts{
 		Records:   h.d.ledger.Records,
 		Container: func(uid int, id string) lookout.Gauge { return gauge{h.tree.Gauge(h.container(uid, id))} },
-		Person: func(uid int) (lookout.Strain, error) {
-			g := gauge{h.tree.Gauge(h.path(uid))}
-			defer g.Close() //nolint:errcheck // read only
-			return g.Strain()
-		},
-		Host: cgroup.HostWaiting,
-		Tell: func(uid int, text string) (int, error) { return terminal.Tell(terminal.Folder, uid, text) },
-		Log:  h.d.Log, Now: time.Now,
+		Person:    func(uid int) lookout.Gauge { return gauge{h.tree.Gauge(h.path(uid))} },
+		Host:      cgroup.HostWaiting,
+		Tell:      func(uid int, text string) (int, error) { return terminal.Tell(terminal.Folder, uid, text) },
+		Log:       h.d.Log, Now: time.Now,
 	})
 }
 

@@ -44,7 +44,8 @@ type Enforcer struct {
 
 	// Run alone uses these: what was last given, and what went wrong.
 	levels map[int]bounds
-	fitted map[string]fitting
+	fitted map[string]*fitting // by claim
+	pass   int                 // which one it is
 	failed map[string]string
 
 	mu       sync.Mutex
@@ -55,7 +56,7 @@ type Enforcer struct {
 // New returns an enforcer of these parts.
 func New(p Parts) *Enforcer {
 	return &Enforcer{
-		Parts: p, wake: make(chan struct{}, 1), levels: map[int]bounds{}, fitted: map[string]fitting{}, failed: map[string]string{},
+		Parts: p, wake: make(chan struct{}, 1), levels: map[int]bounds{}, fitted: map[string]*fitting{}, failed: map[string]string{},
 		totals: map[int]limits.Deferral{}, deferred: map[string]limits.Deferral{},
 	}
 }
@@ -81,6 +82,7 @@ type fitting struct {
 	bounds
 	container string
 	wishes    container.Wishes
+	pass      int // which saw it run last
 }
 
 // How often it is looked whether somebody's limits are others by now, and
@@ -120,19 +122,13 @@ func (e *Enforcer) Pass(ctx context.Context) (deferred bool) {
 	if !e.Ready() {
 		return false
 	}
-	running := map[int][]container.Record{}
-	for _, r := range e.Records() {
-		if r.State == gpu.Running {
-			running[r.UID] = append(running[r.UID], r)
-		}
-	}
-	e.forget(running)
+	running := e.running()
 	for _, uid := range slices.Sorted(maps.Keys(running)) {
 		l, err := e.Limits(uid)
 		if e.complain(ctx, fmt.Sprint("person ", uid), err) {
 			continue // whose limits nobody knows keeps them
 		}
-		e.level(ctx, running[uid][0], l)
+		e.level(ctx, *running[uid][0], l)
 		for _, r := range running[uid] {
 			e.fit(ctx, r, boundsOf(l))
 		}
@@ -162,27 +158,27 @@ func (e *Enforcer) level(ctx context.Context, of container.Record, l limits.Limi
 }
 
 // fit gives one container what it may have.
-func (e *Enforcer) fit(ctx context.Context, r container.Record, now bounds) {
-	f := fitting{bounds: now, container: r.ContainerID}
+func (e *Enforcer) fit(ctx context.Context, r *container.Record, now bounds) {
+	f := fitting{bounds: now, container: r.ContainerID, pass: e.pass}
 	if r.Wishes != nil {
 		f.wishes = *r.Wishes
 	}
-	if e.fitted[r.ID] == f && e.Deferred(r.ID) == (limits.Deferral{}) {
+	if was := e.fitted[r.ID]; was != nil && *was == f && e.Deferred(r.ID) == (limits.Deferral{}) {
 		return
 	}
 	d, changed, err := e.Fit(ctx, r.ID)
 	if e.complain(ctx, "container "+r.ID, err) {
 		return
 	}
-	e.fitted[r.ID] = f
+	e.fitted[r.ID] = &f
 	e.mu.Lock()
 	before := e.deferred[r.ID]
 	keep(e.deferred, r.ID, d)
 	e.mu.Unlock()
 	if none := (limits.Deferral{}); changed && before == none && d == none {
-		e.record(r, "the limits of its owner have changed, and it was fitted to them")
+		e.record(*r, "the limits of its owner have changed, and it was fitted to them")
 	}
-	e.say(ctx, r, "the memory of container "+r.Name, before, d)
+	e.say(ctx, *r, "the memory of container "+r.Name, before, d)
 }
 
 func keep[K comparable](all map[K]limits.Deferral, key K, d limits.Deferral) {
@@ -239,20 +235,33 @@ func (e *Enforcer) complain(ctx context.Context, what string, err error) bool {
 	return true
 }
 
-// forget drops what was kept of what doesn't run any more: a start fits it.
-func (e *Enforcer) forget(running map[int][]container.Record) {
-	runs := map[string]bool{}
-	for _, all := range running {
-		for _, r := range all {
-			runs[r.ID] = true
+// running returns what runs, by owner, and forgets what doesn't any more: a start
+// fits it.
+func (e *Enforcer) running() map[int][]*container.Record {
+	e.pass++
+	records, running := e.Records(), map[int][]*container.Record{}
+	for i := range records {
+		r := &records[i]
+		if r.State != gpu.Running {
+			continue
+		}
+		running[r.UID] = append(running[r.UID], r)
+		if f := e.fitted[r.ID]; f != nil {
+			f.pass = e.pass
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	maps.DeleteFunc(e.fitted, func(claim string, _ fitting) bool { return !runs[claim] })
-	maps.DeleteFunc(e.deferred, func(claim string, _ limits.Deferral) bool { return !runs[claim] })
+	maps.DeleteFunc(e.fitted, func(claim string, f *fitting) bool {
+		gone := f.pass != e.pass
+		if gone {
+			delete(e.deferred, claim)
+		}
+		return gone
+	})
 	maps.DeleteFunc(e.levels, func(uid int, _ bounds) bool { return running[uid] == nil })
 	maps.DeleteFunc(e.totals, func(uid int, _ limits.Deferral) bool { return running[uid] == nil })
+	return running
 }
 
 // Deferred returns what is deferred of a container's memory.

@@ -28,7 +28,7 @@ type Traces struct {
 
 // A Process is one in a line of descent.
 type Process struct {
-	Program  string // its file where root runs it, else ""
+	Program  string // its file, if that is a Starter which root runs, else ""
 	Terminal bool   // it has a controlling terminal
 }
 
@@ -53,6 +53,9 @@ func OriginOf(t Traces) string {
 	}
 	return Service
 }
+
+// Starter reports whether a file is a program that starts others for people.
+func Starter(file string) bool { return originOfProgram(file, Terminal) != "" }
 
 // originOfProgram knows programs that start others for people.
 func originOfProgram(file, login string) string {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 // Strain is how close a group comes to its limits.
 type Strain struct {
+	Used      quantity.ByteSize // memory
 	Held      quantity.ByteSize // memory that can't be taken back
 	Limit     quantity.ByteSize // of memory; 0: none
 	Peak      quantity.ByteSize // the most memory that it has used; 0: not known
@@ -44,7 +46,7 @@ type Gauge interface {
 type Parts struct {
 	Records   func() []container.Record
 	Container func(uid int, id string) Gauge
-	Person    func(uid int) (Strain, error)
+	Person    func(uid int) Gauge                     // of what is theirs together
 	Host      func() (waiting float64, err error)     // per cent, as Strain's
 	Tell      func(uid int, text string) (int, error) // on a person's terminals
 	Log       *slog.Logger
@@ -55,7 +57,8 @@ type Parts struct {
 // concurrent use.
 type Lookout struct {
 	Parts
-	gauges map[string]Gauge // by claim; Pass alone uses them
+	gauges map[string]Gauge // by claim; Pass alone uses them, and owners
+	owners map[int]*owner   // of what runs
 
 	mu       sync.Mutex
 	last     map[string]Strain  // by claim
@@ -63,13 +66,25 @@ type Lookout struct {
 	warned   map[string]time.Time
 }
 
-// New returns a lookout of these parts.
-func New(p Parts) *Lookout {
-	return &Lookout{Parts: p, gauges: map[string]Gauge{}, last: map[string]Strain{}, findings: map[string]Finding{}, warned: map[string]time.Time{}}
+// An owner is somebody whose containers run.
+type owner struct {
+	gauge Gauge
+	used  quantity.ByteSize // the memory of the total when all of their containers were looked at
+	at    time.Time         // when that was
+	room  quantity.ByteSize // the least that one of them lacked then of being near its limit
+	all   bool              // they are looked at now
 }
 
+// New returns a lookout of these parts.
+func New(p Parts) *Lookout {
+	return &Lookout{Parts: p, gauges: map[string]Gauge{}, owners: map[int]*owner{}, last: map[string]Strain{}, findings: map[string]Finding{}, warned: map[string]time.Time{}}
+}
+
+// A total is one file, the containers of which it is are hundreds: they are looked
+// at when one of them may be near its limit for all that the total says.
 const (
 	lookEvery = 10 * time.Second
+	allEvery  = 30 * time.Second
 	warnEvery = 10 * time.Minute // at most, of one container, person, and the host
 
 	muchWaiting = 20.0 // per cent of the time
@@ -90,31 +105,28 @@ func (l *Lookout) Run(ctx context.Context) error {
 	}
 }
 
-// Pass looks at everything that runs once. It isn't safe for concurrent use.
+// Pass looks at everybody who has something running once, and at those of their
+// containers where that is due. It isn't safe for concurrent use.
 func (l *Lookout) Pass(ctx context.Context) {
-	people, running := map[int]bool{}, map[string]bool{}
+	running := map[string]bool{}
+	owners := map[int]*owner{}
 	for _, r := range l.Records() {
 		if r.State != gpu.Running {
 			continue
 		}
-		people[r.UID], running[r.ID] = true, true
-		if l.gauges[r.ID] == nil {
-			l.gauges[r.ID] = l.Container(r.UID, r.ContainerID)
+		running[r.ID] = true
+		if owners[r.UID] == nil {
+			owners[r.UID] = l.together(ctx, r.UID)
 		}
-		s, err := l.gauges[r.ID].Strain()
-		if l.unseen(ctx, err) {
-			l.drop(r.ID) // it may be started again meanwhile
-			continue
-		}
-		l.note(r.ID, s)
-		l.warn(ctx, r.ID, r.UID, "container "+r.Name, s)
-	}
-	for uid := range people {
-		if s, err := l.Person(uid); !l.unseen(ctx, err) {
-			l.warn(ctx, fmt.Sprint(uid), uid, "your containers together", s)
-		}
+		l.container(ctx, r, owners[r.UID])
 	}
 	l.host(ctx)
+	for uid, o := range l.owners {
+		if owners[uid] == nil {
+			_ = o.gauge.Close() // nothing was written
+		}
+	}
+	l.owners = owners
 	for claim := range l.gauges {
 		if !running[claim] {
 			l.drop(claim)
@@ -125,6 +137,49 @@ func (l *Lookout) Pass(ctx context.Context) {
 	maps.DeleteFunc(l.last, func(claim string, _ Strain) bool { return !running[claim] })
 	maps.DeleteFunc(l.findings, func(claim string, _ Finding) bool { return !running[claim] })
 	maps.DeleteFunc(l.warned, func(_ string, at time.Time) bool { return l.Now().Sub(at) >= warnEvery })
+}
+
+// together looks at all that is somebody's, and decides whether at each, too.
+func (l *Lookout) together(ctx context.Context, uid int) *owner {
+	o := l.owners[uid]
+	if o == nil {
+		o = &owner{gauge: l.Person(uid)}
+	}
+	s, err := o.gauge.Strain()
+	unseen := l.unseen(ctx, err)
+	if unseen {
+		_ = o.gauge.Close() // it looks for the group anew
+	} else {
+		l.warn(ctx, fmt.Sprint(uid), uid, "your containers together", s)
+	}
+	now := l.Now()
+	o.all = unseen || s.Waiting >= muchWaiting || s.Used-o.used >= o.room || now.Sub(o.at) >= allEvery || now.Before(o.at)
+	if o.all {
+		o.used, o.at, o.room = s.Used, now, math.MaxInt64
+	}
+	return o
+}
+
+// container looks at one container, if that is due.
+func (l *Lookout) container(ctx context.Context, r container.Record, o *owner) {
+	gauge := l.gauges[r.ID]
+	if !o.all && gauge != nil {
+		return
+	}
+	if gauge == nil {
+		gauge = l.Container(r.UID, r.ContainerID)
+		l.gauges[r.ID] = gauge
+	}
+	s, err := gauge.Strain()
+	if l.unseen(ctx, err) {
+		l.drop(r.ID) // it may be started again meanwhile
+		return
+	}
+	if s.Limit > 0 {
+		o.room = min(o.room, max(s.Limit/100*nearLimit-s.Held, 0))
+	}
+	l.note(r.ID, s)
+	l.warn(ctx, r.ID, r.UID, "container "+r.Name, s)
 }
 
 func (l *Lookout) drop(claim string) {

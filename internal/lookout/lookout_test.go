@@ -23,18 +23,22 @@ type scene struct {
 	own, person lookout.Strain
 	host        float64
 	gone        bool
-	open        int
+	open, looks int // gauges, and at alice's container
+	records     []container.Record
 	told        []string
 	log         strings.Builder
 }
 
 type gauge struct {
 	*scene
-	id string
+	id string // "": all that is alice's
 }
 
 func (g gauge) Strain() (lookout.Strain, error) {
-	if g.gone || g.id != "ca" {
+	if g.id == "" {
+		return g.person, nil
+	}
+	if g.looks++; g.gone || g.id != "ca" {
 		return lookout.Strain{}, fs.ErrNotExist
 	}
 	return g.own, nil
@@ -47,18 +51,21 @@ func (g gauge) Close() error {
 
 func newScene() *scene {
 	s := &scene{now: time.Date(2030, 5, 17, 12, 0, 0, 0, time.UTC)}
-	records := []container.Record{
+	s.records = []container.Record{
 		{Claim: gpu.Claim{ID: "a", Name: "web", UID: 1, ContainerID: "ca", State: gpu.Running}},
 		{Claim: gpu.Claim{ID: "b", Name: "old", UID: 1, ContainerID: "cb", State: gpu.Held}},
 	}
 	s.Lookout = lookout.New(lookout.Parts{
-		Records: func() []container.Record { return records },
+		Records: func() []container.Record { return s.records },
 		Container: func(_ int, id string) lookout.Gauge {
 			s.open++
 			return gauge{s, id}
 		},
-		Person: func(int) (lookout.Strain, error) { return s.person, nil },
-		Host:   func() (float64, error) { return s.host, nil },
+		Person: func(int) lookout.Gauge {
+			s.open++
+			return gauge{s, ""}
+		},
+		Host: func() (float64, error) { return s.host, nil },
 		Tell: func(uid int, text string) (int, error) {
 			s.told = append(s.told, fmt.Sprint(uid, " ", text))
 			return 1, nil
@@ -86,6 +93,7 @@ func TestMemoryThatRunsShortIsTold(t *testing.T) {
 			s.own = c.strain
 			s.Pass(t.Context())
 			s.own, s.person = lookout.Strain{}, c.strain
+			s.now = s.now.Add(time.Minute)
 			s.Pass(t.Context())
 			if c.says == "" {
 				if len(s.told) > 0 || s.log.Len() > 0 {
@@ -127,21 +135,60 @@ func TestWhatIsHeldBackIsSeenBetweenTwoLooks(t *testing.T) {
 		{lookout.Strain{Periods: 10, Throttled: 10}, 0}, // it was started again
 		{lookout.Strain{Periods: 20, Throttled: 20}, 100},
 	} {
-		s.own = step.strain
+		s.own, s.now = step.strain, s.now.Add(time.Minute)
 		s.Pass(t.Context())
 		if got := s.Of("a"); got != (lookout.Finding{Peak: step.strain.Peak, Throttled: step.throttled}) {
 			t.Errorf("%+v: %+v", step.strain, got)
 		}
 	}
-	if s.open != 1 {
+	if s.open != 2 {
 		t.Errorf("%d gauges are open", s.open)
 	}
-	s.gone = true
+	s.gone, s.now = true, s.now.Add(time.Minute)
+	s.Pass(t.Context())
+	if s.open != 1 {
+		t.Errorf("%d gauges stay open of what is gone", s.open-1)
+	}
+	s.records = nil
 	s.Pass(t.Context())
 	if s.open != 0 {
-		t.Errorf("%d gauges stay open of what is gone", s.open)
+		t.Errorf("%d gauges stay open of somebody who has nothing any more", s.open)
 	}
 	if s.Of("b") != (lookout.Finding{}) || (*lookout.Lookout)(nil).Of("a") != (lookout.Finding{}) {
 		t.Error("something was seen of what doesn't run")
+	}
+}
+
+// TestContainersAreLookedAtWhenTheirTotalSaysSo: every ten seconds one file of a
+// person is read, and those of each of their containers when one may be near its limit.
+func TestContainersAreLookedAtWhenTheirTotalSaysSo(t *testing.T) {
+	s := newScene()
+	s.own = lookout.Strain{Held: 50 * mib, Limit: 100 * mib} // 45 MiB from being near
+	s.person = lookout.Strain{Used: 200 * mib}
+	for _, step := range []struct {
+		what  string
+		do    func()
+		looks int
+	}{
+		{"at first", func() {}, 1},
+		{"when nothing has changed", func() {}, 0},
+		{"when they use a little more", func() { s.person.Used += 44 * mib }, 0},
+		{"when one may be near its limit", func() { s.person.Used += mib }, 1},
+		{"when they use as much as then", func() {}, 0},
+		{"when something waits for memory", func() { s.person.Waiting = 20 }, 1},
+		{"when nothing waits any more", func() { s.person.Waiting = 0 }, 0},
+		{"when they use less", func() { s.person.Used = mib }, 0},
+		{"after thirty seconds", func() { s.now = s.now.Add(15 * time.Second) }, 1},
+		{"when the clock was put back", func() { s.now = s.now.Add(-time.Hour) }, 1},
+		{"when it was started again", func() { s.gone, s.person.Used = true, 200*mib }, 1},
+		{"when it isn't found", func() { s.gone = false }, 1},
+	} {
+		before := s.looks
+		step.do()
+		s.now = s.now.Add(5 * time.Second)
+		s.Pass(t.Context())
+		if got := s.looks - before; got != step.looks {
+			t.Errorf("%s it is looked at %d times, not %d", step.what, got, step.looks)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,8 +15,7 @@ type Hints struct {
 	LoginUID *int   // who had logged in, also behind sudo and su; nil: unknown
 }
 
-// Hints looks at the process now. Of one that has ended, or another user's
-// under the same number, nothing is known.
+// Hints looks at the process now. Of one that has ended nothing is known.
 func (p Peer) Hints() Hints {
 	folder := folderOf(p.PID)
 	var h Hints
@@ -28,14 +26,8 @@ func (p Peer) Hints() Hints {
 			h.LoginUID = &uid
 		}
 	}
-	if !p.runs(folder) {
-		return Hints{}
+	if now, err := statusOf(folder); err != nil || now.began != p.began {
+		return Hints{} // what was read may be another's
 	}
 	return h
-}
-
-// runs reports whether the process at folder is one of the peer's user.
-func (p Peer) runs(folder string) bool {
-	ids, err := uidsOf(folder)
-	return err == nil && slices.Contains(ids, strconv.Itoa(p.UID))
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ds01.dev/ds01/internal/label"
@@ -19,7 +20,20 @@ import (
 // for concurrent use.
 type Origins struct {
 	reads chan struct{} // of processes' memory that are under way
+
+	mu    sync.Mutex
+	known map[process]string // what was found lately
 }
+
+// A process is one for as long as the host is up.
+type process struct {
+	pid   int
+	began uint64
+}
+
+// maxKnown is of how many processes the origin is remembered: to find one takes
+// twenty files, and clients ask more than once.
+const maxKnown = 1000
 
 // maxReads is how many processes' memory is read at a time, patience how long
 // one is waited for: somebody can have a process's pages come from a file system
@@ -30,15 +44,39 @@ const (
 )
 
 // NewOrigins returns one for a whole host.
-func NewOrigins() *Origins { return &Origins{reads: make(chan struct{}, maxReads)} }
+func NewOrigins() *Origins {
+	return &Origins{reads: make(chan struct{}, maxReads), known: map[process]string{}}
+}
 
 // Of tells where the process at the other end came from, as label.OriginOf
-// does. It is "" of one that has ended since, and of one in a container, whose
-// own origin counts. It describes: nothing may be granted for it.
+// does, when it was first asked for. It is "" of one that had ended by then, and of
+// one in a container, whose own origin counts. It describes: nothing may be granted
+// for it.
 func (o *Origins) Of(p Peer) string {
-	if o == nil || p.Through != "" {
+	if o == nil || p.Through != "" || p.began == 0 {
 		return ""
 	}
+	this := process{p.PID, p.began}
+	o.mu.Lock()
+	known := o.known[this]
+	o.mu.Unlock()
+	if known != "" {
+		return known
+	}
+	found := o.find(p)
+	if found == "" {
+		return ""
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.known) >= maxKnown {
+		clear(o.known)
+	}
+	o.known[this] = found
+	return found
+}
+
+func (o *Origins) find(p Peer) string {
 	folder := folderOf(p.PID)
 	first, err := statusOf(folder)
 	if err != nil {
@@ -97,7 +135,7 @@ func line(own status) []label.Process {
 			break
 		}
 		p := label.Process{Terminal: above.terminal}
-		if file, err := os.Readlink(filepath.Join(folder, "exe")); err == nil && byRoot(folder) {
+		if file, err := os.Readlink(filepath.Join(folder, "exe")); err == nil && label.Starter(file) && byRoot(folder) {
 			p.Program = file
 		}
 		all, own = append(all, p), above

@@ -73,11 +73,16 @@ func TestNoOriginIsKnownOf(t *testing.T) {
 	if got := peer.NewOrigins().Of(p); got == "" {
 		t.Fatal("nothing is known of one that runs")
 	}
+	origins := peer.NewOrigins()
+	first := origins.Of(p)
 	through := p
 	through.Through = "abc"
 	number := peer.Peer{UID: p.UID, GID: p.GID, PID: p.PID} // as when another process got the number
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
+	if got := origins.Of(p); got != first || first == "" {
+		t.Errorf("of one that was asked for before it ended: %q, then %q", first, got)
+	}
 	for name, got := range map[string]string{
 		"one in a container": peer.NewOrigins().Of(through),
 		"one that ended":     peer.NewOrigins().Of(p),

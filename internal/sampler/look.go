@@ -42,7 +42,11 @@ func (s *Sampler) look(c Container, before *look, above map[string]float64) *loo
 		l.worked = -1
 	}
 	l.at = s.Clock()
-	l.processors, err[2] = s.Groups.Processors(group, above)
+	if l.follows(before) && l.worked >= 0 && l.worked == before.worked && before.processors > 0 {
+		l.processors = before.processors // of which it used none
+	} else {
+		l.processors, err[2] = s.Groups.Processors(group, above)
+	}
 	if l.process != nil {
 		l.network, err[3] = l.process.Network()
 		l.lost = err[3] != nil

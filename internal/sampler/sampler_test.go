@@ -38,6 +38,7 @@ type group struct {
 	worked     time.Duration
 	processors float64
 	disk       map[uint64]int64
+	asked      int   // of its processors
 	fails      error // of all but the disk
 	disks      error
 }
@@ -67,6 +68,7 @@ func (w *world) Worked(id string) (time.Duration, error) {
 }
 
 func (w *world) Processors(id string, _ map[string]float64) (float64, error) {
+	w.groups[id].asked++
 	return w.groups[id].processors, w.groups[id].fails
 }
 
@@ -189,6 +191,22 @@ func TestEachPassBeginsWhereTheLastEnded(t *testing.T) {
 	}
 	if got := s.Pass(t.Context())["claim-a"]; got != (lifecycle.Sample{Terminals: known(0), GPU: known(0)}) {
 		t.Errorf("no time has passed, and yet: %+v", got)
+	}
+}
+
+// TestWhatNobodyUsesIsNotAskedFor: most containers sleep most of the time.
+func TestWhatNobodyUsesIsNotAskedFor(t *testing.T) {
+	w, s := start("a")
+	g := w.groups["a"]
+	for _, step := range []struct {
+		worked time.Duration
+		asked  int
+	}{{0, 1}, {0, 1}, {0, 1}, {time.Second, 2}, {0, 2}} {
+		w.now += 2 * time.Minute
+		g.worked += step.worked
+		if s.Pass(t.Context()); g.asked != step.asked {
+			t.Errorf("after %s more it was asked %d times for its processors, not %d", step.worked, g.asked, step.asked)
+		}
 	}
 }
 
