@@ -10,9 +10,10 @@ import (
 )
 
 // Allow lets the processes of a group open the character device major:minor
-// for reading and writing. On v1 the kernel refuses what the group above may
-// not open itself. On v2 it gives back what Deny took, and nothing that the group
-// could not open before. An absent group is an error that wraps os.ErrNotExist.
+// for reading and writing, if the groups above may: where they may not it is an error
+// on v1, and changes nothing on v2. There it is an error that wraps
+// errors.ErrUnsupported where what decides of the group's devices can't be copied. An
+// absent group is an error that wraps os.ErrNotExist.
 func (t *Tree) Allow(group string, major, minor uint32) error {
 	if t.version == 2 {
 		return t.allow2(group, major, minor)

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"ds01.dev/ds01/internal/cgroup"
@@ -132,15 +135,12 @@ func version2(t *testing.T) (tree *cgroup.Tree, where string) {
 	return tree, where
 }
 
-// TestADeviceIsTakenOnVersion2: a program of ds01's closes it, beside those that
-// others have attached, in the group and in those below.
-func TestADeviceIsTakenOnVersion2(t *testing.T) {
-	tree, where := version2(t)
-	if err := tree.MayDeny(); err != nil {
-		t.Fatal(err)
-	}
+// groups2 makes groups, one in another and one beside it, and nodes of three devices,
+// by their minors.
+func groups2(t *testing.T, where string) (group, below, other string, nodes map[uint32]string, opens func(group string, minor uint32) bool) {
+	t.Helper()
 	parent := fmt.Sprintf("/ds01t%d", os.Getpid())
-	group, below, other := parent+"/container", parent+"/container/below", parent+"/other"
+	group, below, other = parent+"/container", parent+"/container/below", parent+"/other"
 	for _, g := range []string{parent, group, below, other} {
 		path := filepath.Join(where, g)
 		if err := os.Mkdir(path, 0o755); err != nil {
@@ -149,14 +149,14 @@ func TestADeviceIsTakenOnVersion2(t *testing.T) {
 		t.Cleanup(func() { _ = os.Remove(path) })
 	}
 	dir := t.TempDir()
-	nodes := map[uint32]string{}
+	nodes = map[uint32]string{}
 	for _, minor := range []uint32{deviceMinor, deviceMinor + 1, deviceMinor + 2} {
 		nodes[minor] = filepath.Join(dir, strconv.Itoa(int(minor)))
 		if err := unix.Mknod(nodes[minor], unix.S_IFCHR|0o666, int(unix.Mkdev(deviceMajor, minor))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	opens := func(g string, minor uint32) bool {
+	return group, below, other, nodes, func(g string, minor uint32) bool {
 		t.Helper()
 		out, err := exec.Command("sh", "-c", "echo $$ > "+filepath.Join(where, g)+"/cgroup.procs && exec 3<>"+nodes[minor]).CombinedOutput()
 		allowed, denied := strings.Contains(string(out), "No such device"), strings.Contains(string(out), "not permitted")
@@ -165,6 +165,16 @@ func TestADeviceIsTakenOnVersion2(t *testing.T) {
 		}
 		return allowed
 	}
+}
+
+// TestADeviceIsTakenOnVersion2: a program of ds01's closes it, beside those that
+// others have attached, in the group and in those below.
+func TestADeviceIsTakenOnVersion2(t *testing.T) {
+	tree, where := version2(t)
+	if err := tree.MayChange(); err != nil {
+		t.Fatal(err)
+	}
+	group, below, other, nodes, opens := groups2(t, where)
 	want := func(step string, closed ...uint32) {
 		t.Helper()
 		for minor := range nodes {
@@ -196,8 +206,115 @@ func TestADeviceIsTakenOnVersion2(t *testing.T) {
 		t.Errorf("what may be opened: %v", err)
 	}
 	for name, change := range map[string]func(string, uint32, uint32) error{"allow": tree.Allow, "deny": tree.Deny} {
-		if err := change(parent+"/none", deviceMajor, deviceMinor); !errors.Is(err, os.ErrNotExist) {
+		if err := change(group+"/none", deviceMajor, deviceMinor); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s in no group: %v", name, err)
 		}
 	}
+}
+
+// attached attaches a program to a group, as runc and systemd do.
+func attached(t *testing.T, path string, does asm.Instructions) {
+	t.Helper()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.CGroupDevice, License: "Apache", Instructions: does})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := link.RawAttachProgram(link.RawAttachProgramOptions{Target: int(dir.Fd()), Program: p, Attach: ebpf.AttachCGroupDevice, Flags: unix.BPF_F_ALLOW_MULTI}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// programs returns how many programs decide of a group's devices, and how long they are
+// together.
+func programs(t *testing.T, path string) (n, length int) {
+	t.Helper()
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	all, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: ebpf.AttachCGroupDevice})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all.Programs {
+		p, err := ebpf.NewProgramFromID(a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := p.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		does, err := info.Instructions()
+		if err := errors.Join(err, p.Close()); err != nil {
+			t.Fatal(err)
+		}
+		length += len(does)
+	}
+	return len(all.Programs), length
+}
+
+// TestADeviceIsAddedOnVersion2: all that decide of a group's devices come to allow it,
+// and nothing else.
+func TestADeviceIsAddedOnVersion2(t *testing.T) {
+	tree, where := version2(t)
+	group, below, other, nodes, opens := groups2(t, where)
+	const ofMajor = 4
+	memory := asm.Instructions{ // allows /dev/null and its like
+		asm.LoadMem(asm.R2, asm.R1, ofMajor, asm.Word), asm.Mov.Imm(asm.R0, 0),
+		asm.JNE.Imm(asm.R2, 1, "end"), asm.Mov.Imm(asm.R0, 1), asm.Return().WithSymbol("end"),
+	}
+	for _, g := range []string{group, other} {
+		attached(t, filepath.Join(where, g), memory) // runc's
+		attached(t, filepath.Join(where, g), memory) // systemd's
+	}
+	want := func(step string, open ...uint32) {
+		t.Helper()
+		for minor := range nodes {
+			for _, g := range []string{group, below, other} {
+				if got := opens(g, minor); got != (g != other && slices.Contains(open, minor)) {
+					t.Errorf("%s: minor %d of %s opens: %v", step, minor, g, got)
+				}
+			}
+		}
+	}
+	do := func(change func(group string, major, minor uint32) error, minor uint32) {
+		t.Helper()
+		if err := change(group, deviceMajor, minor); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("at first")
+	do(tree.Allow, deviceMinor)
+	want("one added", deviceMinor)
+	if err := exec.Command("sh", "-c", "echo $$ > "+filepath.Join(where, group)+"/cgroup.procs && echo >/dev/null && ! mknod "+t.TempDir()+"/node c 120 7").Run(); err != nil {
+		t.Errorf("what it could do before, and that alone: %v", err)
+	}
+	n, length := programs(t, filepath.Join(where, group))
+	do(tree.Allow, deviceMinor)
+	if m, now := programs(t, filepath.Join(where, group)); n != 2 || m != n || now != length {
+		t.Errorf("%d programs of %d instructions became %d of %d", n, length, m, now)
+	}
+	do(tree.Allow, deviceMinor+1)
+	want("two added", deviceMinor, deviceMinor+1)
+	do(tree.Deny, deviceMinor)
+	want("one taken", deviceMinor+1)
+	do(tree.Allow, deviceMinor+2)
+	want("another added", deviceMinor+1, deviceMinor+2)
+	do(tree.Deny, deviceMinor+2)
+	do(tree.Allow, deviceMinor)
+	want("one given back", deviceMinor, deviceMinor+1)
+
+	attached(t, filepath.Join(where, group), asm.Instructions{asm.FnKtimeGetNs.Call(), asm.Mov.Imm(asm.R0, 1), asm.Return()})
+	if err := tree.Allow(group, deviceMajor, deviceMinor+2); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("beside a program that can't be copied: %v", err)
+	}
+	want("refused", deviceMinor, deviceMinor+1)
 }

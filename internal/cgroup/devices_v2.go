@@ -16,7 +16,9 @@ import (
 // On v2 programs decide which devices a group may open, and where several are
 // attached all must agree. Those of runc and of systemd say what a container may
 // open from its start. To take some of that back ds01 attaches one of its own,
-// which denies what stands in its table. It goes with the group.
+// which denies what stands in its table. To add a device, ds01 puts in the place of
+// each of theirs the same program with a question before it: is it this device? All
+// of that goes with the group.
 
 // closingName is how ds01's program is found among those of a group, and
 // mostTaken is how many devices its table holds.
@@ -94,10 +96,19 @@ func findClosing(group int) (c closing, ok bool, err error) {
 	return c, false, nil
 }
 
+// isClosing reports whether a program is ds01's that denies.
+func isClosing(p *ebpf.Program) (bool, error) {
+	info, err := p.Info()
+	return err == nil && info.Name == closingName, err
+}
+
 // tableOf returns the table of ds01's program, nil of another.
 func tableOf(p *ebpf.Program) (*ebpf.Map, error) {
+	if own, err := isClosing(p); !own {
+		return nil, err
+	}
 	info, err := p.Info()
-	if err != nil || info.Name != closingName {
+	if err != nil {
 		return nil, err
 	}
 	ids, _ := info.MapIDs()
@@ -120,8 +131,8 @@ func attachClosing(group int) (closing, error) {
 	return c, nil
 }
 
-// MayDeny says why Deny can't do anything on this host; nil: it can.
-func (t *Tree) MayDeny() error {
+// MayChange says why Allow and Deny can't do anything on this host; nil: they can.
+func (t *Tree) MayChange() error {
 	if t.version == 1 {
 		return nil
 	}
@@ -129,20 +140,36 @@ func (t *Tree) MayDeny() error {
 	if err != nil {
 		return fmt.Errorf("load a program that closes devices: %w", err)
 	}
-	return c.Close()
+	if err := c.Close(); err != nil {
+		return err
+	}
+	p, err := load(opening(devno{}, asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}))
+	if err != nil {
+		return fmt.Errorf("load a program that opens a device: %w", err)
+	}
+	_, err = instructionsOf(p)
+	return errors.Join(err, p.Close())
 }
 
 func (t *Tree) allow2(group string, major, minor uint32) error {
 	return t.atGroup(group, func(fd int) error {
-		c, ok, err := findClosing(fd)
-		if err != nil || !ok { // nothing was taken
+		if err := open2(fd, devno{major, minor}); err != nil {
 			return err
 		}
-		if err = c.table.Delete(devno{major, minor}); errors.Is(err, ebpf.ErrKeyNotExist) {
-			err = nil
-		}
-		return errors.Join(err, c.Close())
+		return reopen(fd, devno{major, minor})
 	})
+}
+
+// reopen takes a device out of the table of those that an open group is denied.
+func reopen(group int, d devno) error {
+	c, ok, err := findClosing(group)
+	if err != nil || !ok { // nothing was taken
+		return err
+	}
+	if err = c.table.Delete(d); errors.Is(err, ebpf.ErrKeyNotExist) {
+		err = nil
+	}
+	return errors.Join(err, c.Close())
 }
 
 func (t *Tree) deny2(group string, major, minor uint32) error {

@@ -34,7 +34,7 @@ type host struct {
 	waits      mount.Waits
 	known      atomic.Pointer[container.EngineInfo]
 	unheld     atomic.Pointer[string] // why rates of disks aren't held; nil: not known yet
-	mayDeny    func() error           // why devices can't be taken from what runs
+	mayChange  func() error           // why devices can't be added to what runs, or taken
 }
 
 // cgroupRoot is where every Linux mounts its control groups.
@@ -50,8 +50,8 @@ func newHost(d *daemon) (*host, error) {
 		return nil, fmt.Errorf("limit of open files: %w", err)
 	}
 	h := &host{d: d, tree: tree, nofile: int64(min(files.Max, 1<<30)), systemd: systemd.New()}
-	h.mayDeny = sync.OnceValue(func() error {
-		if err := tree.MayDeny(); err != nil {
+	h.mayChange = sync.OnceValue(func() error {
+		if err := tree.MayChange(); err != nil {
 			return problem.Because(problem.ErrUnavailable, err.Error())
 		}
 		return nil

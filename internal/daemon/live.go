@@ -20,21 +20,11 @@ import (
 type live struct{ *host }
 
 // Possible says why this host can't.
-func (l live) Possible(add bool) error {
-	switch v2 := l.tree.Version() == 2; {
-	case v2 && add:
-		return problem.Because(problem.ErrUnavailable, "this host has control groups v2, where a running container opens no device that it didn't start with")
-	case v2:
-		return l.mayDeny()
-	case l.bySystemd():
-		return problem.Because(problem.ErrUnavailable, "systemd keeps this host's control groups, and would undo a change when it reads its units again")
-	}
-	return nil
-}
+func (l live) Possible() error { return l.mayChange() }
 
 // Allow lets a container open a node and shows it there.
-func (l live) Allow(uid int, o container.Observed, n gpu.Node) error {
-	if err := l.tree.Allow(l.container(uid, o.ID), n.Major, n.Minor); err != nil {
+func (l live) Allow(ctx context.Context, uid int, o container.Observed, n gpu.Node) error {
+	if err := l.Restore(ctx, uid, o, n); err != nil {
 		return err
 	}
 	return l.within(uid, o, func(namespace int) error {
@@ -62,13 +52,21 @@ func (l live) Lost(uid int, o container.Observed, n gpu.Node) (rule, shown bool,
 func (l live) Restore(ctx context.Context, uid int, o container.Observed, n gpu.Node) error {
 	var untold error
 	if l.bySystemd() {
-		untold = l.systemd.AllowDevice(ctx, "docker-"+o.ID+".scope", n.Major, n.Minor)
+		untold = l.systemd.AllowDevice(ctx, scopeOf(o), n.Major, n.Minor)
 	}
 	return errors.Join(untold, l.tree.Allow(l.container(uid, o.ID), n.Major, n.Minor))
 }
 
-// Deny keeps a container from opening a node again.
-func (l live) Deny(uid int, o container.Observed, n gpu.Node) error {
+func scopeOf(o container.Observed) string { return "docker-" + o.ID + ".scope" }
+
+// Deny keeps a container from opening a node again. On v2 that holds whatever systemd
+// allows; on v1 it must not allow it when it reads its units again.
+func (l live) Deny(ctx context.Context, uid int, o container.Observed, n gpu.Node) error {
+	if l.bySystemd() && l.tree.Version() == 1 {
+		if err := l.systemd.DenyDevice(ctx, scopeOf(o), n.Major, n.Minor); err != nil {
+			return err
+		}
+	}
 	return l.tree.Deny(l.container(uid, o.ID), n.Major, n.Minor)
 }
 

@@ -23,7 +23,7 @@ func (d *daemon) openSteward(ctx context.Context) (err error) {
 		Remove: func(ctx context.Context, id string) error { return d.engine.Remove(ctx, id, false) },
 		Voice:  voice{h}, Accounts: d.accounts.Lookup, Limits: h.limits,
 		Type:    h.kind,
-		Devices: d.inventory.Devices, Live: func() bool { return live{h}.Possible(false) == nil },
+		Devices: d.inventory.Devices, Live: func() bool { return live{h}.Possible() == nil },
 		Beat:     func() lifecycle.Beat { return lifecycle.Beat{Boot: boot, Steady: steady(), Wall: time.Now()} },
 		Period:   func() time.Duration { return d.settings.config().Lifecycle.Period() },
 		Recorder: d.recorder, Log: d.Log,

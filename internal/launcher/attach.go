@@ -50,7 +50,7 @@ func (l *Launcher) change(ctx context.Context, claim, what string) (c changing, 
 	if c.seen.State != "running" || c.record.State != gpu.Running {
 		return c, c.refuse(problem.ErrConflict, c.record.Name+" is "+c.seen.State, "Try again in a moment; one that is paused must go on first.")
 	}
-	if err := l.Live.Possible(what == notAdded); err != nil {
+	if err := l.Live.Possible(); err != nil {
 		return c, c.refuse(problem.ErrUnavailable, err.Error(), "Stop it first: what it is to have is given to it when it starts.")
 	}
 	return c, nil
@@ -98,7 +98,7 @@ func (l *Launcher) extend(ctx context.Context, c changing, who account.Account, 
 	}
 	err = l.mayHave(ctx, c, after, who)
 	if err == nil && c.running() {
-		err = l.align(after, c.seen, uuidsOf(c.record))
+		err = l.align(ctx, after, c.seen, uuidsOf(c.record))
 	}
 	if err != nil {
 		return errors.Join(err, l.retract(ctx, c, after))
@@ -120,7 +120,7 @@ func (l *Launcher) mayHave(ctx context.Context, c changing, after container.Reco
 // retract gives back what could not be added.
 func (l *Launcher) retract(ctx context.Context, c changing, after container.Record) error {
 	if c.running() {
-		if err := l.takeAway(c.record, after, c.seen); err != nil {
+		if err := l.takeAway(ctx, c.record, after, c.seen); err != nil {
 			return err // it is held, and nobody else's
 		}
 		if err := l.Grants.Give(c.record.ContainerID, l.devicesOf(c.record)); err != nil {
@@ -203,12 +203,12 @@ func (l *Launcher) close(ctx context.Context, c changing, uuids []string, force 
 	if err := l.Grants.Give(c.record.ContainerID, l.devicesOf(after)); err != nil {
 		return err
 	}
-	err := l.takeAway(after, c.record, c.seen)
+	err := l.takeAway(ctx, after, c.record, c.seen)
 	if err == nil {
 		err = l.noneOpens(ctx, c, l.nodesBeyond(after, c.record), force)
 	}
 	if err != nil { // it holds them still
-		return errors.Join(err, l.align(c.record, c.seen, uuidsOf(after)))
+		return errors.Join(err, l.align(ctx, c.record, c.seen, uuidsOf(after)))
 	}
 	for _, n := range l.nodesBeyond(after, c.record) {
 		if err := l.Live.Hide(c.record.UID, c.seen, n); err != nil { // it can't be opened
@@ -274,9 +274,9 @@ func (l *Launcher) nodesBeyond(less, more container.Record) []gpu.Node {
 }
 
 // takeAway keeps a running container from opening what more has and less hasn't.
-func (l *Launcher) takeAway(less, more container.Record, o container.Observed) error {
+func (l *Launcher) takeAway(ctx context.Context, less, more container.Record, o container.Observed) error {
 	for _, n := range l.nodesBeyond(less, more) {
-		if err := l.Live.Deny(more.UID, o, n); err != nil {
+		if err := l.Live.Deny(ctx, more.UID, o, n); err != nil {
 			return err
 		}
 	}
@@ -285,11 +285,11 @@ func (l *Launcher) takeAway(less, more container.Record, o container.Observed) e
 
 // align lets a running container open what its record holds beyond what it was
 // given, and writes that down last.
-func (l *Launcher) align(record container.Record, o container.Observed, given []string) error {
+func (l *Launcher) align(ctx context.Context, record container.Record, o container.Observed, given []string) error {
 	had := record
 	had.Devices = slices.DeleteFunc(slices.Clone(record.Devices), func(g gpu.Grant) bool { return !slices.Contains(given, g.UUID) })
 	for _, n := range l.nodesBeyond(had, record) {
-		if err := l.Live.Allow(record.UID, o, n); err != nil {
+		if err := l.Live.Allow(ctx, record.UID, o, n); err != nil {
 			return err
 		}
 	}
@@ -309,11 +309,11 @@ func (l *Launcher) SettleDevices(ctx context.Context, record container.Record, o
 	if slices.Equal(slices.Sorted(slices.Values(given)), slices.Sorted(slices.Values(uuidsOf(record)))) {
 		return nil
 	}
-	if err := l.Live.Possible(false); err != nil {
+	if err := l.Live.Possible(); err != nil {
 		return err
 	}
 	l.Log.InfoContext(ctx, "container's devices were half changed, opening what it holds", "container", o.ID, "claim", record.ID)
-	return l.align(record, o, given)
+	return l.align(ctx, record, o, given)
 }
 
 func uuidsOf(record container.Record) []string {

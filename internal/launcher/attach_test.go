@@ -20,7 +20,6 @@ import (
 // live is what running containers may open.
 type live struct {
 	impossible error
-	noAdding   error
 	may        map[string]bool
 	openers    []launcher.Opener
 	looked     []gpu.Node        // for which nodes the person's containers were looked through
@@ -40,21 +39,16 @@ func (l *live) Restore(_ context.Context, _ int, _ container.Observed, n gpu.Nod
 	return l.refuses
 }
 
-func (l *live) Possible(add bool) error {
-	if add {
-		return errors.Join(l.impossible, l.noAdding)
-	}
-	return l.impossible
-}
+func (l *live) Possible() error { return l.impossible }
 
-func (l *live) Allow(_ int, _ container.Observed, n gpu.Node) error {
+func (l *live) Allow(_ context.Context, _ int, _ container.Observed, n gpu.Node) error {
 	if l.refuses == nil {
 		l.may[n.Name] = true
 	}
 	return l.refuses
 }
 
-func (l *live) Deny(_ int, _ container.Observed, n gpu.Node) error {
+func (l *live) Deny(_ context.Context, _ int, _ container.Observed, n gpu.Node) error {
 	delete(l.may, n.Name)
 	return nil
 }
@@ -199,22 +193,10 @@ func TestWhatAnotherContainerHasOpenByRightIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestDevicesAreTakenWhereNoneCanBeAdded(t *testing.T) {
-	s, r := runningWith(t, 2)
-	s.live.noAdding = problem.Because(problem.ErrUnavailable, "control groups v2")
-	if err := s.AddDevices(t.Context(), r.ID, gpu.Request{Count: 1}); !errors.Is(err, problem.ErrUnavailable) || !strings.Contains(err.Error(), "control groups v2") {
-		t.Errorf("added: %v", err)
-	}
-	if err := s.ReleaseDevices(t.Context(), r.ID, []string{"0.1"}, true); err != nil {
-		t.Error(err)
-	}
-	s.has(t, r.ID, "1", "MIG-0")
-}
-
 func TestDevicesOfWhatRunsChangeOnlyWhereTheyCan(t *testing.T) {
 	s, r := runningWith(t, 1)
-	s.live.impossible = problem.Because(problem.ErrUnavailable, "control groups v2")
-	if err := s.ReleaseDevices(t.Context(), r.ID, nil, true); !errors.Is(err, problem.ErrUnavailable) || !strings.Contains(err.Error(), "control groups v2") {
+	s.live.impossible = problem.Because(problem.ErrUnavailable, "the kernel lets it load no program")
+	if err := s.ReleaseDevices(t.Context(), r.ID, nil, true); !errors.Is(err, problem.ErrUnavailable) || !strings.Contains(err.Error(), "no program") {
 		t.Errorf("got %v", err)
 	}
 	s.has(t, r.ID, "1", "MIG-0")

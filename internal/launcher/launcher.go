@@ -106,12 +106,10 @@ type Grants interface {
 
 // Live changes what a running container may open.
 type Live interface {
-	// Possible says why that can't be done on this host, to add devices or to take
-	// some; nil: it can.
-	Possible(add bool) error
-	// Allow lets a container open a node and shows it there; where nothing can be
-	// added, one that was taken from it.
-	Allow(uid int, o container.Observed, n gpu.Node) error
+	// Possible says why that can't be done on this host; nil: it can.
+	Possible() error
+	// Allow lets a container open a node and shows it there.
+	Allow(ctx context.Context, uid int, o container.Observed, n gpu.Node) error
 	// Lost reports whether it has lost the kernel's rule for a node that it was
 	// granted, and whether the node isn't shown any more. Where the kernel doesn't
 	// tell of the rule, it counts as kept.
@@ -119,7 +117,7 @@ type Live interface {
 	// Restore gives it the rule again, so that it stays.
 	Restore(ctx context.Context, uid int, o container.Observed, n gpu.Node) error
 	// Deny keeps it from opening a node again; what is open stays open.
-	Deny(uid int, o container.Observed, n gpu.Node) error
+	Deny(ctx context.Context, uid int, o container.Observed, n gpu.Node) error
 	// Hide takes a node out of its file system.
 	Hide(uid int, o container.Observed, n gpu.Node) error
 	// Openers returns the processes of a container, or where it is "" of all of

@@ -29,7 +29,7 @@ func (l *Launcher) MendDevices(ctx context.Context, record container.Record, o c
 			failed = errors.Join(failed, l.Live.Restore(ctx, record.UID, o, n))
 		}
 		if shown {
-			failed = errors.Join(failed, l.Live.Allow(record.UID, o, n))
+			failed = errors.Join(failed, l.Live.Allow(ctx, record.UID, o, n))
 		}
 		return nil
 	})

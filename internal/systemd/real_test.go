@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -141,7 +142,8 @@ func BenchmarkEnsureWithoutChange(b *testing.B) {
 	}
 }
 
-// A device that a service is allowed stays allowed when systemd reads its units again.
+// A device that a service is allowed stays allowed when systemd reads its units again,
+// and one that is taken stays taken.
 func TestADeviceIsAllowedByARealSystemd(t *testing.T) {
 	const unit = "ds01t-device.service"
 	if out, err := exec.Command("systemd-run", "--quiet", "--unit", unit, "--property=DevicePolicy=closed", "/bin/sleep", "1000").CombinedOutput(); err != nil {
@@ -150,14 +152,29 @@ func TestADeviceIsAllowedByARealSystemd(t *testing.T) {
 	t.Cleanup(func() { systemctl(t, "stop", unit) })
 	conn := systemd.New()
 	t.Cleanup(func() { _ = conn.Close() }) // it never fails
-	for range 2 {                          // once more is no more
-		if err := conn.AllowDevice(t.Context(), unit, 10, 229); err != nil {
-			t.Fatal(err)
+	want := func(step string, devices ...string) {
+		t.Helper()
+		systemctl(t, "daemon-reload")
+		out, err := exec.Command("systemctl", "show", "--value", "--property=DeviceAllow", unit).Output()
+		got := slices.Sorted(strings.FieldsSeq(strings.ReplaceAll(string(out), " rw", "")))
+		if err != nil || !slices.Equal(got, devices) {
+			t.Errorf("%s systemd allows %q, %v", step, got, err)
 		}
 	}
-	systemctl(t, "daemon-reload")
-	out, err := exec.Command("systemctl", "show", "--property=DeviceAllow", unit).Output()
-	if got := strings.TrimSpace(string(out)); err != nil || strings.Count(got, "/dev/char/10:229 rw") != 1 {
-		t.Errorf("systemd allows %q, %v", got, err)
+	for range 2 { // once more is no more
+		for _, minor := range []uint32{229, 200} {
+			if err := conn.AllowDevice(t.Context(), unit, 10, minor); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	want("with two", "/dev/char/10:200", "/dev/char/10:229")
+	if err := conn.DenyDevice(t.Context(), unit, 10, 229); err != nil {
+		t.Fatal(err)
+	}
+	want("with one taken", "/dev/char/10:200")
+	if err := conn.DenyDevice(t.Context(), unit, 10, 200); err != nil {
+		t.Fatal(err)
+	}
+	want("with both taken")
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,12 +111,43 @@ func (c *Connection) AllowDevice(ctx context.Context, unit string, major, minor 
 	if err := c.connect(ctx); err != nil {
 		return err
 	}
-	allow := []allowed{{fmt.Sprintf("/dev/char/%d:%d", major, minor), "rw"}} // added to those that are there
+	allow := []allowed{{deviceFile(major, minor), "rw"}} // added to those that are there
 	if err := c.set(ctx, unit, []dbus.Property{{Name: "DeviceAllow", Value: godbus.MakeVariant(allow)}}); err != nil {
 		return fmt.Errorf("allow a device: %w", err)
 	}
 	return nil
 }
+
+// DenyDevice takes back what AllowDevice did, or who started the unit: what runs in it
+// doesn't open the device again. Errors are those of AllowDevice.
+func (c *Connection) DenyDevice(ctx context.Context, unit string, major, minor uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	has, err := c.conn.GetAllPropertiesContext(ctx, unit)
+	if err != nil {
+		return fmt.Errorf("ask for the devices of %s: %w", unit, err)
+	}
+	var left []allowed
+	if err := godbus.Store([]any{has["DeviceAllow"]}, &left); err != nil {
+		return fmt.Errorf("read the devices of %s: %w", unit, err)
+	}
+	denied := deviceFile(major, minor)
+	n := len(left)
+	if left = slices.DeleteFunc(left, func(a allowed) bool { return a.Path == denied }); len(left) == n {
+		return nil
+	}
+	// An empty list is none; what is set after it is all there is.
+	err = c.set(ctx, unit, []dbus.Property{{Name: "DeviceAllow", Value: godbus.MakeVariant([]allowed{})}, {Name: "DeviceAllow", Value: godbus.MakeVariant(left)}})
+	if err != nil {
+		return fmt.Errorf("deny a device: %w", err)
+	}
+	return nil
+}
+
+func deviceFile(major, minor uint32) string { return fmt.Sprintf("/dev/char/%d:%d", major, minor) }
 
 // allowed is an entry of DeviceAllow, see systemd.resource-control(5).
 type allowed struct{ Path, Rights string }

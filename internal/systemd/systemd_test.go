@@ -230,3 +230,16 @@ func TestAllowingADeviceIsKeptBySystemd(t *testing.T) {
 		t.Errorf("systemd is told %s", got)
 	}
 }
+
+func TestADeviceIsTakenFromThoseThatSystemdAllows(t *testing.T) {
+	f, conn := fake()
+	f.units["docker-abc.scope"] = map[string]any{"DeviceAllow": [][]any{{"/dev/char/195:3", "rw"}, {"char-pts", "rwm"}, {"/dev/char/195:30", "rw"}}}
+	for range 2 { // once more is no more
+		if err := conn.DenyDevice(t.Context(), "docker-abc.scope", 195, 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprintf("%+v", f.units["docker-abc.scope"]["DeviceAllow"]); got != "[{Path:char-pts Rights:rwm} {Path:/dev/char/195:30 Rights:rw}]" || len(f.calls) != 1 {
+		t.Errorf("systemd is told %s in %v", got, f.calls)
+	}
+}

@@ -182,6 +182,7 @@ func TestTheDeploymentOfShellScriptsIsTakenOver(t *testing.T) {
 	if got := h.sh("su bob -c 'docker ps --format {{.Names}}; docker exec trained id -u'"); got != "trained\n0" {
 		t.Errorf("bob has %q", got)
 	}
+	h.devicesComeAndGo()
 
 	h.sh("ds01 uninstall --yes")
 	if diff := cmp.Diff(etc, h.etc()); diff != "" {
@@ -193,4 +194,32 @@ func TestTheDeploymentOfShellScriptsIsTakenOver(t *testing.T) {
 	if got := h.sh("docker info -f '{{.DefaultRuntime}}'"); got != "nvidia" {
 		t.Errorf("the default runtime is %s", got)
 	}
+}
+
+// devicesComeAndGo takes the GPU from a container that runs and gives it back, and has
+// systemd, which keeps the control groups, set its rules anew each time.
+func (h *host) devicesComeAndGo() {
+	t := h.t
+	t.Helper()
+	if got := h.sh("docker -H unix://" + engineSocket + " info -f '{{.CgroupDriver}} {{.CgroupVersion}}'"); !strings.HasPrefix(got, "systemd ") {
+		t.Fatalf("the engine has %s", got)
+	}
+	want := func(step, says string) {
+		t.Helper()
+		for _, when := range []string{"", "systemctl daemon-reload; "} {
+			// No driver stands behind the node: where the kernel lets it be opened, it says so.
+			if got := h.sh(when + "su bob -c \"docker exec lab sh -c '(exec 3<>/node) 2>&1; true'\""); !strings.HasSuffix(got, says) {
+				t.Errorf("%s%s: %s", when, step, got)
+			}
+		}
+	}
+	h.sh(`su bob -c 'docker run -d --name lab --gpus 1 busybox sleep 1000'
+		node=$(stat -c '%Hr %Lr' /proc/$(docker -H unix://` + engineSocket + ` inspect -f '{{.State.Pid}}' lab._.$(id -u bob))/root/dev/nvidia0)
+		mknod -m 666 /proc/$(docker -H unix://` + engineSocket + ` inspect -f '{{.State.Pid}}' lab._.$(id -u bob))/root/node c $node`)
+	want("as it was started", "No such device or address")
+	h.sh("su bob -c 'ds01 container gpu release lab'")
+	want("released", "Operation not permitted")
+	h.sh("su bob -c 'ds01 container gpu add lab'")
+	want("added", "No such device or address")
+	h.sh("su bob -c 'docker rm -f lab'")
 }

@@ -60,8 +60,8 @@ func TestAnEngineUnderSystemd(t *testing.T) {
 }
 
 // TestDevicesComeAtEachStartUnderSystemd: with control groups v2 too the kernel keeps a
-// container to the card that it got with its last start. While it runs, none comes or
-// goes.
+// container to the card that it got with its last start, and to those that come and go
+// while it runs.
 func TestDevicesComeAtEachStartUnderSystemd(t *testing.T) {
 	l := start(t, lab.Options{Systemd: true, AtStart: true, Slow: 6, GPU: twoCards, Limits: releasing, Users: []string{"alice", "bob"}})
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
@@ -81,9 +81,23 @@ func TestDevicesComeAtEachStartUnderSystemd(t *testing.T) {
 	l.OK("bob", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
 	wantCards(t, l, "bob", 0)
 	wantCards(t, l, "alice")
-	if r := l.DS01("alice", "container", "gpu", "add", "web"); r.Code != 7 || !strings.Contains(r.Err, "control groups v2") {
-		t.Errorf("added while it runs: %+v", r)
+	l.OK("alice", l.Binary(), "container", "gpu", "add", "web")
+	// The same to whatever sets the container's rules anew.
+	still := func(cards ...int) {
+		t.Helper()
+		wantCards(t, l, "alice", cards...)
+		reload()
+		wantCards(t, l, "alice", cards...)
+		l.OK("alice", "docker", "update", "--pids-limit", "100", "web")
+		wantCards(t, l, "alice", cards...)
+		wantCards(t, l, "bob", 0)
 	}
+	still(1)
+	l.OK("alice", l.Binary(), "container", "gpu", "release", "web")
+	still()
+	l.OK("alice", l.Binary(), "container", "gpu", "add", "web")
+	still(1)
+	l.OK("alice", l.Binary(), "container", "gpu", "release", "web")
 	l.OK("bob", "docker", "rm", "-f", "web")
 	l.OK("alice", "docker", "stop", "-t", "0", "web")
 	l.OK("alice", l.Binary(), "container", "gpu", "add", "web")
