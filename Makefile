@@ -30,7 +30,7 @@ test: deps ## every test, with the race detector, on a real engine if root
 
 test-long: deps ## the same with more rounds in the crash and load suites
 	DS01_TEST_LONG=1 $(GOTEST) -timeout 80m ./...
-	DS01_TEST_LONG=1 go test -vet=off -count 1 -timeout 20m -run 'KeepTheirPromises|KeepsItsPromises|Starves' ./internal/nvml/sim
+	DS01_TEST_LONG=1 go test -vet=off -count 1 -timeout 60m -run 'KeepTheirPromises|KeepsItsPromises|Starves|KeepEveryPromise|WhateverPeopleDo' ./internal/nvml/sim ./internal/daemon ./internal/allocator
 
 test-gpu: deps ## the driver's contract on this machine's cards, changing nothing; the record: bin/gpu-run.md
 	tools/test-gpu.sh bin/gpu-run.md

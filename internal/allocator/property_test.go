@@ -16,6 +16,7 @@ import (
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
+	"ds01.dev/ds01/internal/store/storetest"
 )
 
 // TestWhateverPeopleDo: three people claim, start, stop, release, forget,
@@ -23,26 +24,30 @@ import (
 // their limits, a refusal leaves nothing behind, and a restart finds what was
 // there.
 func TestWhateverPeopleDo(t *testing.T) {
-	newDir := t.TempDir
-	rapid.Check(t, func(t *rapid.T) {
-		b := newBench(t, newDir())
-		defer b.close()
-		t.Repeat(map[string]func(*rapid.T){
-			"":        b.mustHold,
-			"claim":   b.doClaim,
-			"acquire": b.doAcquire,
-			"state":   b.doState,
-			"forget":  b.doForget,
-			"extend":  b.doExtend,
-			"release": b.doRelease,
-			"adopt":   b.doAdopt,
-			"taken":   b.doTaken,
-			"join":    b.doJoin,
-			"leave":   b.doLeave,
-			"advance": b.doAdvance,
-			"restart": func(t *rapid.T) { b.reopen(t) },
+	many := storetest.Try(t, 1_000_000)
+	for many.More() {
+		rapid.Check(t, func(t *rapid.T) {
+			dir, done := many.Folder()
+			defer done()
+			b := newBench(t, dir)
+			defer b.close()
+			t.Repeat(map[string]func(*rapid.T){
+				"":        func(t *rapid.T) { many.Step(); b.mustHold(t) },
+				"claim":   b.doClaim,
+				"acquire": b.doAcquire,
+				"state":   b.doState,
+				"forget":  b.doForget,
+				"extend":  b.doExtend,
+				"release": b.doRelease,
+				"adopt":   b.doAdopt,
+				"taken":   b.doTaken,
+				"join":    b.doJoin,
+				"leave":   b.doLeave,
+				"advance": b.doAdvance,
+				"restart": func(t *rapid.T) { b.reopen(t) },
+			})
 		})
-	})
+	}
 }
 
 // some draws one of the records; without any the action is skipped.

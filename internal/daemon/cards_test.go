@@ -25,6 +25,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/store"
+	"ds01.dev/ds01/internal/store/storetest"
 )
 
 var errKilled = errors.New("ds01 was killed")
@@ -360,19 +361,28 @@ func (n *node) crash(t *rapid.T) {
 // whatever cards, and whenever ds01 is killed: nobody gets what another has, nobody is over a limit, and
 // nothing in use is destroyed.
 func TestCardsThatAreCutKeepEveryPromise(t *testing.T) {
-	for name, cfg := range map[string]sim.Config{
-		"cards without resets": {GPUs: []string{"h100-80gb", "h100-80gb"}, MIG: map[int][]string{0: nil}},
-		"an A100":              {GPUs: []string{"a100-80gb", "a100-80gb"}, MIG: map[int][]string{0: {"3g.40gb", "1g.10gb"}}},
-	} {
+	hosts := map[string]sim.Config{
+		"A100":                 {GPUs: []string{"a100-80gb", "a100-80gb"}, MIG: map[int][]string{0: {"3g.40gb", "1g.10gb"}}},
+		"a 3g of three slices": {GPUs: []string{"h100-80gb", "h100-80gb"}, MIG: map[int][]string{0: nil}},
+		"A30":                  {GPUs: []string{"a30", "a30"}, MIG: map[int][]string{0: nil}},
+		"mixed":                {GPUs: []string{"a100-40gb", "h100-80gb", "a30"}, MIG: map[int][]string{0: nil, 2: {"2g.12gb"}}},
+	}
+	for name, cfg := range hosts {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(rt *rapid.T) {
-				n := newNode(rt, t.TempDir(), cfg)
-				defer func() { _ = n.records.Close() }()
-				rt.Repeat(map[string]func(*rapid.T){
-					"": func(rt *rapid.T) { n.check(rt) }, "claim": n.claim, "claim more": n.claim, "give back": n.giveBack, "start again": n.again,
-					"join": n.join, "due": n.due, "wait": n.wait, "stray": n.strange, "crash": n.crash, "declare": n.declare,
+			t.Parallel()
+			many := storetest.Try(t, 250_000) // a million on all four
+			for many.More() {
+				rapid.Check(t, func(rt *rapid.T) {
+					dir, done := many.Folder()
+					defer done()
+					n := newNode(rt, dir, cfg)
+					defer func() { _ = n.records.Close() }()
+					rt.Repeat(map[string]func(*rapid.T){
+						"": func(rt *rapid.T) { many.Step(); n.check(rt) }, "claim": n.claim, "claim more": n.claim, "give back": n.giveBack, "start again": n.again,
+						"join": n.join, "due": n.due, "wait": n.wait, "stray": n.strange, "crash": n.crash, "declare": n.declare,
+					})
 				})
-			})
+			}
 		})
 	}
 }

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// A bay is one card while a plan is made. Copies are independent of one
-// another: the slices of a bay only grow, into memory of their own.
+// A bay is one card while a plan is made. Copies are independent of one another.
 type bay struct {
 	*Card
 	table  *Table   // nil: not known, so nothing is made there
@@ -15,17 +14,22 @@ type bay struct {
 	mig    bool     // MIG is on, or is when the plan is done
 	base   int      // the state that lasts: instances in use and picked ones
 	solid  int      // the same with free ones that must stay yet
-	stand  []string // the profiles of the instances in solid
-	free   []free   // instances that nobody uses
+	stand  set      // the card's instances in solid
+	made   []string // the profiles of those in solid that are to be made
+	free   set      // instances that nobody uses: they can be granted as they are
+	stays  set      // those of them that may not be folded
+	picked set      // and those that are granted
 	gone   bool     // the card is held as a whole, or picked
 }
 
-// A free instance can be granted as it is.
-type free struct {
-	*Instance
-	stays  bool // it may not be folded
-	picked bool
-}
+// A set of a card's instances, by their places in its list, of which a card has seven
+// at most.
+type set uint64
+
+const setSize = 64
+
+func (s set) has(i int) bool { return s&(1<<i) != 0 }
+func (s *set) add(i int)     { *s |= 1 << i }
 
 type planner struct {
 	policy Policy
@@ -44,14 +48,9 @@ type planner struct {
 
 func newPlanner(h Host, p Policy, now time.Time) *planner {
 	pl := &planner{policy: p, now: now, host: h, held: hold(h.Cards, h.Claims), bays: make([]bay, 0, len(h.Cards))}
-	instances := len(pl.held.instances)
-	stand, all := make([]string, instances), make([]free, instances)
 	for i := range h.Cards {
-		c := &h.Cards[i]
-		if why, _ := c.unfit(); why == "" {
-			n := len(c.Instances)
-			pl.bays = append(pl.bays, pl.bay(i, stand[:0:n], all[:0:n]))
-			stand, all = stand[n:], all[n:]
+		if why, _ := h.Cards[i].unfit(); why == "" {
+			pl.bays = append(pl.bays, pl.bay(i))
 		}
 	}
 	byIndex := func(a, b bay) int { return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.UUID, b.UUID)) }
@@ -61,12 +60,11 @@ func newPlanner(h Host, p Policy, now time.Time) *planner {
 	return pl
 }
 
-// bay looks at the card at that place. stand and all are memory for its
-// instances.
-func (pl *planner) bay(at int, stand []string, all []free) bay {
+// bay looks at the card at that place.
+func (pl *planner) bay(at int) bay {
 	c := &pl.host.Cards[at]
 	_, taken := pl.host.Taken[c.UUID]
-	held := pl.held.card(c, at)
+	held := pl.held.card(c, at) || len(c.Instances) > setSize
 	b := bay{
 		Card: c, table: pl.policy.Tables.byCard[c.UUID], mig: c.MIG,
 		closed: pl.policy.Mode != MIGDynamic || c.MIGWaits || taken || held,
@@ -79,40 +77,40 @@ func (pl *planner) bay(at int, stand []string, all []free) bay {
 		_, taken := pl.host.Taken[c.Instances[i].UUID]
 		b.closed = b.closed || taken
 	}
-	b.stand, b.free = stand, all
 	for i := range c.Instances {
-		pl.settle(&b, &c.Instances[i], pl.held.instance(&c.Instances[i], at, i))
+		pl.settle(&b, i, pl.held.instance(&c.Instances[i], at, i))
 	}
 	return b
 }
 
 // settle puts an instance where it belongs: in use, free but to stay, or free.
-func (pl *planner) settle(b *bay, in *Instance, held bool) {
+func (pl *planner) settle(b *bay, i int, held bool) {
+	in := &b.Instances[i]
 	_, taken := pl.host.Taken[in.UUID]
 	switch {
 	case taken || held || in.Problem != "":
-		b.add(in, true)
+		b.add(i, true)
 	case b.closed || pl.now.Sub(pl.host.FreedAt[in.UUID]) < pl.policy.Hysteresis:
-		b.add(in, false)
-		b.free = append(b.free, free{Instance: in, stays: true})
+		b.add(i, false)
+		b.free.add(i)
+		b.stays.add(i)
 	default:
-		b.free = append(b.free, free{Instance: in})
+		b.free.add(i)
 	}
 }
 
 // add makes an instance part of the layout, for as long as the plan sees or
 // only until it may be folded.
-func (b *bay) add(in *Instance, lasts bool) {
-	b.stand = append(b.stand, in.Profile)
+func (b *bay) add(i int, lasts bool) {
+	in := &b.Instances[i]
+	b.stand.add(i)
 	if b.table == nil {
 		return
 	}
 	spot := b.table.spot(in.Profile, Placement{Start: in.Start, Size: in.Size})
 	if spot < 0 || b.table.with(b.solid, spot) < 0 {
 		b.table, b.closed = nil, true // a layout that the driver's own list doesn't explain
-		for i := range b.free {
-			b.free[i].stays = true
-		}
+		b.stays = b.free
 		return
 	}
 	b.solid = b.table.with(b.solid, spot)
@@ -124,8 +122,13 @@ func (b *bay) add(in *Instance, lasts bool) {
 // count returns how many instances of that profile stand in the layout.
 func (b *bay) count(profile string) int {
 	n := 0
-	for _, s := range b.stand {
-		if s == profile {
+	for i := range b.Instances {
+		if b.stand.has(i) && b.Instances[i].Profile == profile {
+			n++
+		}
+	}
+	for _, m := range b.made {
+		if m == profile {
 			n++
 		}
 	}
@@ -138,8 +141,11 @@ func (b *bay) room(profile string, spot int) bool {
 	return b.table.with(b.solid, spot) >= 0 && b.count(profile) < b.table.names[profile].most
 }
 
+// foldable reports whether an instance is free, may be folded and isn't granted.
+func (b *bay) foldable(i int) bool { return b.free.has(i) && !b.stays.has(i) && !b.picked.has(i) }
+
 // isWhole reports whether no instance is in the way of the whole card.
-func (b *bay) isWhole() bool { return len(b.stand) == 0 }
+func (b *bay) isWhole() bool { return b.stand == 0 && len(b.made) == 0 }
 
 // takesSteps reports whether the card's MIG mode may be changed for that.
 func (pl *planner) takesSteps(b *bay) bool {

@@ -106,8 +106,8 @@ func room(h Host, profile string, p Policy, now time.Time) int {
 // free ones that must stay.
 func (b *bay) most(profile string) int {
 	n := 0
-	for _, f := range b.free {
-		if f.Profile == profile && (f.stays || b.table == nil) {
+	for i := range b.Instances {
+		if b.Instances[i].Profile == profile && b.free.has(i) && (b.stays.has(i) || b.table == nil) {
 			n++
 		}
 	}

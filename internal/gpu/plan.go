@@ -125,9 +125,9 @@ func Tidy(h Host, k Keeping, p Policy, now time.Time) Plan {
 	var plan Plan
 	for i := range pl.bays {
 		b := &pl.bays[i]
-		for _, f := range b.free {
-			if !f.stays && !k.reserved(f.UUID, now) {
-				plan.Steps = append(plan.Steps, b.destroy(f.Instance, "it has been free for long enough"))
+		for j := range b.Instances {
+			if b.foldable(j) && !k.reserved(b.Instances[j].UUID, now) {
+				plan.Steps = append(plan.Steps, b.destroy(&b.Instances[j], "it has been free for long enough"))
 			}
 		}
 	}

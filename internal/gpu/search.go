@@ -16,7 +16,7 @@ type pick struct {
 	profile string
 	spot    int // -1 on a card without table
 	at      Placement
-	reuse   int // in the bay's free, -1 = it is made
+	reuse   int // of the card's instances, -1 = it is made
 	price   price
 }
 
@@ -100,12 +100,11 @@ func (pl *planner) take(p pick) {
 	pl.picks = append(pl.picks, p)
 	stays := false
 	if p.reuse >= 0 {
-		b.free = slices.Clone(b.free)
-		b.free[p.reuse].picked = true
-		stays = b.free[p.reuse].stays
-	}
-	if !stays {
-		b.stand = append(slices.Clip(b.stand), p.profile)
+		b.picked.add(p.reuse)
+		b.stand.add(p.reuse)
+		stays = b.stays.has(p.reuse)
+	} else {
+		b.made = append(slices.Clip(b.made), p.profile)
 	}
 	b.mig = true
 	if p.spot < 0 {
@@ -124,14 +123,19 @@ func (pl *planner) sameOutcome(a, b pick) bool {
 		return true
 	}
 	x, y := &pl.bays[a.bay], &pl.bays[b.bay]
-	stays := func(f free) bool { return f.stays }
-	if slices.ContainsFunc(x.free, stays) || slices.ContainsFunc(y.free, stays) {
+	if x.stays != 0 || y.stays != 0 {
 		return pl.policy.Mode == MIGStatic // there every instance of the profile is as good
 	}
 	if a.spot != b.spot || x.table != y.table || x.solid != y.solid || x.mig != y.mig || x.closed != y.closed || x.MIGResets != y.MIGResets {
 		return false
 	}
-	return !slices.ContainsFunc(x.stand, func(name string) bool { return x.count(name) != y.count(name) })
+	differs := func(profile string) bool { return x.count(profile) != y.count(profile) }
+	for i := range x.Instances {
+		if x.stand.has(i) && differs(x.Instances[i].Profile) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(x.made, differs)
 }
 
 // best returns the place that costs least for an instance of that profile,
@@ -176,15 +180,15 @@ func (b *bay) places(profile string) func(yield func(pick) bool) {
 
 // reusable yields the free instances of that profile.
 func (b *bay) reusable(profile string, yield func(pick) bool) bool {
-	for i := range b.free {
-		f := &b.free[i]
-		if f.Profile != profile || f.picked {
+	for i := range b.Instances {
+		f := &b.Instances[i]
+		if f.Profile != profile || !b.free.has(i) || b.picked.has(i) {
 			continue
 		}
 		p := pick{profile: profile, spot: -1, at: Placement{Start: f.Start, Size: f.Size}, reuse: i}
 		if b.table != nil {
 			p.spot = b.table.spot(profile, p.at)
-			if p.spot < 0 || (!f.stays && !b.room(profile, p.spot)) {
+			if p.spot < 0 || (!b.stays.has(i) && !b.room(profile, p.spot)) {
 				continue // something picked stands in its place
 			}
 		}
@@ -219,9 +223,12 @@ func (b *bay) makeable(profile string, yield func(pick) bool) {
 
 // standsFree reports whether a free instance of that profile is there already.
 func (b *bay) standsFree(profile string, at Placement) bool {
-	return slices.ContainsFunc(b.free, func(f free) bool {
-		return f.Profile == profile && f.Start == at.Start && f.Size == at.Size
-	})
+	for i := range b.Instances {
+		if f := &b.Instances[i]; b.free.has(i) && f.Profile == profile && f.Start == at.Start && f.Size == at.Size {
+			return true
+		}
+	}
+	return false
 }
 
 // unknownLoss is that of a place on a card without table.
@@ -237,8 +244,8 @@ func (b *bay) price(p *pick) price {
 	}
 	if p.reuse < 0 {
 		r.work++
-		for _, f := range b.free {
-			if !f.stays && !f.picked && p.at.Overlaps(Placement{Start: f.Start, Size: f.Size}) {
+		for i := range b.Instances {
+			if f := &b.Instances[i]; b.foldable(i) && p.at.Overlaps(Placement{Start: f.Start, Size: f.Size}) {
 				r.work++
 			}
 		}

@@ -35,8 +35,10 @@ func (pl *planner) makeWhole(plan *Plan, i int) {
 		p.Reason += ", and of the free cards these are nearest to one another"
 	}
 	if b.mig {
-		for _, f := range b.free {
-			plan.Steps = append(plan.Steps, b.destroy(f.Instance, "it is free, and the card is wanted whole"))
+		for i := range b.Instances {
+			if b.free.has(i) {
+				plan.Steps = append(plan.Steps, b.destroy(&b.Instances[i], "it is free, and the card is wanted whole"))
+			}
 		}
 		p.Step = len(plan.Steps)
 		plan.Steps = append(plan.Steps, b.step(DisableMIG, "the card is wanted whole"))
@@ -75,16 +77,17 @@ func (pl *planner) makeInstances(plan *Plan, i int) {
 func (b *bay) inTheWay() []*Instance {
 	var fold []*Instance
 	left := *b
-	for _, f := range b.free {
-		if f.stays || f.picked {
+	for i := range b.Instances {
+		f := &b.Instances[i]
+		if !b.foldable(i) {
 			continue
 		}
 		spot := left.table.spot(f.Profile, Placement{Start: f.Start, Size: f.Size})
 		if spot < 0 || !left.room(f.Profile, spot) {
-			fold = append(fold, f.Instance)
+			fold = append(fold, f)
 			continue
 		}
-		left.add(f.Instance, false)
+		left.add(i, false)
 	}
 	return fold
 }
@@ -94,7 +97,7 @@ func (b *bay) inTheWay() []*Instance {
 func (b *bay) grant(p pick, next int) Pick {
 	g := Pick{Step: -1, Card: b.Index, CardUUID: b.UUID, Profile: p.profile, At: p.at}
 	if p.reuse >= 0 {
-		in := b.free[p.reuse]
+		in := &b.Instances[p.reuse]
 		g.UUID, g.Share, g.MemoryBytes = in.UUID, quantity.ShareOf(in.Slices, in.SlicesOfCard), in.MemoryBytes
 		g.Reason = p.String() + " stands free, and no other place leaves more open"
 	} else {
@@ -191,9 +194,10 @@ func (pl *planner) refuse() error {
 func (pl *planner) settling() time.Duration {
 	var least time.Duration
 	for i := range pl.bays {
-		for _, f := range pl.bays[i].free {
-			left := pl.policy.Hysteresis - pl.now.Sub(pl.host.FreedAt[f.UUID])
-			if !pl.bays[i].closed && f.stays && left > 0 && (least == 0 || left < least) {
+		b := &pl.bays[i]
+		for j := range b.Instances {
+			left := pl.policy.Hysteresis - pl.now.Sub(pl.host.FreedAt[b.Instances[j].UUID])
+			if !b.closed && b.stays.has(j) && left > 0 && (least == 0 || left < least) {
 				least = left
 			}
 		}

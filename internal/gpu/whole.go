@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 )
 
@@ -74,7 +75,7 @@ func (pl *planner) gather(all []int, near [][]int, seed, n int) group {
 func (pl *planner) with(g group, all []int, near [][]int, i int) group {
 	b := &pl.bays[all[i]]
 	if b.mig {
-		g.toggles += 1 + len(b.free)
+		g.toggles += 1 + bits.OnesCount64(uint64(b.free))
 		if b.MIGResets {
 			g.resets++
 		}
