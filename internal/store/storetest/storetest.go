@@ -23,14 +23,14 @@ type Many struct {
 func Try(t *testing.T, steps int) *Many {
 	t.Helper()
 	m := &Many{t: t, most: 1, dir: t.TempDir()}
-	if os.Getenv("DS01_TEST_LONG") == "" {
+	if os.Getenv("DS01_TEST_LONG") == "" { //nolint:forbidigo // tests alone use it
 		return m
 	}
 	m.most = steps
 	if racing {
 		m.most /= 50 // make test-long does all without
 	}
-	dir, err := os.MkdirTemp(memory, "ds01t-")
+	dir, err := os.MkdirTemp(memory, "ds01t-") //nolint:usetesting // its folders lie on a disk
 	if err != nil {
 		t.Fatal(err)
 	}
