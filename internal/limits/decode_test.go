@@ -159,7 +159,7 @@ func TestDecodeWarns(t *testing.T) {
 		"of a key nothing reads":               {"defaults: {gpu_memory: 10}", "1: not applied: defaults.gpu_memory: "},
 		"of two spellings that differ":         {"defaults: {max_gpu_share: 2, max_gpu_equivalents: 3}", "defaults.max_gpu_share is written twice, as 2 and 3: the stricter applies"},
 		"of reservations of nothing":           {"user_overrides: {a: {reservation_start: 2030-01-01, reservation_end: 2030-01-02}}", "not applied: user_overrides.a reserves from or until a time, but no reserved_gpus"},
-		"of a section's key nothing enforces":  {"bare_metal_access: {exempt_users: [a]}", "not applied: bare_metal_access.exempt_users: not enforced yet"},
+		"of a section's key nothing enforces":  {"bare_metal_access: {exempt_users: [a]}", "not applied: bare_metal_access.exempt_users: who may open the host's own devices is said by"},
 		"of a bare number the old files wrote": {"policies: {network_idle_threshold: 1048576}", "1: policies.network_idle_threshold is a bare number: write 1048576b"},
 	}
 	for name, tt := range tests {

@@ -75,7 +75,9 @@ type key struct {
 }
 
 const (
-	notYet  = "not enforced yet"
+	quotas  = "quotas are the file system's: setquota(8), xfs_quota(8)"
+	ofTmp   = "a tmpfs counts as memory, and beside it the engine's disk is the bound"
+	hosts   = "who may open the host's own devices is said by their modes and groups; 'gpu list' shows programs that no container explains"
 	perDisk = " of the container's group, on each disk with the engine's data or the person's mounts"
 	byClaim = "the claim, before the container exists; the kernel's device cgroup keeps everybody else off the device"
 )
@@ -113,10 +115,10 @@ func table() [numKeys]key {
 		ioWriteBPS:   {name: "io_write_bps", kind: size, min: 1, builtin: 200 * mib, by: "the kernel: `blkio.throttle.write_bps_device` or `io.max`" + perDisk + "; cgroup v1 doesn't see what is written through the page cache"},
 		ulimitNofile: {name: "ulimit_nofile", kind: count, min: 1, builtin: 65535, by: "the kernel: `RLIMIT_NOFILE` of the container's processes"},
 
-		storageWorkspace: {name: "storage_workspace", kind: size, min: 1, builtin: 100 * gib, inactive: notYet},
-		storageData:      {name: "storage_data", kind: size, min: 1, builtin: 200 * gib, inactive: notYet},
-		storageTmp:       {name: "storage_tmp", kind: size, min: 1, builtin: 50 * gib, inactive: notYet},
-		storageScratch:   {name: "storage_scratch", kind: size, min: 1, builtin: 500 * gib, inactive: notYet},
+		storageWorkspace: {name: "storage_workspace", kind: size, min: 1, builtin: 100 * gib, inactive: quotas},
+		storageData:      {name: "storage_data", kind: size, min: 1, builtin: 200 * gib, inactive: quotas},
+		storageTmp:       {name: "storage_tmp", kind: size, min: 1, builtin: 50 * gib, inactive: ofTmp},
+		storageScratch:   {name: "storage_scratch", kind: size, min: 1, builtin: 500 * gib, inactive: quotas},
 
 		maxContainers: {name: "max_containers_per_user", kind: count, builtin: 3, by: "the claim, before the container exists"},
 		maxRuntime:    {name: "max_runtime", kind: duration, min: int64(time.Second), builtin: int64(24 * time.Hour), by: "the steward: the container is stopped when it has run for so long"},

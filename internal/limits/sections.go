@@ -29,7 +29,7 @@ func sections() map[string][]sectionKey {
 		"policies": {
 			{name: "checkpoint_warning", kind: duration, inactive: "write first_warning and last_warning, which are parts of the time"},
 			{name: "require_workspace_mount", kind: truth, inactive: "'container create' always mounts a workspace, and docker what is asked for"},
-			{name: "enforce_storage_quotas", kind: truth, inactive: notYet},
+			{name: "enforce_storage_quotas", kind: truth, inactive: quotas},
 			{name: "soft_limit_threshold", kind: fraction, inactive: "'user limits' marks 80% of each limit"},
 			{name: "graceful_errors", kind: truth, inactive: always},
 			{name: "suggest_alternatives", kind: truth, inactive: always},
@@ -49,10 +49,10 @@ func sections() map[string][]sectionKey {
 			{name: "default_mig_count", kind: anything, inactive: "whoever makes a container asks for what it needs"},
 		},
 		"bare_metal_access": {
-			{name: "exempt_users", kind: wordList, inactive: notYet},
-			{name: "admin_group", kind: word, inactive: notYet},
-			{name: "default_grant_duration", kind: duration, inactive: notYet},
-			{name: "state_dir", kind: word, inactive: notYet},
+			{name: "exempt_users", kind: wordList, inactive: hosts},
+			{name: "admin_group", kind: word, inactive: hosts},
+			{name: "default_grant_duration", kind: duration, inactive: hosts},
+			{name: "state_dir", kind: word, inactive: hosts},
 		},
 	}
 }
