@@ -133,48 +133,53 @@ func skip(data []byte, i int, what string) int {
 
 // valueEnd returns where the value that begins at i ends, -1 if it doesn't.
 func valueEnd(data []byte, i int) int {
-	for depth := 0; i < len(data); {
+	if i >= len(data) {
+		return -1
+	}
+	switch data[i] {
+	case '"':
+		return stringEnd(data, i)
+	case '{', '[':
+		return nestedEnd(data, i)
+	}
+	from := i // a number or a word
+	for i < len(data) && strings.IndexByte(" \t\r\n,:[]{}\"", data[i]) < 0 {
+		i++
+	}
+	if i == from {
+		return -1
+	}
+	return i
+}
+
+func nestedEnd(data []byte, i int) int {
+	for depth := 0; i < len(data); i++ {
 		switch data[i] {
 		case '"':
-			if i = stringEnd(data, i); i < 0 {
+			if i = stringEnd(data, i) - 1; i < 0 {
 				return -1
 			}
 		case '{', '[':
 			depth++
-			i++
-			continue
 		case '}', ']':
-			depth--
-			i++
-		case ' ', '\t', '\r', '\n', ',', ':':
-			i++
-			continue
-		default: // a number or a word
-			for i < len(data) && strings.IndexByte(" \t\r\n,:]}", data[i]) < 0 {
-				i++
+			if depth--; depth == 0 {
+				return i + 1
 			}
-		}
-		if depth <= 0 {
-			return i
 		}
 	}
 	return -1
 }
 
-// stringEnd returns where the string that begins at i ends, -1 if it doesn't.
+// stringEnd returns where the string that begins at i ends, -1 if it doesn't. Most are
+// so short that to look for their ends in another way takes longer.
 func stringEnd(data []byte, i int) int {
-	for first := i + 1; ; {
-		n := bytes.IndexByte(data[i+1:], '"')
-		if n < 0 {
-			return -1
-		}
-		i += 1 + n
-		escapes := 0
-		for i-escapes > first && data[i-escapes-1] == '\\' {
-			escapes++
-		}
-		if escapes%2 == 0 {
+	for i++; i < len(data); i++ {
+		switch data[i] {
+		case '"':
 			return i + 1
+		case '\\':
+			i++
 		}
 	}
+	return -1
 }

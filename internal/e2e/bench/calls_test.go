@@ -42,15 +42,23 @@ func pairs(b *testing.B, n, warmUp int, ours, engine timedCall) (mine, theirs []
 	return mine, theirs
 }
 
-// calls adds a row about a call.
-func calls(b *testing.B, what string, n int, ours, engine timedCall) {
+// calls adds a row about a call, and says what a proxy adds that looks at nothing.
+func calls(b *testing.B, what string, n int, ours, engine, bare timedCall) {
 	b.Helper()
 	say(what)
 	mine, theirs := pairs(b, n, 10, ours, engine)
-	added := quantile(mine, 0.5) - quantile(theirs, 0.5)
+	hops, without := pairs(b, n, 10, bare, engine)
+	added, hop := quantile(mine, 0.5)-quantile(theirs, 0.5), quantile(hops, 0.5)-quantile(without, 0.5)
 	results = append(results, row{
-		what, p50p99(mine), p50p99(theirs), "p50 +" + short(added), "p50 +" + short(addedTarget) + " or less", added <= addedTarget,
+		what, p50p99(mine), p50p99(theirs), "p50 " + signed(added) + "; a bare proxy " + signed(hop), "p50 +" + short(addedTarget) + " or less", added <= addedTarget,
 	})
+}
+
+func signed(d time.Duration) string {
+	if d < 0 {
+		return "-" + short(-d)
+	}
+	return "+" + short(d)
 }
 
 // asked times one request, and decodes its answer.

@@ -72,8 +72,8 @@ func ask(c *http.Client, method, path, body string) ([]byte, error) {
 }
 
 // lists times the list through ds01 and the engine's own, turn about, on
-// connections that stay open.
-func lists(b *testing.B, what string, target float64, n int, ours, engine *http.Client, expectOurs, expectEngine int) {
+// connections that stay open; and through a proxy that looks at nothing, if there is one.
+func lists(b *testing.B, what string, target float64, n int, ours, engine, bare *http.Client, expectOurs, expectEngine int) {
 	b.Helper()
 	say(what)
 	list := func(c *http.Client, expect int) timedCall {
@@ -89,8 +89,13 @@ func lists(b *testing.B, what string, target float64, n int, ours, engine *http.
 	mine, theirs := pairs(b, n, 10, list(ours, expectOurs), list(engine, expectEngine))
 	ratio := float64(quantile(mine, 0.5)) / float64(quantile(theirs, 0.5))
 	tail := float64(quantile(mine, 0.99)) / float64(quantile(theirs, 0.99))
+	said := fmt.Sprintf("p50 %.2f, p99 %.2f", ratio, tail)
+	if bare != nil {
+		hops, without := pairs(b, n, 10, list(bare, expectEngine), list(engine, expectEngine))
+		said += fmt.Sprintf("; a bare proxy p50 %.2f", float64(quantile(hops, 0.5))/float64(quantile(without, 0.5)))
+	}
 	results = append(results, row{
-		what, p50p99(mine), p50p99(theirs), fmt.Sprintf("p50 %.2f, p99 %.2f", ratio, tail),
+		what, p50p99(mine), p50p99(theirs), said,
 		fmt.Sprintf("p50 ≤ %g", target), ratio <= target,
 	})
 }

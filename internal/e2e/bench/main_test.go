@@ -17,6 +17,10 @@ import (
 var results table
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == hopName {
+		fmt.Fprintln(os.Stderr, serveHop(os.Args[1], os.Args[2]))
+		os.Exit(1)
+	}
 	code := m.Run()
 	results.print(os.Stdout)
 	for _, line := range growth {
@@ -34,8 +38,8 @@ func BenchmarkDecisions(b *testing.B) { decisions(b) }
 func BenchmarkEmptyList(b *testing.B) {
 	l, _ := start(b, lab.Options{Admins: []string{"dora"}})
 	all := newClient(l.Engine.Host(), 0)
-	lists(b, "`GET /containers/json`, a person, no containers", 3, 1000, newClient(gateway(l), l.UID("alice")), all, 0, 0)
-	lists(b, "`GET /containers/json`, an administrator, no containers", 3, 1000, newClient(gateway(l), l.UID("dora")), all, 0, 0)
+	lists(b, "`GET /containers/json`, a person, no containers", 3, 1000, newClient(gateway(l), l.UID("alice")), all, nil, 0, 0)
+	lists(b, "`GET /containers/json`, an administrator, no containers", 3, 1000, newClient(gateway(l), l.UID("dora")), all, hop(b, l.Engine), 0, 0)
 }
 
 // BenchmarkRun compares the whole life of a container with that at an engine
@@ -61,12 +65,14 @@ func runs(b *testing.B, on string, networks bool) {
 // its own for comparison, where no ds01 watches.
 func BenchmarkCalls(b *testing.B) {
 	l, _ := start(b, lab.Options{})
-	alice, root, alone := newClient(gateway(l), l.UID("alice")), newClient(l.Engine.Host(), 0), newClient(engine(b, false).Host(), 0)
+	other := engine(b, false)
+	alice, root, alone := newClient(gateway(l), l.UID("alice")), newClient(l.Engine.Host(), 0), newClient(other.Host(), 0)
 	crowd(b, alice, "a", 1)
 	there := fmt.Sprintf("a0._.%d", l.UID("alice"))
-	calls(b, "`GET /containers/{id}/json`", 500, inspect(alice, "a0"), inspect(root, there))
-	calls(b, "`POST /containers/create`", 60, create(alice), create(alone))
-	calls(b, "exec of true(1), made and started", 60, execute(alice, "a0"), execute(root, there))
+	bare, bareAlone := hop(b, l.Engine), hop(b, other)
+	calls(b, "`GET /containers/{id}/json`", 500, inspect(alice, "a0"), inspect(root, there), inspect(bare, there))
+	calls(b, "`POST /containers/create`", 60, create(alice), create(alone), create(bareAlone))
+	calls(b, "exec of true(1), made and started", 60, execute(alice, "a0"), execute(root, there), execute(bare, there))
 	copies(b, "1 GiB copied into a container", copyIn(alice, "a0"), copyIn(root, there))
 	copies(b, "1 GiB copied out of a container", copyOut(alice, "a0"), copyOut(root, there))
 }
@@ -87,8 +93,8 @@ func BenchmarkCrowd(b *testing.B) {
 	all := newClient(l.Engine.Host(), 0)
 	crowd(b, own, "a", 10)
 	crowd(b, newClient(gateway(l), l.UID("bob")), "b", 190)
-	lists(b, "`GET /containers/json`, a person with 10 of 200", 0.5, 200, own, all, 10, 200)
-	lists(b, "`GET /containers/json`, an administrator, all 200", 1.2, 200, admin, all, 200, 200)
+	lists(b, "`GET /containers/json`, a person with 10 of 200", 0.5, 200, own, all, nil, 10, 200)
+	lists(b, "`GET /containers/json`, an administrator, all 200", 1.2, 200, admin, all, hop(b, l.Engine), 200, 200)
 	idle(b, l.PID(), time.Minute)
 }
 
