@@ -26,6 +26,8 @@ type EngineInfo struct {
 	AtStart       bool   // it has ds01's runtime, which gives containers their devices when they start
 	Runc          string // version of its runc, "1.1.5+ds1"
 	Bridge        bool   // it makes networks
+	Storage       string // its storage driver, "overlay2"
+	Containerd    bool   // containerd keeps its images
 }
 
 // EngineSetup is what an administrator may have set up at the engine otherwise

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -99,6 +100,7 @@ func (e *Engine) Info(ctx context.Context) (container.EngineInfo, error) {
 		Runtime: info.DefaultRuntime,
 		CPUs:    quantity.CPUs(info.NCPU) * 1e9, Memory: quantity.ByteSize(info.MemTotal),
 		CDI: len(info.CDISpecDirs) > 0, CDISpec: hasNvidiaSpec(info.CDISpecDirs),
+		Storage: info.Driver, Containerd: slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}),
 	}
 	_, out.AtStart = info.Runtimes[admission.AtStartRuntime]
 	if version, err := e.api.ServerVersion(ctx); err == nil { // not known, not judged

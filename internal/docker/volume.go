@@ -20,6 +20,23 @@ func (e *Engine) Volumes(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// VolumeFolders returns where on the host each volume's files are, "" for one
+// that the engine's own driver doesn't keep.
+func (e *Engine) VolumeFolders(ctx context.Context) (map[string]string, error) {
+	list, err := e.api.VolumeList(ctx, dvolume.ListOptions{})
+	if err != nil {
+		return nil, explain("list volumes", err)
+	}
+	folders := map[string]string{}
+	for _, v := range list.Volumes {
+		folders[v.Name] = ""
+		if v.Driver == "local" && len(v.Options) == 0 {
+			folders[v.Name] = v.Mountpoint
+		}
+	}
+	return folders, nil
+}
+
 // HasVolume reports whether there is a volume of that name.
 func (e *Engine) HasVolume(ctx context.Context, name string) (bool, error) {
 	_, err := e.api.VolumeInspect(ctx, name)
