@@ -52,7 +52,7 @@ type Wish struct {
 
 // Observed lists the paths that Install has to know of.
 func (w Wish) Observed() []string {
-	all := []string{Daemon, SocketDropIn, Wanted}
+	all := []string{Daemon, SocketDropIn, Wanted, SubUID, SubGID}
 	for _, p := range w.Placed {
 		all = append(all, p.Path)
 	}
@@ -233,6 +233,9 @@ func (p *Plan) notes(f Facts, w Wish) {
 func refuse(f Facts, w Wish) error {
 	if !f.Docker.Loaded || !f.Socket.Loaded {
 		return refusal("this host has no docker.service and docker.socket of systemd", "Install Docker's engine from its distribution's packages; an engine that is started otherwise needs docs/admins/configuration.md, by hand.")
+	}
+	if f.Remap != nil && !f.Remap.Whole {
+		return refusal("the switch to remapped user namespaces was cut off", "Run 'ds01 remap', which goes on with it, or 'ds01 remap --undo'.")
 	}
 	var all []error
 	for _, one := range []func(Facts, Wish) error{refuseSocket, refuseCommand, refuseSettings, refuseSwarm, refuseKill, refuseNeeded} {

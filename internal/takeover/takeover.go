@@ -71,6 +71,16 @@ const (
 	CheckMoved Verb = "check-moved" // the engine answers at Path, and what ran runs
 	CheckDs01  Verb = "check-ds01"  // 'ds01 doctor' finds nothing that fails
 	CheckRun   Verb = "check-run"   // User gets a container through the gateway, and nothing at the engine's socket
+
+	AddUser       Verb = "add-user"       // User, of the system's, with a group of that name
+	DropUser      Verb = "drop-user"      // User
+	SettleUsers   Verb = "settle-users"   // Settle, of what 'ds01 remap' kept
+	CheckEmpty    Verb = "check-empty"    // the engine has no container
+	CheckRemapped Verb = "check-remapped" // the engine answers at Path, and remaps user namespaces
+	CheckPlain    Verb = "check-plain"    // the engine answers at Path, and doesn't
+	TidyNetworks  Verb = "tidy-networks"  // those that ds01 made when the engine had this folder before
+	GiveVolumes   Verb = "give-volumes"   // back to whom they are named after
+	CopyImages    Verb = "copy-images"    // Images, of the folder that the engine has left to the one that it has now
 )
 
 // A Step is one change of the host.
@@ -84,6 +94,8 @@ type Step struct {
 	Then  File   `json:"then,omitzero"` // what Path becomes
 	Why   string `json:"why,omitempty"`
 	Diff  string `json:"diff,omitempty"` // unified, of a Put of text
+
+	Images []Image `json:"images,omitempty"` // of CopyImages, where they are known before
 }
 
 // A Plan is what is to be done, in order, and what an administrator should
@@ -137,6 +149,8 @@ type Engine struct {
 	Driver      string // "systemd" or "cgroupfs": who makes control groups
 	LiveRestore bool   // containers run on while it restarts
 	Swarm       bool   // it is part of a swarm
+	Remapped    bool   // root in a container is nobody on the host
+	DataRoot    string // where it keeps images and containers
 	Containers  []Container
 }
 
@@ -166,6 +180,9 @@ type Facts struct {
 	Members []string            // of the host's own group docker
 	Checks  []apitype.Check     // what 'ds01 doctor' says of this host by itself
 	Before  *Manifest           // nil: nothing is installed, nor was begun
+	Remap   *Manifest           // of 'ds01 remap'; nil: it wasn't begun, or was taken back
+	User    bool                // there is an account Remapper
+	Stored  *Stored             // nil: it wasn't asked for, or the engine doesn't answer
 }
 
 // unfinished reports whether an installation was cut off: what it has changed
@@ -191,15 +208,17 @@ type Moved struct {
 type Manifest struct {
 	Version  int         `json:"version"` // 1
 	Began    time.Time   `json:"began"`
-	Whole    bool        `json:"whole"`    // the installation came to its end
-	Touched  []Touched   `json:"touched"`  // in the order of the changes
-	Folders  []string    `json:"folders"`  // made, those above first
-	Groups   []string    `json:"groups"`   // made
-	Moved    []Moved     `json:"moved"`    //
-	Accounts []Touched   `json:"accounts"` // the files that groups are in
-	Running  []Container `json:"running"`  // when it began
-	Engine   string      `json:"engine"`   // the engine's new socket, a path
-	Started  bool        `json:"started"`  // docker.service ran before
+	Whole    bool        `json:"whole"`            // the installation came to its end
+	Touched  []Touched   `json:"touched"`          // in the order of the changes
+	Folders  []string    `json:"folders"`          // made, those above first
+	Groups   []string    `json:"groups"`           // made
+	Moved    []Moved     `json:"moved"`            //
+	Accounts []Touched   `json:"accounts"`         // the files that groups are in
+	Running  []Container `json:"running"`          // when it began
+	Engine   string      `json:"engine"`           // the engine's new socket, a path
+	Started  bool        `json:"started"`          // docker.service ran before
+	Users    []string    `json:"users,omitempty"`  // made
+	Images   []string    `json:"images,omitempty"` // ids of those that are in the folder of before 'ds01 remap'
 }
 
 // touched returns what the manifest says of a path.

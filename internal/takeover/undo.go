@@ -22,10 +22,21 @@ func Record(f Facts, engine string, p Plan, m Manifest, exists func(folder strin
 	for _, s := range p.Steps {
 		switch s.Do { //nolint:exhaustive // the other steps leave nothing to take back
 		case Put:
+			s.Now, s.Then = f.without(s.Path, s.Now), f.without(s.Path, s.Then)
 			m.touch(s)
 			for _, dir := range folderOf(s.Path) {
 				if !exists(dir) && !slices.Contains(m.Folders, dir) {
 					m.Folders = append(m.Folders, dir)
+				}
+			}
+		case AddUser:
+			if !slices.Contains(m.Users, s.User) {
+				m.Users = append(m.Users, s.User)
+			}
+		case CopyImages:
+			for _, i := range s.Images {
+				if !slices.Contains(m.Images, i.ID) {
+					m.Images = append(m.Images, i.ID)
 				}
 			}
 		case AddGroup:
@@ -73,7 +84,7 @@ type Changed struct {
 func Changes(f Facts) []Changed {
 	var all []Changed
 	for _, t := range f.Before.Touched {
-		if now := f.Files[t.Path]; !now.Same(t.Before) && (t.Edited || !now.Same(t.After)) {
+		if now := f.bare(t.Path); !now.Same(t.Before) && (t.Edited || !now.Same(t.After)) {
 			all = append(all, Changed{Touched: t, Now: now})
 		}
 	}
@@ -86,7 +97,10 @@ func Changes(f Facts) []Changed {
 // be kept: with it Docker isn't as it was.
 func Undo(f Facts, keep []string) (Plan, error) {
 	m := f.Before
-	moved := f.At != usualSocket || !f.Docker.Active || !f.Socket.Active
+	if err := f.refuseLoss(); err != nil {
+		return Plan{}, err
+	}
+	moved := f.remapped() || f.At != usualSocket || !f.Docker.Active || !f.Socket.Active
 	if moved && f.Engine != nil && !f.Engine.LiveRestore && len(f.Engine.Running()) > 0 {
 		return Plan{}, &problem.Error{
 			What: "ds01 is not uninstalled",
@@ -106,6 +120,7 @@ func Undo(f Facts, keep []string) (Plan, error) {
 	}
 	p.back(f, keep, first)
 	p.add(Step{Do: ReadUnits})
+	f.Files = p.unremap(f, Daemon)
 	if moved {
 		p.add(Step{Do: Stop, Unit: dockerSocket, Why: "containers run on"})
 		p.add(Step{Do: Stop, Unit: dockerService})
@@ -119,9 +134,14 @@ func Undo(f Facts, keep []string) (Plan, error) {
 		p.add(Step{Do: Reload, Unit: dockerService, Why: "it reads daemon.json again"})
 		p.add(Step{Do: CheckMoved, Path: usualSocket})
 	}
+	if f.Remap != nil && (f.Engine == nil || len(f.Engine.Containers) == 0) {
+		p.found(usualSocket)
+	}
 	if !m.Started {
 		p.add(Step{Do: Stop, Unit: dockerService, Why: "it didn't run before"})
 	}
+	p.unremap(f, SubUID, SubGID)
+	p.dropUsers(f)
 	p.accounts(m)
 	p.back(f, keep, func(path string) bool { return path != Daemon && !first(path) })
 	p.add(Step{Do: ReadUnits})
@@ -167,6 +187,9 @@ func (p *Plan) accounts(m *Manifest) {
 func (p *Plan) undone(f Facts) {
 	if f.Engine == nil {
 		return
+	}
+	if f.Engine.Remapped && f.Remap != nil {
+		p.Notes = append(p.Notes, fmt.Sprintf("Images made since 'ds01 remap' stay in %s, which the engine doesn't look at afterwards; 'ds01 remap --undo' before this takes them along.", f.Engine.DataRoot))
 	}
 	if t, ok := f.Before.touched(Daemon); ok && p.changes(Daemon) && !saysLive(t.Before.Text) && len(f.Engine.Running()) > 0 {
 		p.Notes = append(p.Notes, "The engine that runs goes on letting containers outlive it until it starts again; that start, as before ds01, ends them.")
