@@ -50,6 +50,22 @@ func (HostAccounts) Leave(ctx context.Context, user, group string) error {
 	return run(ctx, "gpasswd", "--delete", user, group)
 }
 
+// User reports whether there is an account of the host's or its directories'.
+func (HostAccounts) User(ctx context.Context, name string) bool {
+	return exec.CommandContext(ctx, "getent", "passwd", name).Run() == nil //nolint:gosec // a name of ds01's
+}
+
+// AddUser makes an account of the system's, with a group, that nobody logs
+// into.
+func (HostAccounts) AddUser(ctx context.Context, name string) error {
+	return run(ctx, "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name)
+}
+
+// DropUser removes an account and its group.
+func (HostAccounts) DropUser(ctx context.Context, name string) error {
+	return run(ctx, "userdel", name)
+}
+
 func run(ctx context.Context, name string, args ...string) error {
 	program, err := exec.LookPath(name)
 	if err != nil { // root's PATH after su may lack it
@@ -79,13 +95,24 @@ func (i *Installer) group(ctx context.Context, s takeover.Step) error {
 	return nil
 }
 
-// accountFiles are the files that groups are in, with the copies that the
-// host's programs make, and the file they lock. The first two count.
-func accountFiles() []string {
-	return []string{"/etc/group", "/etc/gshadow", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"}
+// accountFiles are the files that groups are in, and accounts where those
+// change too, with the copies that the host's programs make, and the file they
+// lock.
+func (i *Installer) accountFiles() []string {
+	all := []string{"/etc/group", "/etc/gshadow", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"}
+	if i.journal == remapFolder {
+		all = append(all, "/etc/passwd", "/etc/shadow", "/etc/passwd-", "/etc/shadow-", "/etc/subuid-", "/etc/subgid-")
+	}
+	return all
 }
 
-// settle puts the files of groups back as they were, to the byte, where they
+// counts reports whether a file of accounts says who there is: the others are
+// copies, and a lock.
+func counts(path string) bool {
+	return slices.Contains([]string{"/etc/group", "/etc/gshadow", "/etc/passwd", "/etc/shadow"}, path)
+}
+
+// settle puts the files of accounts back as they were, to the byte, where they
 // say the same as then.
 func (i *Installer) settle() error {
 	m, err := i.load()
@@ -97,13 +124,16 @@ func (i *Installer) settle() error {
 		return err
 	}
 	defer unlock()
-	for _, t := range m.Accounts[:min(2, len(m.Accounts))] {
+	for _, t := range m.Accounts {
+		if !counts(t.Path) {
+			continue
+		}
 		now, err := i.look(t.Path)
 		if err != nil {
 			return err
 		}
 		if now.Kind != t.Before.Kind || !slices.Equal(says(now.Text), says(i.textOf(t.Before))) {
-			return nil // somebody made groups, or joined some
+			return nil // somebody made some, or joined a group
 		}
 	}
 	var errs []error
@@ -113,7 +143,7 @@ func (i *Installer) settle() error {
 	return errors.Join(errs...)
 }
 
-// says returns the lines of a group file in an order of their own, with the
+// says returns the lines of a file of accounts in an order of their own, with the
 // members of each in order.
 func says(text []byte) []string {
 	var all []string

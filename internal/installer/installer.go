@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/systemd"
 	"ds01.dev/ds01/internal/takeover"
+	"ds01.dev/ds01/internal/volume"
 )
 
 // Units speaks to systemd.
@@ -40,16 +42,30 @@ type Engine interface {
 	Setup(ctx context.Context) (container.EngineSetup, error)
 	List(ctx context.Context) ([]container.Observed, error)
 	Inspect(ctx context.Context, id string) (container.Observed, error)
+	Holdings
 	Close() error
 }
 
-// Accounts changes the host's groups.
+// Holdings are what an engine keeps in its folder beside containers.
+type Holdings interface {
+	Images(ctx context.Context) ([]container.Image, error)
+	LayerBytes(ctx context.Context) (int64, error)
+	SaveImages(ctx context.Context, references []string) (io.ReadCloser, error)
+	LoadImages(ctx context.Context, archive io.Reader) error
+	VolumeFolders(ctx context.Context) (map[string]string, error)
+	Networks
+}
+
+// Accounts changes the host's groups, and accounts of the system's.
 type Accounts interface {
 	Group(ctx context.Context, name string) (members []string, ok bool) // directories' too
 	Add(ctx context.Context, group string) error
 	Drop(ctx context.Context, group string) error
 	Join(ctx context.Context, user, group string) error
 	Leave(ctx context.Context, user, group string) error
+	User(ctx context.Context, name string) bool
+	AddUser(ctx context.Context, name string) error
+	DropUser(ctx context.Context, name string) error
 }
 
 // Parts are what an installer works with.
@@ -64,8 +80,14 @@ type Parts struct {
 	Doctor func(ctx context.Context) ([]apitype.Check, error)
 	// Try has a user run a container through the gateway, and knock at the engine.
 	Try func(ctx context.Context, user, gateway, engine string) error
+	// Spare starts a second engine, for images alone, and returns its socket.
+	Spare func(ctx context.Context, s Spare) (socket string, stop func() error, err error)
+	// Record has ds01 know of volumes that it doesn't, while it is stopped.
+	Record func(ctx context.Context, all []volume.Record) error
 	// Begin is told each step before it is done; nil tells nobody.
-	Begin   func(takeover.Step)
+	Begin func(takeover.Step)
+	// Tell is told how far a long step is; nil tells nobody.
+	Tell    func(text string)
 	Now     func() time.Time
 	Patient time.Duration // how long something that was started may take to answer
 }
@@ -74,18 +96,32 @@ type Parts struct {
 type Installer struct {
 	Parts
 	wish    takeover.Wish
+	journal string               // the folder that it keeps what was before in
 	running []takeover.Container // when it looked
 }
 
 // New returns the installer that fulfils a wish.
-func New(p Parts, w takeover.Wish) *Installer { return &Installer{Parts: p, wish: w} }
+func New(p Parts, w takeover.Wish) *Installer {
+	return &Installer{Parts: p, wish: w, journal: folder}
+}
 
-// folder keeps what the host was like before, below Root.
-const folder = "/var/lib/ds01/install"
+// Folders of what the host was like before, below Root: before ds01, and
+// before its engine's user namespaces were switched.
+const (
+	folder      = "/var/lib/ds01/install"
+	remapFolder = "/var/lib/ds01/remap"
+)
+
+// in returns the installer that keeps what was before in another folder.
+func (i *Installer) in(journal string) *Installer {
+	j := *i
+	j.journal = journal
+	return &j
+}
 
 func (i *Installer) at(path string) string { return filepath.Join("/", i.Root, path) }
 
-func (i *Installer) kept(name string) string { return i.at(filepath.Join(folder, name)) }
+func (i *Installer) kept(name string) string { return i.at(filepath.Join(i.journal, name)) }
 
 // Plan looks at the host and plans the installation.
 func (i *Installer) Plan(ctx context.Context) (takeover.Facts, takeover.Plan, error) {
@@ -185,23 +221,30 @@ func (i *Installer) Uninstall(ctx context.Context, p takeover.Plan, keep []strin
 }
 
 func (i *Installer) undo(ctx context.Context, p takeover.Plan, keep []string) error {
-	var errs []error
-	for _, s := range p.Steps {
-		if err := i.step(ctx, s); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs := i.all(ctx, p.Steps)
 	m, err := i.load()
 	if err != nil || m == nil {
 		return errors.Join(append(errs, err)...)
 	}
 	errs = append(errs, i.sweep(*m))
+	if remap, err := i.in(remapFolder).load(); err == nil && remap != nil {
+		errs = append(errs, i.sweep(*remap))
+	}
 	if err := errors.Join(errs...); err != nil && !i.asBefore(ctx) {
+		return err
+	}
+	return errors.Join(i.in(remapFolder).forget(false), i.forget(len(keep) > 0))
+}
+
+// forget gives up what was kept, of which a copy under another name may stay.
+func (i *Installer) forget(keep bool) error {
+	m, err := i.load()
+	if err != nil || m == nil {
 		return err
 	}
 	// At once, so that what is left of it is whole or isn't taken for anything.
 	past := i.kept("") + "-" + m.Began.Format("20060102T150405Z")
-	if err := os.Rename(i.kept(""), past); err != nil || len(keep) > 0 {
+	if err := os.Rename(i.kept(""), past); err != nil || keep {
 		return err
 	}
 	return os.RemoveAll(past)
@@ -248,7 +291,7 @@ func (i *Installer) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(i.kept(""), 0o700); err != nil {
 		return nil, fmt.Errorf("folder of what was there before: %w", err)
 	}
-	f, err := os.OpenFile(i.kept("")+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(i.at(folder)+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the installation: %w", err)
 	}
@@ -305,7 +348,7 @@ func (i *Installer) keep(f takeover.Facts, p takeover.Plan) (takeover.Manifest, 
 		return err == nil && info.IsDir()
 	})
 	if f.Before == nil {
-		for _, path := range accountFiles() {
+		for _, path := range i.accountFiles() {
 			was, err := i.look(path)
 			if err != nil {
 				return m, err

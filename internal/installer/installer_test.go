@@ -22,6 +22,7 @@ import (
 	"ds01.dev/ds01/internal/problem"
 	"ds01.dev/ds01/internal/systemd"
 	"ds01.dev/ds01/internal/takeover"
+	"ds01.dev/ds01/internal/volume"
 )
 
 const (
@@ -38,7 +39,13 @@ type world struct {
 	at       string // where docker.socket listens
 	live     bool   // what the engine has read
 	pids     map[string]int
-	broken   string // a unit that doesn't start
+	remapped bool             // the engine, as it was started
+	stored   map[bool][]image // in its folder, and in the one that it has where it remaps
+	spare    bool             // what a second engine opens
+	volumes  map[string]string
+	given    []string // volumes that ds01 is told of
+	networks []string // in the engine's folder
+	broken   string   // a unit that doesn't start
 	tried    string
 	patience time.Duration
 }
@@ -48,7 +55,11 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, root: memory(t), active: map[string]bool{"docker.service": true, "docker.socket": true},
 		listens: usualSocket, at: usualSocket, pids: map[string]int{"old": 7, "mlc": 9}, patience: time.Millisecond,
+		stored: map[bool][]image{},
 	}
+	w.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n")
+	w.write("/etc/shadow", "root:*:1:0:99999:7:::\n")
+	w.write("/etc/subuid", "bob:100000:65536\n")
 	w.write("/etc/group", "root:x:0:\ndocker:x:997:bob,alice\n")
 	w.write("/etc/gshadow", "root:*::\ndocker:!::bob,alice\n")
 	w.write("/etc/group-", "root:x:0:\n")
@@ -89,7 +100,7 @@ func (w *world) read(path string) string {
 
 // state is everything that an installation may change, beside what it keeps.
 func (w *world) state() map[string]string {
-	all := map[string]string{"containers": fmt.Sprint(w.pids), "units": fmt.Sprint(w.active), "listens": w.listens, "at": w.at}
+	all := map[string]string{"containers": fmt.Sprint(w.pids), "units": fmt.Sprint(w.active), "listens": w.listens, "at": w.at, "engine": fmt.Sprint(w.remapped, w.stored[w.remapped])}
 	filepath.WalkDir(w.root, func(path string, d fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, w.root)
 		if err != nil || name == "/var" || name == "/run" {
@@ -147,6 +158,11 @@ func (w *world) Start(_ context.Context, name string) error {
 		os.Chmod(w.path(w.at), 0o600)
 	case "docker.service":
 		w.reread()
+		w.remapped = strings.Contains(w.read(takeover.Daemon), `"userns-remap": "default"`)
+		if w.remapped && (!strings.Contains(w.read("/etc/passwd"), "dockremap:") || !strings.Contains(w.read("/etc/subuid"), "dockremap:") || !strings.Contains(w.read("/etc/subgid"), "dockremap:")) {
+			delete(w.active, name)
+			return errors.New("dockremap has no ids")
+		}
 		if !w.live {
 			w.pids = map[string]int{}
 		}
@@ -192,10 +208,13 @@ type engine struct {
 }
 
 func (e engine) Info(context.Context) (container.EngineInfo, error) {
+	if e.socket == spareSocket {
+		return container.EngineInfo{Remapped: e.w.spare}, nil
+	}
 	if !e.w.active["docker.service"] || e.w.path(e.w.at) != e.socket {
 		return container.EngineInfo{}, problem.ErrUnavailable
 	}
-	return container.EngineInfo{CgroupDriver: "systemd"}, nil
+	return container.EngineInfo{CgroupDriver: "systemd", Remapped: e.w.remapped, DataRoot: "/data/docker" + map[bool]string{true: "/5.5"}[e.w.remapped], Storage: "overlay2"}, nil
 }
 
 func (e engine) Setup(ctx context.Context) (container.EngineSetup, error) {
@@ -301,7 +320,23 @@ func (w *world) installer(killedAt, failsAt int) *installer.Installer {
 	return installer.New(installer.Parts{
 		Root: w.root, Units: w, Accounts: accounts{w}, Now: func() time.Time { return time.Unix(0, 0) }, Patient: w.patience,
 		Engine: func(socket string) (installer.Engine, error) { return engine{w, socket}, nil },
-		Host:   func(context.Context, installer.Engine, string) []apitype.Check { return nil },
+		Record: func(_ context.Context, all []volume.Record) error {
+			if w.active["ds01.service"] {
+				return errors.New("ds01 runs")
+			}
+			for _, v := range all {
+				w.given = append(w.given, v.EngineName)
+			}
+			return nil
+		},
+		Spare: func(_ context.Context, s installer.Spare) (string, func() error, error) {
+			if s.Folder != "/data/docker" || s.Storage != "overlay2" || s.Remap == w.remapped {
+				return "", nil, fmt.Errorf("a second engine for %+v", s)
+			}
+			w.spare = s.Remap
+			return spareSocket, func() error { return nil }, nil
+		},
+		Host: func(context.Context, installer.Engine, string) []apitype.Check { return nil },
 		Doctor: func(context.Context) ([]apitype.Check, error) {
 			if failing {
 				return []apitype.Check{{Name: "gpus", Result: apitype.CheckFail, Detail: "no driver", Next: "Install it."}}, nil

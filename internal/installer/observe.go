@@ -21,7 +21,10 @@ import (
 func (i *Installer) observe(ctx context.Context) (takeover.Facts, error) {
 	f := takeover.Facts{Files: map[string]takeover.File{}, Groups: map[string][]string{}}
 	var err error
-	if f.Before, err = i.load(); err != nil {
+	if f.Before, err = i.in(folder).load(); err != nil {
+		return f, err
+	}
+	if f.Remap, err = i.in(remapFolder).load(); err != nil {
 		return f, err
 	}
 	paths := i.wish.Observed()
@@ -42,6 +45,7 @@ func (i *Installer) observe(ctx context.Context) (takeover.Facts, error) {
 		return f, err
 	}
 	i.accounts(ctx, &f)
+	f.User = i.Accounts.User(ctx, takeover.Remapper)
 	return f, nil
 }
 
@@ -128,7 +132,7 @@ func ask(ctx context.Context, e Engine) (*takeover.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := &takeover.Engine{Driver: info.CgroupDriver, LiveRestore: setup.LiveRestore, Swarm: setup.Swarm}
+	found := &takeover.Engine{Driver: info.CgroupDriver, LiveRestore: setup.LiveRestore, Swarm: setup.Swarm, Remapped: info.Remapped, DataRoot: info.DataRoot}
 	for _, one := range all {
 		o, err := e.Inspect(ctx, one.ID)
 		if err != nil {

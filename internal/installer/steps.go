@@ -30,7 +30,10 @@ func (i *Installer) step(ctx context.Context, s takeover.Step) error {
 	case takeover.AddGroup, takeover.DropGroup, takeover.Join, takeover.Leave:
 		return i.group(ctx, s)
 	case takeover.Settle:
-		return i.settle()
+		return i.in(folder).settle()
+	case takeover.AddUser, takeover.DropUser, takeover.SettleUsers, takeover.CheckEmpty, takeover.CheckRemapped, takeover.CheckPlain,
+		takeover.CopyImages, takeover.TidyNetworks, takeover.GiveVolumes:
+		return i.remapStep(ctx, s)
 	case takeover.ReadUnits:
 		return i.Units.ReadUnits(ctx)
 	case takeover.Start:
