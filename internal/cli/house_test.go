@@ -59,7 +59,7 @@ func TestEveryCommandHasHelpWithExamplesAndExitCodes(t *testing.T) {
 func TestEveryCommandThatPrintsDataHasJSON(t *testing.T) {
 	data := []string{
 		"audit show", "audit verify", "container create", "container deploy", "container extend", "container keep", "container protect", "container unkeep", "container unprotect", "exempt add", "exempt list", "container gpu add", "container gpu release", "container list", "container prune", "container stats", "container update", "gpu drain", "gpu list", "gpu mig assert", "gpu mig export", "gpu mig plan", "gpu queue join", "gpu queue list", "gpu queue position", "gpu reservations", "gpu reserve", "gpu undrain", "gpu verify", "gpu why", "image list", "user limits",
-		"limits diff", "policy check", "policy eval", "policy test", "dashboard", "doctor", "install", "uninstall", "version",
+		"limits diff", "policy check", "policy eval", "policy test", "dashboard", "doctor", "install", "remap", "uninstall", "version",
 	}
 	plain := []string{
 		"completion", "container adopt", "container cp", "container exec", "container logs", "container open", "container pause", "container remove", "container rename", "container unpause",

@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/installer"
 	"ds01.dev/ds01/internal/probe"
 	"ds01.dev/ds01/internal/problem"
+	"ds01.dev/ds01/internal/quantity"
 	"ds01.dev/ds01/internal/systemd"
 	"ds01.dev/ds01/internal/takeover"
 )
@@ -39,7 +40,8 @@ func (a *app) install() *cobra.Command {
 			"engine listens for root alone afterwards, and ds01 where Docker's clients look. Containers run on. What was there\n" +
 			"is kept in /var/lib/ds01/install; if a step fails, everything is put back, and 'ds01 uninstall' does so later.\n" +
 			"Where it was cut off, the same command goes on. At the end 'ds01 doctor' must find nothing that fails, and a\n" +
-			"member of docker-users gets a container, which is removed again. It is refused where containers would end.",
+			"member of docker-users gets a container, which is removed again. It is refused where containers would end.\n" +
+			"The engine's user namespaces stay as they are: 'ds01 remap' is a step of its own.",
 		examples: []string{"ds01 install --dry-run", "ds01 install", "ds01 install --move-docker-group --yes"},
 		guide: "This makes every use of Docker on this host pass ds01. First you see each step and each changed file; nothing is done until you say yes. " +
 			"'ds01 uninstall' takes it back.",
@@ -228,6 +230,8 @@ func (a *app) installer(w takeover.Wish) (i *installer.Installer, closeUnits fun
 		Try: func(ctx context.Context, user, gateway, engine string) error {
 			return installer.Try(ctx, directory.LookupName, user, gateway, engine)
 		},
+		Spare: installer.StartSpare, Record: a.recordVolumes,
+		Tell: func(text string) { fmt.Fprintln(a.Err, "  "+text) },
 		Begin: func(s takeover.Step) {
 			if name := linked(s); name == "" || name == Links()[0] {
 				fmt.Fprintln(a.Err, "→ "+s.String())
@@ -258,11 +262,27 @@ func (a *app) showPlan(p takeover.Plan, asJSON, done bool) error {
 		}
 		fmt.Fprintf(a.Out, "%2d. %s\n", n+1, s)
 		a.showDiff(s.Diff)
+		a.showImages(s.Images)
 	}
 	for _, note := range p.Notes {
 		fmt.Fprintln(a.Out, "Note: "+strings.TrimSpace(wrapText(note, "      ")))
 	}
 	return nil
+}
+
+// showImages lists what a step copies.
+func (a *app) showImages(all []takeover.Image) {
+	for n, one := range all {
+		if n == mostLines {
+			fmt.Fprintf(a.Out, "      … %d images more; --json has them all\n", len(all)-n)
+			return
+		}
+		name := strings.Join(one.Names, " ")
+		if name == "" {
+			name = one.ID + ", without a name"
+		}
+		fmt.Fprintf(a.Out, "      %8s  %s\n", quantity.ByteSize(one.Bytes).Rounded(), name)
+	}
 }
 
 // linksFrom returns the names of ds01's that the first steps all make, or all

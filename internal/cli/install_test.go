@@ -47,6 +47,7 @@ func TestAPlanIsShownWithItsDiffsAndNotes(t *testing.T) {
 			put("/b", "", long),
 			name("gpu"), gone,
 			{Do: takeover.Stop, Unit: "docker.socket", Why: "containers run on"},
+			{Do: takeover.CopyImages, Images: append([]takeover.Image{{ID: "sha256:1", Names: []string{"a:1", "a:2"}, Bytes: 3 << 29}}, make([]takeover.Image, 41)...)},
 		},
 		Notes: []string{"It is said."},
 	}, false)
@@ -55,6 +56,8 @@ func TestAPlanIsShownWithItsDiffsAndNotes(t *testing.T) {
 		" 4. write /b\n      --- /dev/null\n      +++ /b\n      @@ -0,0 +1,100 @@\n" + strings.Repeat("      +x\n", 9) + "      … 91 lines more; --json has them all\n" +
 		" 5. link /usr/bin/gpu to ds01\n 6. remove /usr/bin/gpu\n" +
 		" 7. systemctl stop docker.socket (containers run on)\n" +
+		" 8. copy 42 images to the engine's new folder\n        1.5GiB  a:1 a:2\n" + strings.Repeat("            0B  , without a name\n", 39) +
+		"      … 2 images more; --json has them all\n" +
 		"Note: It is said.\n"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -43,7 +43,7 @@ func (a *app) commands() []*cobra.Command {
 		noun("audit", "Who asked for what, and what was decided", a.auditShow(), a.auditVerify()),
 		noun("limits", "The limits file", a.limitsCheck(), a.limitsDiff(), a.limitsShow()),
 		noun("policy", "The site's own rules, beyond limits", a.policyCheck(), a.policyTest(), a.policyEval()),
-		a.dashboard(), a.greeting(), a.doctor(), a.install(), a.uninstall(), a.version(), a.completion(), a.docs(),
+		a.dashboard(), a.greeting(), a.doctor(), a.install(), a.uninstall(), a.remap(), a.version(), a.completion(), a.docs(),
 	}
 	if a.entry.Daemon != nil {
 		all = append(all, a.daemon())

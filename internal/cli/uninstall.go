@@ -35,7 +35,7 @@ func (a *app) uninstall() *cobra.Command {
 		long: "Puts back what 'ds01 install' has changed, byte for byte, shown as a plan first. A file that somebody changed\n" +
 			"since is shown as a diff, and asked about. Containers run on, and the engine listens where it did. Groups that\n" +
 			"people have joined since stay. What ds01 knows, in /var/lib/ds01 and /var/log/ds01, stays without --purge.\n" +
-			"It also takes back an installation that was cut off.",
+			"It also takes back an installation that was cut off, and what 'ds01 remap' did.",
 		examples: []string{"ds01 uninstall --dry-run", "ds01 uninstall", "ds01 uninstall --changed restore --yes"},
 		guide:    "This makes Docker on this host what it was before ds01. People reach the engine as they did then. You are asked first.",
 		exits:    []int{3, 6, 7}, json: &f.json,

@@ -81,7 +81,7 @@ func judgeRemapping(f Facts) (apitype.Check, bool) {
 		return ok(name, "The engine remaps user namespaces: root in a container is nobody on the host."), true
 	}
 	return warn(name, "The engine doesn't remap user namespaces: containers with people's directories run as their owner, others as the host's root with few capabilities.",
-		`Set "userns-remap": "default" in /etc/docker/daemon.json; images and containers have to be made again, so plan it. docs/admins/red-team.md says what it keeps out.`), true
+		"Run 'ds01 remap --dry-run'; images move along, containers have to go before, so announce it. docs/admins/red-team.md says what it keeps out."), true
 }
 
 // keysPerHost is how many containers a lab may have at once.

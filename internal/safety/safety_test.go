@@ -84,7 +84,7 @@ func TestJudge(t *testing.T) {
 		"NVIDIA's runtime by default":        {safety.Facts{DefaultRuntime: "nvidia"}, "default runtime", fail, "nvidia"},
 		"runc by default":                    {safety.Facts{DefaultRuntime: "runc"}, "default runtime", ok, ""},
 		"an engine that remaps":              {safety.Facts{Engine: "28.0.0", Remapped: true}, "user namespaces", ok, "nobody"},
-		"an engine that doesn't":             {safety.Facts{Engine: "28.0.0"}, "user namespaces", warn, "userns-remap"},
+		"an engine that doesn't":             {safety.Facts{Engine: "28.0.0"}, "user namespaces", warn, "ds01 remap"},
 		"few keys before a remapped engine":  {safety.Facts{Remapped: true, MaxKeys: 200}, "kernel keys", warn, "200"},
 		"many keys before a remapped engine": {safety.Facts{Remapped: true, MaxKeys: 2000}, "kernel keys", ok, ""},
 		"few keys where root isn't remapped": {safety.Facts{MaxKeys: 200}, "kernel keys", "", ""},
