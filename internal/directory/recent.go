@@ -11,7 +11,7 @@ import (
 
 // moment is how long an account is good for the next request: one command of a
 // client is several, and a directory on the network is asked once for them.
-const moment = 250 * time.Millisecond
+const moment = time.Second
 
 // Recent answers Lookup for a moment from what it found last, unless one of the
 // host's own files of accounts has changed since. It is safe for concurrent use.

@@ -38,7 +38,7 @@ func TestAnAccountIsGoodForAMoment(t *testing.T) {
 		var a asked
 		r := directory.NewRecent(a.lookup, time.Now)
 		wantAsked(t, r, 1001, 1)
-		time.Sleep(249 * time.Millisecond)
+		time.Sleep(999 * time.Millisecond)
 		wantAsked(t, r, 1001, 1)
 		wantAsked(t, r, 1002, 2)
 		time.Sleep(time.Millisecond)
