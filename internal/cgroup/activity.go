@@ -18,9 +18,9 @@ import (
 // Worked returns the processor time that a group with everything below it has
 // used so far. An absent group is an error that wraps fs.ErrNotExist.
 func (t *Tree) Worked(group string) (time.Duration, error) {
-	file, key, unit := filepath.Join(t.root, "cpuacct", group, "cpuacct.usage"), "", time.Nanosecond
+	file, key, unit := t.file("cpuacct", group, "cpuacct.usage", "cpu.stat"), "", time.Nanosecond
 	if t.version == 2 {
-		file, key, unit = filepath.Join(t.root, group, "cpu.stat"), "usage_usec ", time.Microsecond
+		key, unit = "usage_usec ", time.Microsecond
 	}
 	data, err := slurp(file)
 	if err != nil {
@@ -73,10 +73,7 @@ func (t *Tree) quotaUpFrom(group string, seen map[string]float64) (float64, erro
 // processorSet counts the processors that a group may run on. Where the kernel
 // keeps no set for it, these are the daemon's own.
 func (t *Tree) processorSet(group string) (float64, error) {
-	file := filepath.Join(t.root, "cpuset", group, "cpuset.effective_cpus")
-	if t.version == 2 {
-		file = filepath.Join(t.root, group, "cpuset.cpus.effective")
-	}
+	file := t.file("cpuset", group, "cpuset.effective_cpus", "cpuset.cpus.effective")
 	data, err := slurp(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return float64(runtime.NumCPU()), nil
@@ -89,6 +86,15 @@ func (t *Tree) processorSet(group string) (float64, error) {
 		return 0, fmt.Errorf("read %s: %w", file, err)
 	}
 	return float64(n), nil
+}
+
+// file returns the path of a group's file, which has a name on v1 and one on v2. It is
+// put together for each of thousands, so it is taken as it is: a group begins with "/".
+func (t *Tree) file(controller, group, v1, v2 string) string {
+	if t.version == 2 {
+		return t.root + group + "/" + v2
+	}
+	return t.root + "/" + controller + group + "/" + v1
 }
 
 // members counts a list such as "0-3,8".
@@ -111,10 +117,7 @@ func members(list string) (n int, err error) {
 // quotaOf returns a group's own quota in processors. Without one, and where the
 // kernel keeps none, it is infinite.
 func (t *Tree) quotaOf(group string) (float64, error) {
-	file := filepath.Join(t.root, "cpu", group, quotaFile)
-	if t.version == 2 {
-		file = filepath.Join(t.root, group, "cpu.max")
-	}
+	file := t.file("cpu", group, quotaFile, "cpu.max")
 	data, err := slurp(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return math.Inf(1), nil
@@ -127,7 +130,7 @@ func (t *Tree) quotaOf(group string) (float64, error) {
 		return math.Inf(1), nil
 	}
 	if t.version == 1 {
-		if per, err = slurp(filepath.Join(t.root, "cpu", group, "cpu.cfs_period_us")); err != nil {
+		if per, err = slurp(t.file("cpu", group, "cpu.cfs_period_us", "")); err != nil {
 			return 0, err
 		}
 	}
@@ -156,7 +159,7 @@ func (t *Tree) quotaOf(group string) (float64, error) {
 // counts neither the error wraps errors.ErrUnsupported.
 func (t *Tree) Transferred(group string) (map[uint64]int64, error) {
 	if t.version == 2 {
-		file := filepath.Join(t.root, group, "io.stat")
+		file := t.file("", group, "", "io.stat")
 		data, err := slurp(file)
 		if err == nil {
 			return deviceBytes(file, data)
@@ -279,7 +282,7 @@ func slurp(path string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd) //nolint:errcheck // read only
-	data := make([]byte, 0, 512)
+	data := make([]byte, 0, 256) // as long as most are
 	for {
 		n, err := unix.Read(fd, data[len(data):cap(data)])
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -71,12 +70,7 @@ func (g *Gauge) read(path string) ([]byte, error) {
 // os.ErrNotExist.
 func (g *Gauge) Strain() (s Strain, err error) {
 	t, r := g.tree, reader{from: g.read}
-	path := func(controller, v1, v2 string) string {
-		if t.version == 1 {
-			return filepath.Join(t.root, controller, g.group, v1)
-		}
-		return filepath.Join(t.root, g.group, v2)
-	}
+	path := func(controller, v1, v2 string) string { return t.file(controller, g.group, v1, v2) }
 	s.Limit = limitOf(&r, path("memory", "memory.limit_in_bytes", "memory.max"))
 	cpu := path("cpu", "cpu.stat", "cpu.stat")
 	all := r.read(cpu)

@@ -12,9 +12,13 @@ import (
 // noteAilments writes down which devices that somebody holds aren't granted any
 // more, once. Their holders are told as of other news.
 func (r *Reconciler) noteAilments(ctx context.Context, records []container.Record) {
-	claims, byID := make([]gpu.Claim, len(records)), map[string]container.Record{}
-	for i, record := range records {
-		claims[i], byID[record.ID] = record.Claim, record
+	var claims []gpu.Claim
+	byID := map[string]container.Record{}
+	for _, record := range records {
+		if len(record.Devices) > 0 {
+			claims = append(claims, record.Claim)
+			byID[record.ID] = record
+		}
 	}
 	ill := map[string]bool{} // by claim and device, with what is wrong
 	for _, a := range gpu.Ailing(r.Devices(), claims) {
