@@ -281,7 +281,7 @@ func slurp(path string) ([]byte, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(fd) //nolint:errcheck // read only
+	defer unix.Close(fd)         //nolint:errcheck // read only
 	data := make([]byte, 0, 256) // as long as most are
 	for {
 		n, err := unix.Read(fd, data[len(data):cap(data)])

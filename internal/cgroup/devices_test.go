@@ -135,35 +135,66 @@ func version2(t *testing.T) (tree *cgroup.Tree, where string) {
 	return tree, where
 }
 
-// groups2 makes groups, one in another and one beside it, and nodes of three devices,
-// by their minors.
-func groups2(t *testing.T, where string) (group, below, other string, nodes map[uint32]string, opens func(group string, minor uint32) bool) {
+// neighbours are a group of v2 with one in it and one beside it, and nodes of three
+// devices by their minors.
+type neighbours struct {
+	t                   *testing.T
+	where               string // the tree's mount
+	group, below, other string
+	nodes               map[uint32]string
+}
+
+func newNeighbours(t *testing.T, where string) neighbours {
 	t.Helper()
 	parent := fmt.Sprintf("/ds01t%d", os.Getpid())
-	group, below, other = parent+"/container", parent+"/container/below", parent+"/other"
-	for _, g := range []string{parent, group, below, other} {
-		path := filepath.Join(where, g)
+	n := neighbours{t, where, parent + "/container", parent + "/container/below", parent + "/other", map[uint32]string{}}
+	for _, g := range []string{parent, n.group, n.below, n.other} {
+		path := n.path(g)
 		if err := os.Mkdir(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.Remove(path) })
 	}
 	dir := t.TempDir()
-	nodes = map[uint32]string{}
 	for _, minor := range []uint32{deviceMinor, deviceMinor + 1, deviceMinor + 2} {
-		nodes[minor] = filepath.Join(dir, strconv.Itoa(int(minor)))
-		if err := unix.Mknod(nodes[minor], unix.S_IFCHR|0o666, int(unix.Mkdev(deviceMajor, minor))); err != nil {
+		n.nodes[minor] = filepath.Join(dir, strconv.Itoa(int(minor)))
+		if err := unix.Mknod(n.nodes[minor], unix.S_IFCHR|0o666, int(unix.Mkdev(deviceMajor, minor))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return group, below, other, nodes, func(g string, minor uint32) bool {
-		t.Helper()
-		out, err := exec.Command("sh", "-c", "echo $$ > "+filepath.Join(where, g)+"/cgroup.procs && exec 3<>"+nodes[minor]).CombinedOutput()
-		allowed, denied := strings.Contains(string(out), "No such device"), strings.Contains(string(out), "not permitted")
-		if err == nil || allowed == denied {
-			t.Fatalf("open: %q, %v", out, err)
+	return n
+}
+
+func (n neighbours) path(group string) string { return filepath.Join(n.where, group) }
+
+func (n neighbours) opens(group string, minor uint32) bool {
+	n.t.Helper()
+	out, err := exec.Command("sh", "-c", "echo $$ > "+n.path(group)+"/cgroup.procs && exec 3<>"+n.nodes[minor]).CombinedOutput()
+	allowed, denied := strings.Contains(string(out), "No such device"), strings.Contains(string(out), "not permitted")
+	if err == nil || allowed == denied {
+		n.t.Fatalf("open: %q, %v", out, err)
+	}
+	return allowed
+}
+
+// are checks that these devices alone can be opened in the group and in the one in it,
+// or can't, while in the one beside it all are as they were.
+func (n neighbours) are(open bool, step string, minors ...uint32) {
+	n.t.Helper()
+	for minor := range n.nodes {
+		for _, g := range []string{n.group, n.below, n.other} {
+			want := open == (g != n.other && slices.Contains(minors, minor))
+			if got := n.opens(g, minor); got != want {
+				n.t.Errorf("%s: minor %d of %s opens: %v", step, minor, g, got)
+			}
 		}
-		return allowed
+	}
+}
+
+func (n neighbours) do(change func(group string, major, minor uint32) error, minor uint32) {
+	n.t.Helper()
+	if err := change(n.group, deviceMajor, minor); err != nil {
+		n.t.Fatal(err)
 	}
 }
 
@@ -174,39 +205,27 @@ func TestADeviceIsTakenOnVersion2(t *testing.T) {
 	if err := tree.MayChange(); err != nil {
 		t.Fatal(err)
 	}
-	group, below, other, nodes, opens := groups2(t, where)
+	n := newNeighbours(t, where)
 	want := func(step string, closed ...uint32) {
 		t.Helper()
-		for minor := range nodes {
-			for _, g := range []string{group, below, other} {
-				if open := opens(g, minor); open == (g != other && slices.Contains(closed, minor)) {
-					t.Errorf("%s: minor %d of %s opens: %v", step, minor, g, open)
-				}
-			}
-		}
-	}
-	do := func(change func(group string, major, minor uint32) error, minor uint32) {
-		t.Helper()
-		if err := change(group, deviceMajor, minor); err != nil {
-			t.Fatal(err)
-		}
+		n.are(false, step, closed...)
 	}
 	want("at first")
-	do(tree.Allow, deviceMinor)
+	n.do(tree.Allow, deviceMinor)
 	want("given what was never taken")
-	do(tree.Deny, deviceMinor)
+	n.do(tree.Deny, deviceMinor)
 	want("one taken", deviceMinor)
-	do(tree.Deny, deviceMinor)
-	do(tree.Deny, deviceMinor+1)
+	n.do(tree.Deny, deviceMinor)
+	n.do(tree.Deny, deviceMinor+1)
 	want("two taken", deviceMinor, deviceMinor+1)
-	do(tree.Allow, deviceMinor)
-	do(tree.Allow, deviceMinor+2)
+	n.do(tree.Allow, deviceMinor)
+	n.do(tree.Allow, deviceMinor+2)
 	want("one given back", deviceMinor+1)
-	if _, err := tree.MayOpen(group, deviceMajor, deviceMinor); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := tree.MayOpen(n.group, deviceMajor, deviceMinor); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("what may be opened: %v", err)
 	}
 	for name, change := range map[string]func(string, uint32, uint32) error{"allow": tree.Allow, "deny": tree.Deny} {
-		if err := change(group+"/none", deviceMajor, deviceMinor); !errors.Is(err, os.ErrNotExist) {
+		if err := change(n.group+"/none", deviceMajor, deviceMinor); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s in no group: %v", name, err)
 		}
 	}
@@ -265,55 +284,43 @@ func programs(t *testing.T, path string) (n, length int) {
 // and nothing else.
 func TestADeviceIsAddedOnVersion2(t *testing.T) {
 	tree, where := version2(t)
-	group, below, other, nodes, opens := groups2(t, where)
+	n := newNeighbours(t, where)
 	const ofMajor = 4
 	memory := asm.Instructions{ // allows /dev/null and its like
 		asm.LoadMem(asm.R2, asm.R1, ofMajor, asm.Word), asm.Mov.Imm(asm.R0, 0),
 		asm.JNE.Imm(asm.R2, 1, "end"), asm.Mov.Imm(asm.R0, 1), asm.Return().WithSymbol("end"),
 	}
-	for _, g := range []string{group, other} {
-		attached(t, filepath.Join(where, g), memory) // runc's
-		attached(t, filepath.Join(where, g), memory) // systemd's
+	for _, g := range []string{n.group, n.other} {
+		attached(t, n.path(g), memory) // runc's
+		attached(t, n.path(g), memory) // systemd's
 	}
 	want := func(step string, open ...uint32) {
 		t.Helper()
-		for minor := range nodes {
-			for _, g := range []string{group, below, other} {
-				if got := opens(g, minor); got != (g != other && slices.Contains(open, minor)) {
-					t.Errorf("%s: minor %d of %s opens: %v", step, minor, g, got)
-				}
-			}
-		}
-	}
-	do := func(change func(group string, major, minor uint32) error, minor uint32) {
-		t.Helper()
-		if err := change(group, deviceMajor, minor); err != nil {
-			t.Fatal(err)
-		}
+		n.are(true, step, open...)
 	}
 	want("at first")
-	do(tree.Allow, deviceMinor)
+	n.do(tree.Allow, deviceMinor)
 	want("one added", deviceMinor)
-	if err := exec.Command("sh", "-c", "echo $$ > "+filepath.Join(where, group)+"/cgroup.procs && echo >/dev/null && ! mknod "+t.TempDir()+"/node c 120 7").Run(); err != nil {
+	if err := exec.Command("sh", "-c", "echo $$ > "+n.path(n.group)+"/cgroup.procs && echo >/dev/null && ! mknod "+t.TempDir()+"/node c 120 7").Run(); err != nil {
 		t.Errorf("what it could do before, and that alone: %v", err)
 	}
-	n, length := programs(t, filepath.Join(where, group))
-	do(tree.Allow, deviceMinor)
-	if m, now := programs(t, filepath.Join(where, group)); n != 2 || m != n || now != length {
-		t.Errorf("%d programs of %d instructions became %d of %d", n, length, m, now)
+	count, length := programs(t, n.path(n.group))
+	n.do(tree.Allow, deviceMinor)
+	if after, now := programs(t, n.path(n.group)); count != 2 || after != count || now != length {
+		t.Errorf("%d programs of %d instructions became %d of %d", count, length, after, now)
 	}
-	do(tree.Allow, deviceMinor+1)
+	n.do(tree.Allow, deviceMinor+1)
 	want("two added", deviceMinor, deviceMinor+1)
-	do(tree.Deny, deviceMinor)
+	n.do(tree.Deny, deviceMinor)
 	want("one taken", deviceMinor+1)
-	do(tree.Allow, deviceMinor+2)
+	n.do(tree.Allow, deviceMinor+2)
 	want("another added", deviceMinor+1, deviceMinor+2)
-	do(tree.Deny, deviceMinor+2)
-	do(tree.Allow, deviceMinor)
+	n.do(tree.Deny, deviceMinor+2)
+	n.do(tree.Allow, deviceMinor)
 	want("one given back", deviceMinor, deviceMinor+1)
 
-	attached(t, filepath.Join(where, group), asm.Instructions{asm.FnKtimeGetNs.Call(), asm.Mov.Imm(asm.R0, 1), asm.Return()})
-	if err := tree.Allow(group, deviceMajor, deviceMinor+2); !errors.Is(err, errors.ErrUnsupported) {
+	attached(t, n.path(n.group), asm.Instructions{asm.FnKtimeGetNs.Call(), asm.Mov.Imm(asm.R0, 1), asm.Return()})
+	if err := tree.Allow(n.group, deviceMajor, deviceMinor+2); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("beside a program that can't be copied: %v", err)
 	}
 	want("refused", deviceMinor, deviceMinor+1)
