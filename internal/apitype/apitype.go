@@ -372,6 +372,7 @@ type SimReading struct {
 	RetirePending      *bool    `json:"retired_pages_pending,omitempty"` // of a card
 	Processes          *[]int   `json:"processes,omitempty"`             // that use the device from now on, by PID
 	Lost               *bool    `json:"lost,omitempty"`                  // a card doesn't answer any more, or does again
+	Unreadable         *bool    `json:"unreadable,omitempty"`            // reading what a card does fails, or works again
 }
 
 // What SimReading's RowRemap may be.

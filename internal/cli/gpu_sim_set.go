@@ -25,6 +25,7 @@ type simFlags struct {
 	remap string
 	pages bool
 	lost  bool
+	mute  bool
 	pids  []int
 }
 
@@ -40,6 +41,7 @@ func (f *simFlags) register(set *pflag.FlagSet) {
 	set.BoolVar(&f.pages, "retired-pages", false, "pages of a card's memory wait to be retired")
 	set.IntSliceVar(&f.pids, "process", nil, "the processes with these `PIDS` use it from now on, 0: none does")
 	set.BoolVar(&f.lost, "lost", false, "the card doesn't answer any more; --lost=false: it does again")
+	set.BoolVar(&f.mute, "unreadable", false, "the driver fails to read what the card does; --unreadable=false: it can again")
 }
 
 func (a *app) gpuSimSet() *cobra.Command {
@@ -104,6 +106,9 @@ func (f *simFlags) reading() (apitype.SimReading, error) {
 	if f.set.Changed("lost") {
 		r.Lost = &f.lost
 	}
+	if f.set.Changed("unreadable") {
+		r.Unreadable = &f.mute
+	}
 	if f.set.Changed("memory") {
 		bytes, err := memoryInUse(f.memory)
 		if err != nil {
@@ -112,7 +117,7 @@ func (f *simFlags) reading() (apitype.SimReading, error) {
 		r.MemoryUsedBytes = &bytes
 	}
 	if r == (apitype.SimReading{}) {
-		return r, usage("nothing to set", "no reading is given", "Write at least one of --util, --memory, --power, --temp, --xid, --ecc, --row-remap, --retired-pages, --process, --lost.")
+		return r, usage("nothing to set", "no reading is given", "Write at least one of --util, --memory, --power, --temp, --xid, --ecc, --row-remap, --retired-pages, --process, --lost, --unreadable.")
 	}
 	return r, nil
 }

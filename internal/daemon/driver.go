@@ -100,6 +100,11 @@ func (s simulator) ail(uuid string, r apitype.SimReading) error {
 			return err
 		}
 	}
+	if r.Unreadable != nil {
+		if err := s.driver.Garble(uuid, *r.Unreadable); err != nil {
+			return err
+		}
+	}
 	if r.XID != nil {
 		return s.driver.Strike(uuid, *r.XID)
 	}

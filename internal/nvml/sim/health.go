@@ -18,7 +18,7 @@ func (d *Driver) SetHealth(cardUUID string, change func(*gpu.Health)) error {
 		return err
 	}
 	change(&c.health)
-	return nil
+	return d.save()
 }
 
 // Strike lets an error happen on a card or instance: who watches is told. Its

@@ -53,7 +53,7 @@ func (d *Driver) Set(uuid string, o Override) error {
 		return invalid("readings of "+uuid+" not set", why, "")
 	}
 	target.override.merge(o)
-	return nil
+	return d.save()
 }
 
 // misplaced says which field the device doesn't have, or "".
@@ -127,7 +127,8 @@ func (d *Driver) SetProcesses(uuid string, processes []gpu.Process) error {
 }
 
 // Readings returns what each card and instance reads, by UUID. A lost card
-// and its instances have none.
+// and its instances have none; of what can't be read nothing is told, not even
+// its processes.
 func (d *Driver) Readings(ctx context.Context) (map[string]gpu.Reading, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("read simulated cards: %w", err)
@@ -147,13 +148,24 @@ func (d *Driver) Readings(ctx context.Context) (map[string]gpu.Reading, error) {
 		for _, in := range c.instances {
 			r := in.read()
 			r.PowerWatts, r.TemperatureC = -1, -1
+			if c.unreadable {
+				r = nothing()
+			}
 			whole.MemoryUsedBytes += r.MemoryUsedBytes
 			whole.Processes = append(whole.Processes, r.Processes...)
 			all[in.UUID] = r
 		}
+		if c.unreadable {
+			whole = nothing()
+		}
 		all[c.uuid] = whole
 	}
 	return all, nil
+}
+
+// nothing is what remains of a reading when all calls for it fail.
+func nothing() gpu.Reading {
+	return gpu.Reading{UtilizationPercent: -1, MemoryUsedBytes: -1, PowerWatts: -1, TemperatureC: -1, Unlisted: true}
 }
 
 // read returns the load's own numbers. Memory is what the processes hold

@@ -4,9 +4,9 @@
 // profiles and placements are those of go-nvml's mock hardware.
 //
 // New builds it from the configuration, with the same UUIDs each time. Where it
-// is given a file, instances and MIG modes that were changed outlive the
-// program there, as they do on a real card; readings that Set drove and
-// processes are gone after a restart.
+// is given a file, instances, MIG modes, what Set drives and what a card is ill
+// with outlive the program there, as they do on a real card; processes are gone
+// after a restart.
 //
 // Device nodes have the major 120, which is reserved for local use and has no
 // driver behind it: opening one answers "no such device" to whom it was
@@ -41,7 +41,7 @@ type Config struct {
 	GPUs  []string         // the model of each card, by index
 	MIG   map[int][]string // card index → MIG profiles; a card that is named has MIG on
 	Takes time.Duration    // each change of a card takes so long, half of it before it is done and half after
-	File  string           // keeps instances and MIG modes; "": they are as above with each New
+	File  string           // keeps what was changed; "": all is as above with each New
 }
 
 // A Driver is the simulated driver. Its methods may be called concurrently.
@@ -64,6 +64,7 @@ type card struct {
 	mig        bool
 	migPending bool // the mode after the next reset
 	lost       bool
+	unreadable bool
 	health     gpu.Health
 	instances  []*instance // by MIG device index
 }
@@ -193,7 +194,20 @@ func (d *Driver) setLost(cardUUID string, lost bool) error {
 		return err
 	}
 	c.lost = lost
-	return nil
+	return d.save()
+}
+
+// Garble has each call for a card's readings fail, and those for its instances',
+// or ends that. As with NVML, nothing else of it is wrong then.
+func (d *Driver) Garble(cardUUID string, unreadable bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, err := d.card(cardUUID)
+	if err != nil {
+		return err
+	}
+	c.unreadable = unreadable
+	return d.save()
 }
 
 // card finds a card. The caller holds the lock.

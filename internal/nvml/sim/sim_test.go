@@ -275,6 +275,31 @@ func TestALostCardHasAProblemUntilItHeals(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeReadTellsNothingAndIsWellOtherwise(t *testing.T) {
+	d := mixed(t)
+	all, before := cards(t, d), readings(t, d)
+	set(t, d.Set(all[1].Instances[0].UUID, sim.Override{Utilization: new(80)}))
+	set(t, d.Garble(all[1].UUID, true))
+	for _, uuid := range []string{all[1].UUID, all[1].Instances[0].UUID} {
+		if r := readings(t, d)[uuid]; r.UtilizationPercent != -1 || r.MemoryUsedBytes != -1 || r.PowerWatts != -1 || r.TemperatureC != -1 || !r.Unlisted || r.Processes != nil {
+			t.Errorf("%s reads %+v", uuid, r)
+		}
+	}
+	if diff := cmp.Diff(before[all[0].UUID], readings(t, d)[all[0].UUID]); diff != "" {
+		t.Errorf("another card:\n%s", diff)
+	}
+	if diff := cmp.Diff(all, cards(t, d)); diff != "" {
+		t.Errorf("the cards:\n%s", diff)
+	}
+	set(t, d.Garble(all[1].UUID, false))
+	if r := readings(t, d)[all[1].Instances[0].UUID]; r.UtilizationPercent != 80 {
+		t.Errorf("afterwards: %+v", r)
+	}
+	if err := d.Garble("GPU-none", true); !errors.Is(err, problem.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A layout that the search finds is one that the state machine takes, and the
 // other way round: PlaceLayout and create know the same rules twice.
 func TestTheDriverTakesEveryLayoutThatIsFound(t *testing.T) {

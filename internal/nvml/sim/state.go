@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"ds01.dev/ds01/internal/gpu"
 )
 
 // A state is what a real card keeps while programs that use it come and go.
@@ -16,13 +18,17 @@ type state struct {
 }
 
 type cardState struct {
-	MIG, MIGPending bool
-	Instances       []instanceState
+	MIG, MIGPending  bool
+	Instances        []instanceState
+	Override         Override
+	Lost, Unreadable bool
+	Health           gpu.Health
 }
 
 type instanceState struct {
 	Profile      string
 	Index, Start int
+	Override     Override
 }
 
 // load brings the cards into the state of the file, if it is there and of the
@@ -60,10 +66,11 @@ func (c *card) restore(s cardState) error {
 			return err
 		}
 		at := slices.IndexFunc(c.instances, func(o *instance) bool { return o.Start == in.Start })
-		c.instances[at].Index = in.Index
+		c.instances[at].Index, c.instances[at].override = in.Index, in.Override
 		slices.SortFunc(c.instances, func(a, b *instance) int { return a.Index - b.Index })
 	}
 	c.mig, c.migPending = s.MIG, s.MIGPending
+	c.override, c.lost, c.unreadable, c.health = s.Override, s.Lost, s.Unreadable, s.Health
 	return nil
 }
 
@@ -75,9 +82,9 @@ func (d *Driver) save() error {
 	}
 	s := state{Config: d.config}
 	for _, c := range d.cards {
-		cs := cardState{MIG: c.mig, MIGPending: c.migPending}
+		cs := cardState{MIG: c.mig, MIGPending: c.migPending, Override: c.override, Lost: c.lost, Unreadable: c.unreadable, Health: c.health}
 		for _, in := range c.instances {
-			cs.Instances = append(cs.Instances, instanceState{in.Profile, in.Index, in.Start})
+			cs.Instances = append(cs.Instances, instanceState{in.Profile, in.Index, in.Start, in.override})
 		}
 		s.Cards = append(s.Cards, cs)
 	}

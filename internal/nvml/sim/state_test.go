@@ -6,8 +6,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/nvml/sim"
 )
+
+func readings(t *testing.T, d *sim.Driver) map[string]gpu.Reading {
+	t.Helper()
+	all, err := d.Readings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
 
 func TestWhatWasMadeOutlivesTheProgram(t *testing.T) {
 	cfg := sim.Config{
@@ -34,6 +44,21 @@ func TestWhatWasMadeOutlivesTheProgram(t *testing.T) {
 	}
 	if diff := cmp.Diff(cards(t, d), cards(t, driver(t, cfg))); diff != "" {
 		t.Errorf("after another one:\n%s", diff)
+	}
+	set(t, d.Set(want[1].UUID, sim.Override{Power: new(300.0)}))
+	set(t, d.Set(cards(t, d)[1].Instances[0].UUID, sim.Override{Utilization: new(80)}))
+	set(t, d.SetHealth(want[1].UUID, func(h *gpu.Health) { h.RemapPending = true }))
+	set(t, d.Lose(want[0].UUID))
+	after := driver(t, cfg)
+	if diff := cmp.Diff(cards(t, d), cards(t, after)); diff != "" {
+		t.Errorf("ill cards after a restart:\n%s", diff)
+	}
+	if diff := cmp.Diff(readings(t, d), readings(t, after)); diff != "" {
+		t.Errorf("readings after a restart:\n%s", diff)
+	}
+	set(t, d.Garble(want[1].UUID, true))
+	if diff := cmp.Diff(readings(t, d), readings(t, driver(t, cfg))); diff != "" {
+		t.Errorf("what can't be read after a restart:\n%s", diff)
 	}
 	other := cfg
 	other.MIG = nil
