@@ -139,6 +139,30 @@ func (e *Engine) Kill() error {
 	return e.dockerd.end(context.Background(), syscall.SIGKILL)
 }
 
+// A Program is one of those that an engine consists of.
+type Program int
+
+// Programs.
+const (
+	Dockerd Program = iota
+	Containerd
+)
+
+// Hang has a program of the engine take requests and answer none, until Continue:
+// as a disk that doesn't answer does.
+func (e *Engine) Hang(p Program) error { return e.signal(p, syscall.SIGSTOP) }
+
+// Continue has a program of the engine go on, if it hangs.
+func (e *Engine) Continue(p Program) error { return e.signal(p, syscall.SIGCONT) }
+
+func (e *Engine) signal(p Program, s syscall.Signal) error {
+	process := map[Program]*process{Dockerd: e.dockerd, Containerd: e.containerd}[p]
+	if err := process.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %d: %w", process.cmd.Process.Pid, err)
+	}
+	return nil
+}
+
 // Restart ends dockerd in good order, if it runs, and starts it again. Without
 // LiveRestore it ends the containers first.
 func (e *Engine) Restart(ctx context.Context) error {
