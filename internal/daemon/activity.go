@@ -16,7 +16,8 @@ func (d *daemon) newSampler() *sampler.Sampler {
 	return sampler.New(sampler.Parts{
 		Running: d.runs, Groups: h.tree, Group: h.container, Process: h.firstProcess, Readings: h.readings, Cards: d.inventory.Cards,
 		Members: func(c sampler.Container) map[int]bool { return h.tree.Processes(h.container(c.UID, c.ID)) },
-		Clock:   func() time.Duration { return time.Since(began) }, Terminals: &d.terminals, Log: d.Log,
+		Clock:   func() time.Duration { return time.Since(began) }, Terminals: &d.terminals,
+		Reached: d.reconciler.Up, Log: d.Log,
 	})
 }
 

@@ -275,13 +275,19 @@ func (r *Reconciler) outOfStep(listed container.Observed) bool {
 	return record.State == gpu.Bound && listed.State != "created"
 }
 
+// listTimeout bounds the engine's list of all containers. One that hangs takes
+// requests, and is down all the same.
+const listTimeout = 20 * time.Second
+
 // look lists all containers and observes those that are worth it, and the
 // records whose containers aren't there.
 func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bool) error {
 	r.mu.Lock()
 	before := maps.Clone(r.quarantined) // one that comes after the list isn't in it
 	r.mu.Unlock()
-	list, err := r.Engine.List(ctx)
+	listing, cancel := context.WithTimeout(ctx, listTimeout)
+	list, err := r.Engine.List(listing)
+	cancel()
 	if err != nil {
 		return err
 	}

@@ -673,6 +673,23 @@ func TestAnEngineThatComesAndGoes(t *testing.T) {
 	})
 }
 
+func TestAnEngineThatHangsIsDown(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *scene) {
+		r := s.running(t)
+		s.engine.Delay("", 24*time.Hour) // its events go on saying nothing
+		time.Sleep(time.Minute)
+		if s.Up() {
+			t.Error("it is up")
+		}
+		s.want(t, r.ID, gpu.Running, time.Time{})
+		s.engine.Delay("", 0)
+		time.Sleep(time.Minute)
+		if !s.Up() || s.connected != 1 {
+			t.Errorf("up %t, asked %d times", s.Up(), s.connected)
+		}
+	})
+}
+
 func TestViews(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.running(t)

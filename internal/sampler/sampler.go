@@ -52,7 +52,10 @@ type Parts struct {
 	// Clock only goes forward, by as much as the host runs: CLOCK_MONOTONIC.
 	Clock     func() time.Duration
 	Terminals *Terminals
-	Log       *slog.Logger
+	// Reached tells whether people can sit at terminals in containers: the engine
+	// leads there.
+	Reached func() bool
+	Log     *slog.Logger
 }
 
 // Sampler is one host's. It is safe for concurrent use.
@@ -79,7 +82,7 @@ func (s *Sampler) Pass(ctx context.Context) map[string]lifecycle.Sample {
 	s.passing.Lock()
 	defer s.passing.Unlock()
 	devices := s.devices(ctx)
-	typed := s.Terminals.Take()
+	typed, reached := s.Terminals.Take(), s.Reached()
 	seen, samples, why, above := map[string]*look{}, map[string]lifecycle.Sample{}, map[string]error{}, map[string]float64{}
 	for _, c := range s.Running() {
 		before := s.before[c.Claim]
@@ -88,7 +91,9 @@ func (s *Sampler) Pass(ctx context.Context) map[string]lifecycle.Sample {
 		if now.follows(before) {
 			sample := now.since(before)
 			sample.Devices, sample.GPU = len(c.Devices) > 0, devices.of(c)
-			sample.Terminals = lifecycle.Known(float64(typed[c.ID]))
+			if n := typed[c.ID]; n > 0 || reached {
+				sample.Terminals = lifecycle.Known(float64(n))
+			}
 			samples[c.Claim], why[c.Claim] = sample, now.why
 		}
 	}

@@ -21,6 +21,7 @@ import (
 // world is a host as the test says it is. Its counters grow where a test lets them.
 type world struct {
 	now        time.Duration
+	engineless bool // nobody can sit at a terminal
 	containers []sampler.Container
 	groups     map[string]*group // by container id
 	processes  map[int]*process  // by pid
@@ -108,7 +109,7 @@ func start(ids ...string) (*world, *sampler.Sampler) {
 		},
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return w.readings, w.driver },
 		Cards:    func() []gpu.Card { return w.cards }, Members: func(c sampler.Container) map[int]bool { return w.members[c.ID] },
-		Clock: func() time.Duration { return w.now }, Terminals: &w.terminals, Log: slog.New(slog.DiscardHandler),
+		Clock: func() time.Duration { return w.now }, Terminals: &w.terminals, Reached: func() bool { return !w.engineless }, Log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -140,7 +141,12 @@ func TestWhatAContainerDoesIsWhatHasGrownBetweenTwoLooks(t *testing.T) {
 		"nothing counts disks": {func(_ *world, g *group, _ *process) {
 			g.disks = fmt.Errorf("no: %w", errors.ErrUnsupported)
 		}, func(s *lifecycle.Sample) { s.Disk = lifecycle.Never() }},
-		"its first process has ended": {func(_ *world, _ *group, p *process) { p.network, p.fails = nil, errors.New("no") }, func(s *lifecycle.Sample) { s.Network = lifecycle.Reading{} }},
+		"its first process has ended":  {func(_ *world, _ *group, p *process) { p.network, p.fails = nil, errors.New("no") }, func(s *lifecycle.Sample) { s.Network = lifecycle.Reading{} }},
+		"nobody can sit at a terminal": {func(w *world, _ *group, _ *process) { w.engineless = true }, func(s *lifecycle.Sample) { s.Terminals = lifecycle.Reading{} }},
+		"somebody has, before nobody could": {
+			func(w *world, _ *group, _ *process) { w.terminals.Open("a").Typed(); w.engineless = true },
+			func(s *lifecycle.Sample) { s.Terminals = known(1) },
+		},
 		"somebody typed at two terminals": {func(w *world, _ *group, _ *process) {
 			w.terminals.Open("a").Typed()
 			gone := w.terminals.Open("a")

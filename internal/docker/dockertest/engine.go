@@ -106,7 +106,8 @@ func (e *Engine) Fail(method string, err error, done bool) {
 	e.faults[method] = fault{err, done}
 }
 
-// Delay makes answers about one container take their time to arrive.
+// Delay makes answers about one container take their time to arrive; about "" it
+// is the list of all.
 func (e *Engine) Delay(id string, d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -338,24 +339,33 @@ func (e *Engine) Inspect(ctx context.Context, id string) (o container.Observed, 
 		}
 		return err
 	})
+	return after(ctx, delay, o, err)
+}
+
+// after returns an answer that takes its time to arrive, unless nobody waits for it
+// any more.
+func after[T any](ctx context.Context, delay time.Duration, answer T, err error) (T, error) {
 	select {
 	case <-time.After(delay):
-		return o, err
+		return answer, err
 	case <-ctx.Done():
-		return container.Observed{}, ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }
 
 // List returns all containers, by id.
-func (e *Engine) List(context.Context) (all []container.Observed, err error) {
+func (e *Engine) List(ctx context.Context) (all []container.Observed, err error) {
+	var delay time.Duration
 	err = e.call("List", "", func() error {
+		delay = e.delays[""]
 		for _, id := range slices.Sorted(maps.Keys(e.containers)) {
 			c := e.containers[id]
 			all = append(all, container.Observed{ID: c.ID, Name: c.Name, Image: c.Image, ImageID: c.ImageID, State: c.State, Labels: c.Labels, CreatedAt: c.CreatedAt})
 		}
 		return nil
 	})
-	return all, err
+	return after(ctx, delay, all, err)
 }
 
 // ByClaim returns the container that carries the claim in its label.

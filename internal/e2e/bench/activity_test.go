@@ -54,7 +54,7 @@ func BenchmarkActivity(b *testing.B) {
 		Process:  func(c sampler.Container) (sampler.Process, error) { return procfs.Open(c.PID) },
 		Readings: func(context.Context) (map[string]gpu.Reading, error) { return readings(), nil },
 		Cards:    func() []gpu.Card { return nil }, Members: func(sampler.Container) map[int]bool { return nil },
-		Clock: func() time.Duration { return time.Since(began) }, Terminals: &terminals, Log: slog.New(slog.DiscardHandler),
+		Clock: func() time.Duration { return time.Since(began) }, Terminals: &terminals, Reached: func() bool { return true }, Log: slog.New(slog.DiscardHandler),
 	})
 	s.Pass(b.Context())
 	processes, threads := children(b), count(b, "/proc/self/task")
