@@ -44,10 +44,19 @@ func (s *Steward) done(claim string) {
 	delete(s.acting, claim)
 }
 
+// carryOut does what is due, where it is so still once the engine has answered: one
+// that hangs would do it when it goes on, whatever the container does by then.
 func (s *Steward) carryOut(ctx context.Context, c container.Record, v lifecycle.Verdict) error {
-	switch v.Verb {
-	case lifecycle.Warn:
+	if v.Verb == lifecycle.Warn {
 		return s.warn(ctx, c, v)
+	}
+	if err := s.Observe(ctx, c.ContainerID); err != nil {
+		return err
+	}
+	if !s.due(c.ID, v) {
+		return nil
+	}
+	switch v.Verb {
 	case lifecycle.Take:
 		return s.take(ctx, c, v)
 	case lifecycle.Stop:
@@ -55,6 +64,15 @@ func (s *Steward) carryOut(ctx context.Context, c container.Record, v lifecycle.
 	default:
 		return s.remove(ctx, c, v)
 	}
+}
+
+// due reports whether the last pass has found the same due as one before.
+func (s *Steward) due(claim string, before lifecycle.Verdict) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, life := s.looks[claim], s.lives[claim]
+	now := life.Judge(life.Deadlines(l.facts, l.rule), l.rule)
+	return now.Verb == before.Verb && now.Deadline.Cause == before.Deadline.Cause
 }
 
 // record writes down what is about to be done, and why.

@@ -76,6 +76,7 @@ func (s *Steward) pass(ctx context.Context, c container.Record, samples map[stri
 		s.acts.TryGo(func() error { s.Voice.Hush(context.WithoutCancel(ctx), c); return nil })
 	}
 	looks[c.ID] = look{facts, rule}
+	s.looks[c.ID] = looks[c.ID] // what is done because of it looks there
 	if s.acting[c.ID] {
 		return v, false
 	}

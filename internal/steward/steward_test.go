@@ -45,6 +45,7 @@ type world struct {
 	log      []string
 	clock    lifecycle.Beat
 	broken   map[string]bool // what fails: "engine", "launcher", "store", "accounts", "sampler"
+	hangs    chan struct{}   // the engine answers once it is closed; nil: at once
 	lost     []string        // acts that were done to a container that worked
 	released map[string]bool
 }
@@ -122,12 +123,35 @@ func (w *world) beat() lifecycle.Beat {
 // spend has minutes go by, with a pass in each.
 func (w *world) spend(minutes int) {
 	for range minutes {
-		w.mu.Lock()
-		w.clock.Steady += time.Minute
-		w.clock.Wall = w.clock.Wall.Add(time.Minute)
-		w.mu.Unlock()
-		w.Pass(w.t.Context())
+		w.look(time.Minute)
 		w.Wait()
+	}
+}
+
+// look has a pass some time after the one before, and doesn't wait for what that
+// does.
+func (w *world) look(after time.Duration) {
+	w.mu.Lock()
+	w.clock.Steady += after
+	w.clock.Wall = w.clock.Wall.Add(after)
+	w.mu.Unlock()
+	w.Pass(w.t.Context())
+}
+
+// works has a container work from now on, or not.
+func (w *world) works(claim string, busy bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy[claim] = busy
+}
+
+// await waits for an engine that hangs.
+func (w *world) await() {
+	w.mu.Lock()
+	hangs := w.hangs
+	w.mu.Unlock()
+	if hangs != nil {
+		<-hangs
 	}
 }
 
@@ -165,6 +189,7 @@ func (w *world) observed(id string) (container.Observed, bool) {
 
 // observe does what the reconciler does.
 func (w *world) observe(ctx context.Context, id string) error {
+	w.await()
 	r, ok := w.ledger.ByContainer(id)
 	o, there := w.observed(id)
 	switch {
@@ -212,6 +237,7 @@ func (w *world) done(claim, what string) {
 }
 
 func (w *world) TakeDevices(ctx context.Context, claim string) error {
+	w.await()
 	if err := w.fails("launcher"); err != nil {
 		return err
 	}
@@ -223,6 +249,7 @@ func (w *world) TakeDevices(ctx context.Context, claim string) error {
 func (w *world) Halt(context.Context, string) error { return w.fails("launcher") }
 
 func (w *world) stop(_ context.Context, id string, grace time.Duration) error {
+	w.await()
 	if err := w.fails("engine"); err != nil {
 		return err
 	}
@@ -463,6 +490,37 @@ func TestWhatFailsIsTriedAgain(t *testing.T) {
 	w.spend(1)
 	if got := w.said(); !strings.Contains(got, "take c0000") {
 		t.Errorf("afterwards: %s", got)
+	}
+}
+
+func TestWhatBeganToWorkWhileTheEngineHungLosesNothing(t *testing.T) {
+	for what, live := range map[string]bool{"its GPU": true, "its container": false} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.live = live
+			w.spend(111)
+			w.mu.Lock()
+			w.hangs = make(chan struct{})
+			w.mu.Unlock()
+			w.look(time.Minute) // it is due
+			w.works("c0000", true)
+			w.look(time.Minute)
+			close(w.hangs)
+			w.Wait()
+			if len(w.lost) > 0 {
+				t.Errorf("done to a container at work: %v", w.lost)
+			}
+			w.works("c0000", false)
+			w.said()
+			w.spend(99)
+			if got := w.said(); strings.Contains(got, "take c0000") || strings.Contains(got, "stop 30s") {
+				t.Errorf("before it was idle for long enough again: %s", got)
+			}
+			w.spend(10)
+			if got := w.said(); !strings.Contains(got, map[bool]string{true: "take c0000", false: "stop 30s c0000"}[live]) {
+				t.Errorf("it is forgotten: %s", got)
+			}
+		})
 	}
 }
 
