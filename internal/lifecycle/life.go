@@ -12,6 +12,7 @@ import (
 // is set, a suspended machine and a restart of ds01 shorten nothing.
 type Life struct {
 	Phase    Phase     `json:"phase,omitempty"`    // at the last pass
+	Holds    bool      `json:"holds,omitempty"`    // it had devices then
 	Started  time.Time `json:"started,omitzero"`   // by the engine; another one begins Ran anew
 	Restarts int       `json:"restarts,omitempty"` // by its restart policy, which begins nothing anew
 
@@ -143,6 +144,10 @@ func (l Life) Spend(f Facts, r Rule) Life {
 		l.Stopped += f.Passed
 	default:
 		l.Ran += f.Passed
+		if l.Holds != f.Holds { // Idle was of what it had
+			l = l.Bereft()
+			l.Holds = f.Holds
+		}
 		l = l.rest(f, r)
 	}
 	return l

@@ -72,6 +72,7 @@ func (s *Steward) pass(ctx context.Context, c container.Record, samples map[stri
 	was := s.lives[c.ID]
 	is := was.Spend(facts, rule)
 	s.keep(c.ID, was, is)
+	s.owed = s.owed || is.Idle < was.Idle
 	if was.Warned != is.Warned && is.Warned == (lifecycle.Notices{}) {
 		s.acts.TryGo(func() error { s.Voice.Hush(context.WithoutCancel(ctx), c); return nil })
 	}

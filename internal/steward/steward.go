@@ -85,6 +85,7 @@ type Steward struct {
 	lives   map[string]lifecycle.Life // by claim
 	looks   map[string]look           // by claim: what the last pass saw
 	unsaved map[string]bool           // by claim: its life has changed
+	owed    bool                      // one of them has worked: a crash must not forget that
 	saved   time.Duration             // by the steady clock: when lives were last saved
 	last    lifecycle.Beat
 	acting  map[string]bool // by claim: something is being done to it
@@ -115,6 +116,10 @@ func New(ctx context.Context, p Parts) (*Steward, error) {
 	if s.last, err = p.Store.Beat(ctx); err != nil {
 		return nil, err
 	}
+	for claim, l := range s.lives {
+		l.Quiet = 0 // what it did while nobody looked isn't known
+		s.lives[claim] = l
+	}
 	s.seen, s.saved = s.last, p.Beat().Steady
 	return s, nil
 }
@@ -136,7 +141,8 @@ func (s *Steward) Run(ctx context.Context) error {
 // Wait returns once nothing is being done to any container.
 func (s *Steward) Wait() { _ = s.acts.Wait() }
 
-// saveEvery is how much of what is remembered a crash can cost.
+// saveEvery is how much of what is remembered a crash can cost: of what brings an
+// end nearer, nothing of what puts it off.
 const saveEvery = time.Minute
 
 // Pass looks at every container once, and does what is due.
@@ -158,7 +164,7 @@ func (s *Steward) Pass(ctx context.Context) {
 	s.mu.Lock()
 	s.looks, s.last = looks, now
 	maps.DeleteFunc(s.lives, func(claim string, _ lifecycle.Life) bool { _, there := looks[claim]; return !there })
-	due := now.Steady-s.saved >= saveEvery || now.Steady < s.saved
+	due := s.owed || now.Steady-s.saved >= saveEvery || now.Steady < s.saved
 	s.mu.Unlock()
 	if due {
 		s.save(ctx, now)
@@ -207,6 +213,8 @@ func (s *Steward) KeepTime(ctx context.Context) {
 // save writes down every life that has changed.
 func (s *Steward) save(ctx context.Context, now lifecycle.Beat) {
 	s.mu.Lock()
+	owed := s.owed
+	s.owed = false
 	lives := make(map[string]lifecycle.Life, len(s.unsaved))
 	for claim := range s.unsaved {
 		if l, ok := s.lives[claim]; ok {
@@ -216,6 +224,9 @@ func (s *Steward) save(ctx context.Context, now lifecycle.Beat) {
 	s.mu.Unlock()
 	if err := s.Store.SaveLives(ctx, lives, now); err != nil {
 		s.Log.ErrorContext(ctx, "containers' times not saved, they are tried again", "error", err)
+		s.mu.Lock()
+		s.owed = s.owed || owed
+		s.mu.Unlock()
 		return
 	}
 	s.mu.Lock()

@@ -414,7 +414,7 @@ func TestARestartForgetsNoTimeAndWarnsNobodyTwice(t *testing.T) {
 		w.reopen()
 	}
 	got := w.said()
-	for _, once := range []string{"taken back in 20m", "last call", "take c0000"} {
+	for _, once := range []string{"taken back in 18m", "last call", "take c0000"} {
 		if strings.Count(got, once) != 1 {
 			t.Errorf("%q is %d times in\n%s", once, strings.Count(got, once), got)
 		}
@@ -521,6 +521,59 @@ func TestWhatBeganToWorkWhileTheEngineHungLosesNothing(t *testing.T) {
 				t.Errorf("it is forgotten: %s", got)
 			}
 		})
+	}
+}
+
+func TestACrashForgetsNoWork(t *testing.T) {
+	w := newWorld(t, 1)
+	w.spend(107)
+	w.said()
+	w.works("c0000", true)
+	w.look(20 * time.Second) // sooner than what is remembered is stored anyway
+	w.reopen()
+	w.works("c0000", false)
+	w.spend(79)
+	if got := w.said(); strings.Contains(got, "taken back") {
+		t.Errorf("it was idle for 79m only: %s", got)
+	}
+	w.spend(30)
+	if got := w.said(); !strings.Contains(got, "take c0000") {
+		t.Errorf("it is forgotten: %s", got)
+	}
+}
+
+func TestWhatWasDueBeforeACrashIsLookedAtFirst(t *testing.T) {
+	w := newWorld(t, 1)
+	w.broken["launcher"] = true
+	w.spend(120) // its GPU can't be taken
+	w.broken = map[string]bool{"sampler": true}
+	w.works("c0000", true)
+	w.reopen()
+	w.spend(1) // of what it does, nothing is known by one look
+	if len(w.lost) > 0 {
+		t.Errorf("done to a container at work: %v", w.lost)
+	}
+}
+
+func TestACrashAfterItsGPUWasTakenShortensNothing(t *testing.T) {
+	w := newWorld(t, 1)
+	w.bound = "defaults: {idle_timeout: 100m, without_gpu: {idle_timeout: 50m}}"
+	w.reopen()
+	w.spend(130)
+	for i := 0; !strings.Contains(w.said(), "take c0000"); i++ {
+		if i > 60 {
+			t.Fatal("its GPU isn't taken")
+		}
+		w.spend(1)
+	}
+	w.reopen()
+	w.spend(30)
+	if got := w.said(); strings.Contains(got, "stop 30s c0000") {
+		t.Errorf("stopped after 30m of 50m: %s", got)
+	}
+	w.spend(30)
+	if got := w.said(); !strings.Contains(got, "stop 30s c0000") || strings.Count(got, "is stopped in") == 0 {
+		t.Errorf("it isn't warned and stopped: %s", got)
 	}
 }
 
