@@ -53,7 +53,7 @@ func (s *Steward) carryOut(ctx context.Context, c container.Record, v lifecycle.
 	if err := s.Observe(ctx, c.ContainerID); err != nil {
 		return err
 	}
-	if !s.due(c.ID, v) {
+	if !s.still(c.ID, v) {
 		return nil
 	}
 	switch v.Verb {
@@ -66,13 +66,18 @@ func (s *Steward) carryOut(ctx context.Context, c container.Record, v lifecycle.
 	}
 }
 
-// due reports whether the last pass has found the same due as one before.
-func (s *Steward) due(claim string, before lifecycle.Verdict) bool {
+func (s *Steward) still(claim string, v lifecycle.Verdict) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.due(claim, v)
+}
+
+// due reports whether the last pass has found the same due as one before. It is
+// called with the mutex held.
+func (s *Steward) due(claim string, before lifecycle.Verdict) bool {
 	l, life := s.looks[claim], s.lives[claim]
 	now := life.Judge(life.Deadlines(l.facts, l.rule), l.rule)
-	return now.Verb == before.Verb && now.Deadline.Cause == before.Deadline.Cause
+	return now.Verb == before.Verb && now.Deadline.Cause == before.Deadline.Cause && now.Note.Stage == before.Note.Stage
 }
 
 // record writes down what is about to be done, and why.
@@ -84,23 +89,35 @@ func (s *Steward) record(ctx context.Context, action string, c container.Record,
 	})
 }
 
-// warn tells the owner, and remembers first that they were told: who restarts
-// ds01 in between is warned once less, and never twice as often.
+// warn tells the owner, and remembers then that they were told: where ds01 is killed
+// in between they hear it twice, which takes nothing from anybody.
 func (s *Steward) warn(ctx context.Context, c container.Record, v lifecycle.Verdict) error {
 	subject, text := warning(c, v)
 	s.record(ctx, "warn", c, v.Deadline.Why())
-	s.mu.Lock()
-	was := s.lives[c.ID]
-	s.keep(c.ID, was, was.Told(v.Deadline.Cause, v.Note))
-	s.mu.Unlock()
-	s.save(ctx, s.Beat())
 	s.Voice.Tell(ctx, c, subject, text, v.Note.Stage == 1)
+	if !s.remember(c.ID, v) {
+		s.Voice.Hush(ctx, c)
+		return nil
+	}
+	s.save(ctx, s.Beat())
 	if v.Note.Stage < 2 || v.Deadline.Verb == lifecycle.Remove {
 		return nil
 	}
 	s.setSaving(c.ID, true)
 	defer s.setSaving(c.ID, false)
 	return s.Voice.LastCall(ctx, c, v.Deadline.Cause, min(v.Deadline.Left(), actTimeout))
+}
+
+// remember notes a warning, unless it is void by now: somebody works on.
+func (s *Steward) remember(claim string, v lifecycle.Verdict) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.due(claim, v) {
+		return false
+	}
+	was := s.lives[claim]
+	s.keep(claim, was, was.Told(v.Deadline.Cause, v.Note))
+	return true
 }
 
 func (s *Steward) setSaving(claim string, still bool) {

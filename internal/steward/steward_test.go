@@ -46,6 +46,7 @@ type world struct {
 	clock    lifecycle.Beat
 	broken   map[string]bool // what fails: "engine", "launcher", "store", "accounts", "sampler"
 	hangs    chan struct{}   // the engine answers once it is closed; nil: at once
+	tells    func()          // is called when somebody is told something
 	lost     []string        // acts that were done to a container that worked
 	released map[string]bool
 }
@@ -280,6 +281,9 @@ func (w *world) remove(ctx context.Context, id string) error {
 
 func (w *world) Tell(_ context.Context, _ container.Record, subject, _ string, mail bool) {
 	w.say("tell: %s (mail %t)", subject, mail)
+	if w.tells != nil {
+		w.tells()
+	}
 }
 func (w *world) Hush(_ context.Context, c container.Record) { w.say("hush %s", c.ID) }
 func (w *world) Alive(c container.Record) bool {
@@ -521,6 +525,39 @@ func TestWhatBeganToWorkWhileTheEngineHungLosesNothing(t *testing.T) {
 				t.Errorf("it is forgotten: %s", got)
 			}
 		})
+	}
+}
+
+func TestWhoIsKilledWhileTheyTellTellsAgain(t *testing.T) {
+	w := newWorld(t, 1)
+	told := 0
+	w.tells = func() {
+		lives, err := w.store.Lives(t.Context())
+		if stage := lives["c0000"].Warned.Idle.Stage; err != nil || stage != told {
+			t.Errorf("warning %d is said, and %d are stored: %v", told+1, stage, err)
+		}
+		told++
+	}
+	w.spend(106)
+	if told != 2 {
+		t.Errorf("told %d times", told)
+	}
+}
+
+func TestWhoWorksOnWhileTheyAreToldIsWarnedAnew(t *testing.T) {
+	w := newWorld(t, 1)
+	w.spend(105)
+	w.tells = func() {
+		w.tells = nil
+		w.works("c0000", true)
+		w.look(time.Minute)
+		w.works("c0000", false)
+	}
+	w.spend(1)
+	w.said()
+	w.spend(105)
+	if got := w.said(); !strings.Contains(got, "taken back in 20m") || !strings.Contains(got, "taken back in 5m") || !strings.Contains(got, "take c0000") {
+		t.Errorf("got %s", got)
 	}
 }
 
