@@ -306,18 +306,31 @@ func (l *Lab) Spawn() {
 func (l *Lab) waitUp(patience time.Duration) error {
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
-		select {
-		case <-l.exited:
+		if l.Ended() {
 			return errors.New("the daemon has ended")
-		default:
 		}
-		var v apitype.Version
-		if l.api("/v1/version", &v) == nil && v.EngineVersion != "" {
+		if l.Up() {
 			return nil
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	return errors.New("the daemon isn't up in time")
+}
+
+// Up reports whether the daemon answers, and has found the engine.
+func (l *Lab) Up() bool {
+	var v apitype.Version
+	return l.api("/v1/version", &v) == nil && v.EngineVersion != ""
+}
+
+// Ended reports whether the daemon has ended.
+func (l *Lab) Ended() bool {
+	select {
+	case <-l.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // Signal sends the daemon a signal.

@@ -1,68 +1,14 @@
 package tenants_test
 
 import (
-	"fmt"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ds01.dev/ds01/internal/e2e/lab"
-	"ds01.dev/ds01/internal/terminal"
 )
-
-// terminalOf opens a pseudo-terminal of a person's, and returns what it shows.
-func terminalOf(t *testing.T, l *lab.Lab, who string) func() string {
-	t.Helper()
-	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	path := fmt.Sprintf("%s/%d", terminal.Folder, number)
-	for _, do := range []func() error{func() error { return os.Chown(path, l.UID(who), -1) }, func() error { return os.Chmod(path, 0o620) }} {
-		if err == nil {
-			err = do()
-		}
-	}
-	session, errOpen := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil || errOpen != nil {
-		t.Fatal(err, errOpen)
-	}
-	var mu sync.Mutex
-	var shown strings.Builder
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		for text := make([]byte, 4096); ; {
-			n, err := screen.Read(text)
-			if err != nil {
-				return // its last session is gone
-			}
-			mu.Lock()
-			shown.Write(text[:n])
-			mu.Unlock()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = session.Close()
-		<-over
-		_ = screen.Close()
-	})
-	return func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return shown.String()
-	}
-}
 
 // TestACardOutOfUse: root drains the card that alice's container runs on, and
 // later it falls off the bus. Her work runs on, she is told, and nobody is
@@ -70,7 +16,7 @@ func terminalOf(t *testing.T, l *lab.Lab, who string) func() string {
 func TestACardOutOfUse(t *testing.T) {
 	l := start(t, lab.Options{GPU: "{provider: sim, sim: {gpus: [a100-80gb]}}", Users: []string{"alice", "bob"}})
 	card := l.GPUs()[0].UUID
-	screen := terminalOf(t, l, "alice")
+	screen := lab.Screen(t, l, "alice")
 	outOfUse(t, l, screen, "drained: a fan (by root)", "gpu undrain 0", "gpu", "drain", "0", "--reason", "a fan")
 	l.OK("root", l.Binary(), "gpu", "sim", "set", card, "--xid", "31") // a program's own error
 	outOfUse(t, l, screen, "XID 79: the card has fallen off the bus", "Reboot the host", "gpu", "sim", "set", card, "--xid", "79")

@@ -28,7 +28,7 @@ func TestIdleGPUsComeBack(t *testing.T) {
 		AtStart: true, Users: []string{"alice", "bob"}, Admins: []string{"root"}, Limits: inSeconds, Config: "lifecycle: {every: 0.5s}\n",
 		GPU: "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}",
 	})
-	screen := terminalOf(t, l, "alice")
+	screen := lab.Screen(t, l, "alice")
 	for _, name := range []string{"works", "idle"} {
 		l.OK("alice", l.Binary(), "container", "create", name, "--image", "busybox", "--gpus", "1")
 	}
