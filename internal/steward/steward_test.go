@@ -139,11 +139,11 @@ func (w *world) look(after time.Duration) {
 	w.Pass(w.t.Context())
 }
 
-// works has a container work from now on, or not.
-func (w *world) works(claim string, busy bool) {
+// works has the first container work from now on, or not.
+func (w *world) works(busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.busy[claim] = busy
+	w.busy["c0000"] = busy
 }
 
 // await waits for an engine that hangs.
@@ -507,14 +507,14 @@ func TestWhatBeganToWorkWhileTheEngineHungLosesNothing(t *testing.T) {
 			w.hangs = make(chan struct{})
 			w.mu.Unlock()
 			w.look(time.Minute) // it is due
-			w.works("c0000", true)
+			w.works(true)
 			w.look(time.Minute)
 			close(w.hangs)
 			w.Wait()
 			if len(w.lost) > 0 {
 				t.Errorf("done to a container at work: %v", w.lost)
 			}
-			w.works("c0000", false)
+			w.works(false)
 			w.said()
 			w.spend(99)
 			if got := w.said(); strings.Contains(got, "take c0000") || strings.Contains(got, "stop 30s") {
@@ -549,9 +549,9 @@ func TestWhoWorksOnWhileTheyAreToldIsWarnedAnew(t *testing.T) {
 	w.spend(105)
 	w.tells = func() {
 		w.tells = nil
-		w.works("c0000", true)
+		w.works(true)
 		w.look(time.Minute)
-		w.works("c0000", false)
+		w.works(false)
 	}
 	w.spend(1)
 	w.said()
@@ -565,10 +565,10 @@ func TestACrashForgetsNoWork(t *testing.T) {
 	w := newWorld(t, 1)
 	w.spend(107)
 	w.said()
-	w.works("c0000", true)
+	w.works(true)
 	w.look(20 * time.Second) // sooner than what is remembered is stored anyway
 	w.reopen()
-	w.works("c0000", false)
+	w.works(false)
 	w.spend(79)
 	if got := w.said(); strings.Contains(got, "taken back") {
 		t.Errorf("it was idle for 79m only: %s", got)
@@ -584,7 +584,7 @@ func TestWhatWasDueBeforeACrashIsLookedAtFirst(t *testing.T) {
 	w.broken["launcher"] = true
 	w.spend(120) // its GPU can't be taken
 	w.broken = map[string]bool{"sampler": true}
-	w.works("c0000", true)
+	w.works(true)
 	w.reopen()
 	w.spend(1) // of what it does, nothing is known by one look
 	if len(w.lost) > 0 {
