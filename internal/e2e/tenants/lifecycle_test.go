@@ -73,7 +73,6 @@ func TestIdleGPUsComeBack(t *testing.T) {
 	}
 	l.EndDaemon(syscall.SIGKILL)
 	l.StartDaemon()
-	l.OK("root", l.Binary(), "gpu", "sim", "set", uuidOf(t, l, "works"), "--util", "80") // it was told to the daemon before
 	time.Sleep(10 * time.Second)
 	if list := l.OK("alice", l.Binary(), "container", "list"); !strings.Contains(list, "works") || !strings.Contains(list, "kept") {
 		t.Errorf("after three times the idle time:\n%s", list)
