@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -40,6 +41,14 @@ func (a announced) Create(ctx context.Context, name, platform string, body []byt
 		return "", nil, err
 	}
 	return a.Engine.Create(ctx, name, platform, body)
+}
+
+// LoadImages announces images that are made.
+func (a announced) LoadImages(ctx context.Context, archive io.Reader) error {
+	if err := recorder.Before(ctx); err != nil {
+		return err
+	}
+	return a.Engine.LoadImages(ctx, archive)
 }
 
 // Start announces a start.

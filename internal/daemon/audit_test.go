@@ -39,6 +39,7 @@ func TestTheEngineIsNotAskedForWhatIsNotWrittenDown(t *testing.T) {
 	}
 	for name, change := range map[string]func() error{
 		"create": func() error { _, _, err := a.Create(ctx, "n", "", nil); return err },
+		"images": func() error { return a.LoadImages(ctx, nil) },
 		"start":  func() error { return a.Start(ctx, "x") },
 		"stop":   func() error { return a.Stop(ctx, "x", 0) },
 		"remove": func() error { return a.Remove(ctx, "x", true) },
@@ -69,7 +70,8 @@ func TestTheEngineIsNotAskedForWhatIsNotWrittenDown(t *testing.T) {
 // comes is refused here until it is, or is known only to look.
 func TestEveryChangeOfTheEngineIsAnnounced(t *testing.T) {
 	looks := []string{
-		"Apart", "ByClaim", "Close", "Events", "Exists", "HasVolume", "Image", "Images", "Info", "Inspect", "List", "Networks", "ReadFile", "Setup", "Size", "Stored", "Volumes",
+		"Apart", "ByClaim", "Close", "Events", "Exists", "HasVolume", "Image", "Images", "Info", "Inspect", "LayerBytes", "List", "Networks", "ReadFile", "SaveImages", "Setup", "Size",
+		"Stored", "VolumeFolders", "Volumes",
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "announced.go", nil, 0)
 	if err != nil {
