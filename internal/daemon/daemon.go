@@ -313,7 +313,7 @@ func (d *daemon) state() api.State {
 	return api.State{
 		Version: d.Version, Engine: info, EngineUp: d.reconciler.Up(), CgroupVersion: d.host.tree.Version(),
 		GPUProvider: c.GPU.Provider, MIGMode: mode, Libraries: libraries, LibrariesProblem: err, DefaultImage: c.Images.Default,
-		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: d.settings.warnings(),
+		Groups: c.Groups.Roles(), LimitsProblem: d.settings.problem(), Warnings: slices.Concat(d.settings.warnings(), cutOff(d.Root)),
 		AuditProblem: d.audit.Problem(), Space: d.host.space(),
 		PolicyRules: d.policy.count(), PolicyProblem: broken, PolicyStays: others,
 		MailHook: c.Mail.Hook, MailProblem: d.post.problem(), Gaps: d.sampler.Gaps(),

@@ -100,7 +100,7 @@ func (i *Installer) group(ctx context.Context, s takeover.Step) error {
 // lock.
 func (i *Installer) accountFiles() []string {
 	all := []string{"/etc/group", "/etc/gshadow", "/etc/group-", "/etc/gshadow-", "/etc/.pwd.lock"}
-	if i.journal == remapFolder {
+	if i.journal == takeover.RemapFolder {
 		all = append(all, "/etc/passwd", "/etc/shadow", "/etc/passwd-", "/etc/shadow-", "/etc/subuid-", "/etc/subgid-")
 	}
 	return all

@@ -102,15 +102,8 @@ type Installer struct {
 
 // New returns the installer that fulfils a wish.
 func New(p Parts, w takeover.Wish) *Installer {
-	return &Installer{Parts: p, wish: w, journal: folder}
+	return &Installer{Parts: p, wish: w, journal: takeover.InstallFolder}
 }
-
-// Folders of what the host was like before, below Root: before ds01, and
-// before its engine's user namespaces were switched.
-const (
-	folder      = "/var/lib/ds01/install"
-	remapFolder = "/var/lib/ds01/remap"
-)
 
 // in returns the installer that keeps what was before in another folder.
 func (i *Installer) in(journal string) *Installer {
@@ -159,7 +152,7 @@ func (i *Installer) Install(ctx context.Context, f takeover.Facts, p takeover.Pl
 	if err := i.back(context.WithoutCancel(ctx)); err != nil {
 		return &problem.Error{
 			What: "ds01 is not installed, and not everything could be taken back", Why: errors.Join(failed, err),
-			Next: "Correct it and run 'ds01 uninstall', which goes on with it; what was there before is in " + folder + ".",
+			Next: "Correct it and run 'ds01 uninstall', which goes on with it; what was there before is in " + takeover.InstallFolder + ".",
 		}
 	}
 	return &problem.Error{What: "ds01 is not installed; everything is as it was before", Why: failed, Next: next(failed)}
@@ -201,7 +194,7 @@ func (i *Installer) Removal(ctx context.Context) (takeover.Facts, []takeover.Cha
 	}
 	if f.Before == nil {
 		return f, nil, &problem.Error{
-			What: "nothing to uninstall", Why: problem.Because(problem.ErrNotFound, "'ds01 install' has left nothing in "+folder),
+			What: "nothing to uninstall", Why: problem.Because(problem.ErrNotFound, "'ds01 install' has left nothing in "+takeover.InstallFolder),
 			Next: "What was set up by hand has to be taken away by hand.",
 		}
 	}
@@ -227,13 +220,13 @@ func (i *Installer) undo(ctx context.Context, p takeover.Plan, keep []string) er
 		return errors.Join(append(errs, err)...)
 	}
 	errs = append(errs, i.sweep(*m))
-	if remap, err := i.in(remapFolder).load(); err == nil && remap != nil {
+	if remap, err := i.in(takeover.RemapFolder).load(); err == nil && remap != nil {
 		errs = append(errs, i.sweep(*remap))
 	}
 	if err := errors.Join(errs...); err != nil && !i.asBefore(ctx) {
 		return err
 	}
-	return errors.Join(i.in(remapFolder).forget(false), i.forget(len(keep) > 0))
+	return errors.Join(i.in(takeover.RemapFolder).forget(false), i.forget(len(keep) > 0))
 }
 
 // forget gives up what was kept, of which a copy under another name may stay.
@@ -291,7 +284,7 @@ func (i *Installer) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(i.kept(""), 0o700); err != nil {
 		return nil, fmt.Errorf("folder of what was there before: %w", err)
 	}
-	f, err := os.OpenFile(i.at(folder)+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(i.at(takeover.InstallFolder)+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the installation: %w", err)
 	}
@@ -305,7 +298,7 @@ func (i *Installer) lock() (unlock func(), err error) {
 
 // load returns what an earlier installation kept, nil where there is none.
 func (i *Installer) load() (*takeover.Manifest, error) {
-	data, err := os.ReadFile(i.kept("manifest.json"))
+	data, err := os.ReadFile(i.kept(takeover.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // nothing is kept
 	}
@@ -315,7 +308,7 @@ func (i *Installer) load() (*takeover.Manifest, error) {
 	var m takeover.Manifest
 	if err := json.Unmarshal(data, &m); err != nil || m.Version != 1 {
 		return nil, &problem.Error{
-			What: i.kept("manifest.json") + " can't be read", Why: errors.Join(err, fmt.Errorf("version %d", m.Version)), Next: "Use the ds01 that wrote it.",
+			What: i.kept(takeover.ManifestFile) + " can't be read", Why: errors.Join(err, fmt.Errorf("version %d", m.Version)), Next: "Use the ds01 that wrote it.",
 		}
 	}
 	for n, t := range m.Touched {
@@ -378,5 +371,5 @@ func (i *Installer) save(m takeover.Manifest) error {
 	if err != nil {
 		return fmt.Errorf("write down what was there before: %w", err)
 	}
-	return write(i.kept("manifest.json"), data, 0o600)
+	return write(i.kept(takeover.ManifestFile), data, 0o600)
 }

@@ -21,10 +21,10 @@ import (
 func (i *Installer) observe(ctx context.Context) (takeover.Facts, error) {
 	f := takeover.Facts{Files: map[string]takeover.File{}, Groups: map[string][]string{}}
 	var err error
-	if f.Before, err = i.in(folder).load(); err != nil {
+	if f.Before, err = i.in(takeover.InstallFolder).load(); err != nil {
 		return f, err
 	}
-	if f.Remap, err = i.in(remapFolder).load(); err != nil {
+	if f.Remap, err = i.in(takeover.RemapFolder).load(); err != nil {
 		return f, err
 	}
 	paths := i.wish.Observed()

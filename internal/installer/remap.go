@@ -34,7 +34,7 @@ func (i *Installer) PlanRemap(ctx context.Context, s takeover.Switch) (takeover.
 // Remap does the steps of a plan that PlanRemap made. If one fails, the engine
 // returns to the folder that it had.
 func (i *Installer) Remap(ctx context.Context, f takeover.Facts, p takeover.Plan, s takeover.Switch) error {
-	i = i.in(remapFolder)
+	i = i.in(takeover.RemapFolder)
 	unlock, err := i.lock()
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func (i *Installer) remapStep(ctx context.Context, s takeover.Step) error {
 		}
 		return i.Accounts.DropUser(ctx, s.User)
 	case takeover.SettleUsers:
-		return i.in(remapFolder).settle()
+		return i.in(takeover.RemapFolder).settle()
 	case takeover.CheckEmpty:
 		return i.asked(s.Path, func(e Engine) error { return checkEmpty(ctx, e) })
 	case takeover.CopyImages:

@@ -30,7 +30,7 @@ func (i *Installer) step(ctx context.Context, s takeover.Step) error {
 	case takeover.AddGroup, takeover.DropGroup, takeover.Join, takeover.Leave:
 		return i.group(ctx, s)
 	case takeover.Settle:
-		return i.in(folder).settle()
+		return i.in(takeover.InstallFolder).settle()
 	case takeover.AddUser, takeover.DropUser, takeover.SettleUsers, takeover.CheckEmpty, takeover.CheckRemapped, takeover.CheckPlain,
 		takeover.CopyImages, takeover.TidyNetworks, takeover.GiveVolumes:
 		return i.remapStep(ctx, s)

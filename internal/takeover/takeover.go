@@ -203,6 +203,14 @@ type Moved struct {
 	Joined []string `json:"joined"` // groups that took their place
 }
 
+// Folders of what a host was like before ds01, and before the user namespaces of its
+// engine were switched; a file in each has the manifest.
+const (
+	InstallFolder = "/var/lib/ds01/install"
+	RemapFolder   = "/var/lib/ds01/remap"
+	ManifestFile  = "manifest.json"
+)
+
 // A Manifest is what an installation keeps to be taken back. It is written
 // before anything is changed.
 type Manifest struct {
