@@ -11,7 +11,7 @@ import (
 // cutOff tells of a switch of the engine's user namespaces that was begun and not
 // finished, as when the machine died in it: the engine has a part of the images.
 func cutOff(root string) []string {
-	data, err := os.ReadFile(filepath.Join("/", root, takeover.RemapFolder, takeover.ManifestFile))
+	data, err := os.ReadFile(filepath.Join("/", root, takeover.RemapFolder, takeover.ManifestFile)) //nolint:gosec // the installation's own file
 	if err != nil {
 		return nil // none was begun
 	}
