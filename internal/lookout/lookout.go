@@ -84,7 +84,7 @@ func New(p Parts) *Lookout {
 // at when one of them may be near its limit for all that the total says.
 const (
 	lookEvery = 10 * time.Second
-	allEvery  = 30 * time.Second
+	allEvery  = 25 * time.Second // at each third look, a little sooner or later
 	warnEvery = 10 * time.Minute // at most, of one container, person, and the host
 
 	muchWaiting = 20.0 // per cent of the time

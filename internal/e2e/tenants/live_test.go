@@ -101,7 +101,7 @@ func limitsHoldForWhatRuns(t *testing.T, l *lab.Lab) {
 	eventually("an override holds", all, "64 99 36000")
 	eventually("and expires", all, "64 64 36000")
 	change(strings.Replace(lively(64, 80), "pids_limit: 64", "pids_limit: null", 1))
-	l.Eventually("it is seen that a busy container is held back", 30*time.Second, func() bool {
+	l.Eventually("it is seen that a busy container is held back", time.Minute, func() bool {
 		return strings.Contains(l.OK("alice", l.Binary(), "container", "stats"), "% (held back ")
 	})
 	l.Eventually("a limit is lifted", 20*time.Second, func() bool { return g.Read(all, "tasks limit", 0) == "max" })
