@@ -45,7 +45,7 @@ func (a *app) install() *cobra.Command {
 		examples: []string{"ds01 install --dry-run", "ds01 install", "ds01 install --move-docker-group --yes"},
 		guide: "This makes every use of Docker on this host pass ds01. First you see each step and each changed file; nothing is done until you say yes. " +
 			"'ds01 uninstall' takes it back.",
-		exits: []int{6, 7, exitInterrupted}, json: &f.json,
+		exits: []int{3, 5, 6, 7, exitInterrupted}, json: &f.json,
 		flags: func(set *pflag.FlagSet) {
 			set.BoolVar(&f.dryRun, "dry-run", false, "show what it would do, and change nothing")
 			set.BoolVar(&f.move, "move-docker-group", false, "take members out of the group docker, into docker-users and gpu-users")

@@ -35,7 +35,7 @@ func (a *app) remap() *cobra.Command {
 		examples: []string{"ds01 remap --dry-run", "ds01 remap", "ds01 remap --leave-volumes --yes", "ds01 remap --undo"},
 		guide: "This changes how the engine of this host runs containers, and takes it away from everybody while images are copied. " +
 			"First you see each step; nothing is done until you say yes. 'ds01 remap --undo' takes it back.",
-		exits: []int{4, 6, 7, exitInterrupted}, json: &f.json,
+		exits: []int{3, 4, 5, 6, 7, exitInterrupted}, json: &f.json,
 		flags: func(set *pflag.FlagSet) {
 			set.BoolVar(&f.dryRun, "dry-run", false, "show what it would do, and change nothing")
 			set.BoolVar(&f.leave, "leave-volumes", false, "volumes with something in them stay behind in the old folder")

@@ -38,7 +38,7 @@ func (a *app) uninstall() *cobra.Command {
 			"It also takes back an installation that was cut off, and what 'ds01 remap' did.",
 		examples: []string{"ds01 uninstall --dry-run", "ds01 uninstall", "ds01 uninstall --changed restore --yes"},
 		guide:    "This makes Docker on this host what it was before ds01. People reach the engine as they did then. You are asked first.",
-		exits:    []int{3, 6, 7}, json: &f.json,
+		exits:    []int{3, 5, 6, 7}, json: &f.json,
 		flags: func(set *pflag.FlagSet) {
 			set.StringVar(&f.changed, "changed", "", "what becomes of files that were changed since: keep or restore")
 			set.BoolVar(&f.dryRun, "dry-run", false, "show what it would do, and change nothing")
