@@ -356,7 +356,7 @@ func (d *daemon) run(ctx context.Context) error {
 // What a burst of requests has taken is given back to the host once it is over:
 // by itself the heap stays as large as gcPercent lets it grow.
 const (
-	spareHeap     = 20 << 20 // bytes that may stay
+	spareHeap     = 6 << 20 // bytes that may stay, besides those in use
 	giveBackEvery = 30 * time.Second
 )
 
@@ -370,7 +370,9 @@ func giveMemoryBack(ctx context.Context) error {
 		case <-tick.C:
 		}
 		var m runtime.MemStats
-		if runtime.ReadMemStats(&m); m.HeapSys-m.HeapReleased > spareHeap {
+		runtime.ReadMemStats(&m)
+		inUse := m.NextGC * 100 / (100 + gcPercent) // when it was last collected
+		if m.HeapSys-m.HeapReleased > inUse+spareHeap {
 			debug.FreeOSMemory()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/limits"
+	"ds01.dev/ds01/internal/quantity"
 )
 
 // What can't be held to its rates runs all the same: whoever keeps limits in
@@ -29,5 +30,29 @@ func TestWhatStartsIsHeldToItsRatesOnceItHasAGroup(t *testing.T) {
 				t.Errorf("asked %q, want %q once", asked, want)
 			}
 		})
+	}
+}
+
+// Rates that end are taken from what runs; what starts has none that could be.
+func TestWhatRunsLosesRatesThatEnd(t *testing.T) {
+	s := newScene(t, admission.UserNS)
+	s.bound.IOReadBPS, s.bound.IOWriteBPS = quantity.None[quantity.ByteSize](), quantity.None[quantity.ByteSize]()
+	r := s.create(t, request())
+	var asked []limits.Limits
+	s.Rates = func(_ int, _ string, _ []string, l limits.Limits) error {
+		asked = append(asked, l)
+		return nil
+	}
+	if err := s.Start(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) > 0 {
+		t.Errorf("a start without rates asked for %+v", asked)
+	}
+	if _, _, err := s.Fit(t.Context(), r.ID); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) != 1 || !asked[0].IOReadBPS.Unlimited || !asked[0].IOWriteBPS.Unlimited {
+		t.Errorf("asked for %+v, not for none", asked)
 	}
 }

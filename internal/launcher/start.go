@@ -180,8 +180,8 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	if errors.Is(err, problem.ErrNotFound) && l.reconnect(ctx, record, err) {
 		err = l.Engine.Start(ctx, record.ContainerID)
 	}
-	if err == nil {
-		l.slow(ctx, record, f.subject.Limits)
+	if bound := f.subject.Limits; err == nil && (!bound.IOReadBPS.Unlimited || !bound.IOWriteBPS.Unlimited) { // nothing holds a new group
+		l.slow(ctx, record, bound)
 	}
 	return err
 }
