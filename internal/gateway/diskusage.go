@@ -87,8 +87,9 @@ func (c *call) diskUsage() error {
 }
 
 func (c *call) usedByContainers(own *usage, all []jsontext.Value) error {
+	records := c.newestFirst()
 	for _, row := range all {
-		shown, err := c.show(nil, row, nil)
+		shown, err := c.show(nil, row, records, nil)
 		if err != nil {
 			return fmt.Errorf("edit the engine's list: %w", err)
 		}

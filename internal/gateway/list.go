@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"ds01.dev/ds01/internal/allocator"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -78,10 +80,64 @@ func (f filterSet) encode() string {
 }
 
 // A listing is one list on its way, used again for the next: making room for
-// long ones takes as long as editing them.
+// long ones takes as long as editing them, and most rows are what they were.
 type listing struct {
-	theirs bytes.Buffer
-	ours   []byte
+	theirs, before bytes.Buffer
+	ours           []byte
+	rows, were     [][]byte // of theirs and of before
+	next           int      // the first of were that may come again
+}
+
+// begin makes room for a list, and keeps the one before.
+func (l *listing) begin() {
+	l.theirs, l.before = l.before, l.theirs
+	l.rows, l.were, l.next = l.were[:0], l.rows, 0
+	l.theirs.Reset()
+}
+
+// rowEnd returns where a row ends, -1 if it doesn't. What begins with a whole
+// object has that as its first value: where a row is one of the list before,
+// nothing has to be looked for.
+func (l *listing) rowEnd(list []byte, i int) int {
+	near := l.were[l.next:min(l.next+2, len(l.were))] // one may be gone
+	var end int
+	if n := slices.IndexFunc(near, func(was []byte) bool { return bytes.HasPrefix(list[i:], was) }); n >= 0 {
+		end = i + len(near[n])
+		l.next += n + 1
+	} else {
+		end = valueEnd(list, i)
+	}
+	if end >= 0 && list[i] == '{' {
+		l.rows = append(l.rows, list[i:end])
+	}
+	return end
+}
+
+// A walk finds the records of a list of the engine's, which has the newest
+// container first: from one to the next is shorter than to look each up.
+type walk struct {
+	ledger *allocator.Allocator
+	left   []container.Record // the oldest first; they are the ledger's own
+}
+
+func (c *call) newestFirst() *walk { return &walk{c.Ledger, c.Ledger.Records()} }
+
+// find returns the record of a container, nil if there is none.
+func (w *walk) find(id []byte) *container.Record {
+	for n := range min(2, len(w.left)) { // one may not be listed
+		next := len(w.left) - 1 - n
+		if r := &w.left[next]; r.ContainerID == string(id) {
+			w.left = w.left[:next]
+			return r
+		}
+	}
+	r, known := w.ledger.ByContainer(string(id))
+	if !known {
+		return nil
+	}
+	next := sort.Search(len(w.left), func(i int) bool { return !w.left[i].CreatedAt.Before(r.CreatedAt) })
+	w.left = w.left[:next]
+	return &r
 }
 
 // list answers with the caller's containers; administrators see all.
@@ -98,17 +154,18 @@ func (c *call) list() error {
 		l = &listing{}
 	}
 	defer c.lists.Put(l)
-	l.theirs.Reset()
+	l.begin()
 	if err := c.fetchInto(c.r.Context(), &l.theirs, http.MethodGet, "/containers/json", query, nil); err != nil {
 		return err
 	}
+	records := c.newestFirst()
 	limit, _ := strconv.Atoi(c.match.Query.Get("limit")) // the engine, too, takes what is no number as none
 	kept := 0
-	l.ours, err = editArray(l.ours[:0], l.theirs.Bytes(), func(out, row []byte) ([]byte, error) {
+	l.ours, err = editElements(l.ours[:0], l.theirs.Bytes(), l.rowEnd, func(out, row []byte) ([]byte, error) {
 		if limit > 0 && kept == limit {
 			return out, nil
 		}
-		edited, err := c.show(out, row, names)
+		edited, err := c.show(out, row, records, names)
 		if len(edited) > len(out) {
 			kept++
 		}
@@ -196,26 +253,28 @@ func (c *call) ownIDs(prefixes []string) []string {
 
 // show appends a row of the list in the owner's words, if our record says
 // that the caller may see it and its name is wanted.
-func (c *call) show(out, row []byte, names []*regexp.Regexp) ([]byte, error) {
+func (c *call) show(out, row []byte, records *walk, names []*regexp.Regexp) ([]byte, error) {
 	id, err := member(row, "Id")
 	if err != nil {
 		return out, err
 	}
-	record, known := c.Ledger.ByContainer(strings.Trim(string(id), `"`))
-	own := known && record.UID == c.who.UID
+	record := records.find(bytes.Trim(id, `"`))
+	own := record != nil && record.UID == c.who.UID
 	if !own && !c.roles.Admin {
 		return out, nil
 	}
-	shown := []string{"/" + record.Name}
-	if len(names) > 0 && !own {
-		if shown, err = namesOf(row); err != nil {
+	if len(names) > 0 {
+		shown, err := namesOf(row)
+		if own {
+			shown = []string{"/" + record.Name}
+		} else if err != nil {
 			return out, err
 		}
+		if !anyMatch(names, shown) {
+			return out, nil
+		}
 	}
-	if len(names) > 0 && !anyMatch(names, shown) {
-		return out, nil
-	}
-	if !known {
+	if record == nil {
 		return append(out, row...), nil
 	}
 	keys := []string{"Image"}
@@ -237,7 +296,7 @@ func (c *call) show(out, row []byte, names []*regexp.Regexp) ([]byte, error) {
 		if own {
 			value = c.ownNames(value)
 		}
-		return editArray(out, value, func(out, m []byte) ([]byte, error) { return showMount(out, m, record) })
+		return editArray(out, value, func(out, m []byte) ([]byte, error) { return showMount(out, m, *record) })
 	})
 }
 

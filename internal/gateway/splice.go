@@ -29,6 +29,11 @@ func editString(out, value []byte, edit func(string) string) ([]byte, error) {
 // editArray appends an array to out. edit gets each element and appends it,
 // changed or not, or appends nothing to leave it out. A null stays one.
 func editArray(out, array []byte, edit func(out, element []byte) ([]byte, error)) ([]byte, error) {
+	return editElements(out, array, valueEnd, edit)
+}
+
+// editElements is editArray with another way to find where elements end.
+func editElements(out, array []byte, elementEnd func(array []byte, i int) int, edit func(out, element []byte) ([]byte, error)) ([]byte, error) {
 	i := skip(array, 0, " \t\r\n")
 	if i >= len(array) || array[i] != '[' {
 		if string(bytes.TrimSpace(array)) == "null" {
@@ -45,7 +50,7 @@ func editArray(out, array []byte, edit func(out, element []byte) ([]byte, error)
 		if array[i] == ']' {
 			return append(out, ']'), nil
 		}
-		end := valueEnd(array, i)
+		end := elementEnd(array, i)
 		if end < 0 {
 			return out, errCutOff
 		}

@@ -50,6 +50,41 @@ func FuzzEditsKeepWhatTheyDoNotTouch(f *testing.F) {
 	})
 }
 
+// FuzzRowsEndWhereTheyDo compares a list that is edited after another one with the
+// same edited alone.
+func FuzzRowsEndWhereTheyDo(f *testing.F) {
+	const a, b, c = `{"Id":"a","Status":"Up 5 minutes"}`, `{"Id":"b"}`, `{"Id":"c","Labels":{"k":"}]\"\\"}}`
+	for _, seed := range [][2]string{
+		{"[" + a + "," + b + "," + c + "]", "[" + a + "," + c + "]"},
+		{"[" + b + "," + c + "]", "[" + a + "," + b + "," + c + "]\n"},
+		{"[1,2]", "[12,2]"},
+		{`["a","b"]`, `["b","ab"]`},
+		{"[" + a + "]", "[" + a + b + "]"},
+		{"[" + a, "[" + a},
+		{"null", "[]"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, before, now string) {
+		keep := func(out, row []byte) ([]byte, error) { return append(out, row...), nil }
+		var l listing
+		var got []byte
+		var err error
+		for _, text := range []string{now, before, now, now} {
+			l.begin()
+			l.theirs.WriteString(text)
+			got, err = editElements(nil, l.theirs.Bytes(), l.rowEnd, keep)
+		}
+		want, alone := editArray(nil, []byte(now), keep)
+		if string(got) != string(want) || (err == nil) != (alone == nil) {
+			t.Errorf("%q after %q became %q, %v, and alone %q, %v", now, before, got, err, want, alone)
+		}
+		if l.next != len(l.were) {
+			t.Errorf("of %d rows of %q %d were found again", len(l.were), now, l.next)
+		}
+	})
+}
+
 // FuzzAnythingEndsWithoutPanic: an edit ends, with an error or not, whatever
 // it is given.
 func FuzzAnythingEndsWithoutPanic(f *testing.F) {
