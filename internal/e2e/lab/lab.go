@@ -121,6 +121,8 @@ func Start(t testing.TB, o Options) *Lab {
 	l.must(os.Chmod(dir, 0o711))
 	l.must(os.MkdirAll(filepath.Join(l.Root, "etc/ds01"), 0o755))
 	l.must(os.MkdirAll(filepath.Join(l.Root, "run/ds01"), 0o755))
+	l.must(os.Mkdir(l.temporary(), 0o755))
+	l.must(os.Chmod(l.temporary(), 0o777|os.ModeSticky))
 	l.makePeople(dir)
 	l.startEngine(dir)
 	l.Write("etc/ds01/ds01.yaml", l.config())

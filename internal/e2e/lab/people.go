@@ -100,11 +100,14 @@ func (l *Lab) EngineName(who, name string) string { return account.EngineName(na
 // Home returns the home of a name of the lab.
 func (l *Lab) Home(name string) string { return l.people[name].home }
 
+func (l *Lab) temporary() string { return filepath.Join(filepath.Dir(l.Root), "tmp") }
+
 // Env returns the environment in which a person's commands reach the lab.
 func (l *Lab) Env(name string) []string {
 	p := l.people[name]
 	return []string{
 		"HOME=" + p.home, "USER=" + p.login, "LOGNAME=" + p.login, "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8",
+		"TMPDIR=" + l.temporary(), // what a program leaves there goes with the lab
 		"DOCKER_HOST=unix://" + filepath.Join(l.Root, "run/docker.sock"),
 		"DS01_HOST=unix://" + filepath.Join(l.Root, "run/ds01/ds01.sock"),
 	}
