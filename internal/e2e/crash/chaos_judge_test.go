@@ -44,7 +44,12 @@ func (c *cast) judge() {
 			c.warned(a, "is stopped in", s.from, s.ended, chaosRuntime)
 			c.waited(a, "was kept", s.ended, c.left(a.id), chaosHold)
 		case "left":
-			c.waited(a, "was kept", s.ended, c.left(a.id), chaosHold)
+			ended := s.ended
+			if s.from.IsZero() { // it ran between two looks of the witness: it ended after it was made
+				c.t.Logf("nobody saw %s run", a.name)
+				ended = a.from
+			}
+			c.waited(a, "was kept", ended, c.left(a.id), chaosHold)
 		case "never":
 			if !s.from.IsZero() {
 				c.wrong("%s was started: %s", a.name, s)
