@@ -264,10 +264,10 @@ func (c *call) show(out, row []byte, records *walk, names []*regexp.Regexp) ([]b
 		return out, nil
 	}
 	if len(names) > 0 {
-		shown, err := namesOf(row)
+		var shown []string
 		if own {
 			shown = []string{"/" + record.Name}
-		} else if err != nil {
+		} else if shown, err = namesOf(row); err != nil {
 			return out, err
 		}
 		if !anyMatch(names, shown) {
