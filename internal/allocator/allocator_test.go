@@ -1,6 +1,7 @@
 package allocator_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -374,6 +375,28 @@ func TestLockKeepsOthersOutOfOneContainerOnly(t *testing.T) {
 	b := setup(t)
 	unlock := b.Lock("a")
 	b.Lock("b")() // another's is free
+	entered := make(chan struct{})
+	go func() {
+		defer b.Lock("a")()
+		close(entered)
+	}()
+	select {
+	case <-entered:
+		t.Fatal("two are in")
+	case <-time.After(20 * time.Millisecond):
+	}
+	unlock()
+	<-entered
+}
+
+func TestWhoHasWaitedLongEnoughLeavesALockAsItIs(t *testing.T) {
+	b := setup(t)
+	unlock := b.Lock("a")
+	hasty, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.LockContext(hasty, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
 	entered := make(chan struct{})
 	go func() {
 		defer b.Lock("a")()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/apitype"
 	"ds01.dev/ds01/internal/config"
@@ -248,6 +249,23 @@ func TestDoctorTellsWhatIsMissing(t *testing.T) {
 	}
 	if got := results(alice); got["runc version"] != "" || got["docker group"] != "" {
 		t.Errorf("alice is told of the host: %v", got)
+	}
+}
+
+func TestDoctorTellsOfWhatTheEngineSaysNothingAbout(t *testing.T) {
+	l := newLab(t)
+	l.must(t, alice, "POST", "/v1/containers", web, nil)
+	l.engine.Delay(l.ledger.Records()[0].ContainerID, time.Hour)
+	if err := l.reconciler.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[int]string{alice: "your container web (", admin: "alice's container web (", bob: ""} {
+		var d apitype.Doctor
+		l.must(t, uid, "GET", "/v1/doctor", "", &d)
+		got := d.Checks[0]
+		if got.Name != "engine" || (got.Result == apitype.CheckWarn) != (want != "") || !strings.Contains(got.Detail, want) {
+			t.Errorf("%d is told %+v", uid, got)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (c *call) doctor() error {
 	state := c.State()
 	roles := account.RolesOf(c.owner, state.Groups)
 	checks := []apitype.Check{
-		checkEngine(state),
+		c.checkEngine(state),
 		checkGroup("container group", roles.Docker, c.owner, state.Groups.Docker, "use containers"),
 		checkGroup("gpu group", roles.GPU, c.owner, state.Groups.GPU, "hold GPUs"),
 		c.checkImage(state),
@@ -63,15 +63,37 @@ func fail(name, detail, next string) apitype.Check {
 	return apitype.Check{Name: name, Result: apitype.CheckFail, Detail: detail, Next: next}
 }
 
-func checkEngine(state State) apitype.Check {
+func (c *call) checkEngine(state State) apitype.Check {
 	if !state.EngineUp {
 		return fail("engine", "The Docker engine doesn't answer; running containers are not affected.", "Tell your administrators: systemctl status docker.")
+	}
+	if names := c.silent(); len(names) > 0 {
+		return warn("engine", "The Docker engine answers, but says nothing about "+strings.Join(names, ", ")+". What runs there runs on and keeps what it holds.",
+			"Administrators: end the containerd-shim that has the container's id among its words (ps ax), then 'docker rm -f' it.")
 	}
 	isolation := "root in a container is nobody on the host"
 	if !state.Engine.Remapped {
 		isolation = "containers with your directories run as you"
 	}
 	return ok("engine", fmt.Sprintf("Docker %s, API %s; %s.", state.Engine.Version, state.Engine.API, isolation))
+}
+
+// silent names the containers that the engine says nothing about: one's own, to
+// administrators all.
+func (c *call) silent() []string {
+	var names []string
+	for _, id := range c.Reconciler.Silent() {
+		record, known := c.Ledger.ByContainer(id)
+		switch {
+		case known && record.UID == c.owner.UID:
+			names = append(names, fmt.Sprintf("your container %s (%.12s)", record.Name, id))
+		case known && c.roles.Admin:
+			names = append(names, fmt.Sprintf("%s's container %s (%.12s)", record.Login, record.Name, id))
+		case c.roles.Admin:
+			names = append(names, fmt.Sprintf("container %.12s", id))
+		}
+	}
+	return names
 }
 
 func checkGroup(name string, member bool, who account.Account, group, what string) apitype.Check {

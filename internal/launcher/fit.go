@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"time"
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
@@ -11,6 +12,9 @@ import (
 	"ds01.dev/ds01/internal/quantity"
 )
 
+// fitPatience is how long Fit waits for one container: the others wait with it.
+const fitPatience = 2 * time.Second
+
 // Fit gives a container that runs what its owner's limits allow now. More holds
 // at once, and less of processors, processes and disks; less memory only as far
 // as nothing has to be ended for it. One that doesn't run is fitted when it
@@ -18,7 +22,13 @@ import (
 func (l *Launcher) Fit(ctx context.Context, claim string) (d limits.Deferral, changed bool, err error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	defer l.Ledger.Lock(claim)()
+	waiting, done := context.WithTimeout(ctx, fitPatience)
+	defer done()
+	unlock, err := l.Ledger.LockContext(waiting, claim)
+	if err != nil {
+		return d, false, err
+	}
+	defer unlock()
 	record, ok := l.Ledger.Record(claim)
 	if !ok || record.State != gpu.Running {
 		return d, false, nil
@@ -32,7 +42,7 @@ func (l *Launcher) Fit(ctx context.Context, claim string) (d limits.Deferral, ch
 		return d, false, err
 	}
 	l.slow(ctx, record, subject.Limits)
-	seen, stored, err := l.Engine.Stored(ctx, record.ContainerID)
+	seen, stored, err := l.Engine.Stored(waiting, record.ContainerID)
 	if err != nil || !seen.Running() {
 		return d, false, err
 	}

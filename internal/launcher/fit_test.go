@@ -1,10 +1,13 @@
 package launcher_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/container"
@@ -190,4 +193,30 @@ func TestThePolicyHoldsForLimitsThatChange(t *testing.T) {
 			t.Errorf("limit %s: %d updates, want %d", step.limit, n, step.updates)
 		}
 	}
+}
+
+// Everybody's containers are fitted one after the other.
+func TestFitWaitsForNoContainerThatTheEngineSaysNothingAbout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, admission.UserNS)
+		r := s.runs(t, s.create(t, request()))
+		ctx := t.Context()
+		for name, silence := range map[string]func() (over func()){
+			"it": func() func() {
+				s.engine.Delay(r.ContainerID, time.Hour)
+				return func() { s.engine.Delay(r.ContainerID, 0) }
+			},
+			"who is at it": func() func() { return s.Ledger.Lock(r.ID) },
+		} {
+			over := silence()
+			began := time.Now()
+			if _, _, err := s.Fit(ctx, r.ID); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
+				t.Errorf("%s: %v after %s", name, err, time.Since(began))
+			}
+			over()
+		}
+		if _, _, err := s.Fit(ctx, r.ID); err != nil {
+			t.Error(err)
+		}
+	})
 }

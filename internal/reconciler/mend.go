@@ -40,7 +40,11 @@ func (r *Reconciler) lastSeen(record container.Record) container.Observed {
 func (r *Reconciler) mendOne(ctx context.Context, claim string) {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	defer r.Ledger.Lock(claim)()
+	unlock, err := r.Ledger.LockContext(ctx, claim)
+	if err != nil {
+		return
+	}
+	defer unlock()
 	record, ok := r.Ledger.Record(claim)
 	if !ok {
 		return

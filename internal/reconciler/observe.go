@@ -19,12 +19,12 @@ const copyPatience = time.Second
 // logged and keeps nobody else waiting. One that ds01 doesn't know either may
 // reach anything then.
 func (r *Reconciler) tryObserve(ctx context.Context, listed container.Observed) error {
-	err := r.Observe(ctx, listed.ID)
+	err := r.observeSoon(ctx, listed.ID, func() {})
 	if err == nil || errors.Is(err, problem.ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}
 	r.Log.WarnContext(ctx, "container not looked up", "container", listed.ID, "error", err)
-	if _, known := r.Ledger.ByContainer(listed.ID); !known && listed.State != "" {
+	if _, known := r.Ledger.ByContainer(listed.ID); !known && listed.State != "" && !errors.Is(err, errBusy) {
 		listed.Hints = gpu.Hints{All: true}
 		r.quarantine(listed)
 	}
@@ -36,9 +36,16 @@ func (r *Reconciler) tryObserve(ctx context.Context, listed container.Observed) 
 const lookTimeout = 5 * time.Second
 
 func (r *Reconciler) inspect(ctx context.Context, id string) (container.Observed, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	look, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	return r.Engine.Inspect(ctx, id)
+	o, err := r.Engine.Inspect(look, id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.silent, id)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		r.silent[id] = true
+	}
+	return o, err
 }
 
 // Observe looks at one container and brings its record in step.
@@ -47,18 +54,41 @@ func (r *Reconciler) inspect(ctx context.Context, id string) (container.Observed
 // how old its answer is: they take turns by the container's id, before its
 // claim, which not every container has.
 func (r *Reconciler) Observe(ctx context.Context, id string) error {
-	return r.observe(ctx, id, func() {})
+	return r.observe(ctx, ctx, id, func() {})
 }
 
-// observe calls began when its turn has come.
-func (r *Reconciler) observe(ctx context.Context, id string, began func()) error {
-	defer r.Ledger.Lock(id)()
+// turnPatience is how long who looks at many containers waits for its turn at
+// one: whoever has it may be waiting for the engine's word about that one.
+const turnPatience = 5 * time.Second
+
+// observeSoon is observe for who looks at many.
+func (r *Reconciler) observeSoon(ctx context.Context, id string, began func()) error {
+	turn, cancel := context.WithTimeout(ctx, turnPatience)
+	defer cancel()
+	return r.observe(ctx, turn, id, began)
+}
+
+// errBusy is why a container wasn't looked at. What was missed, the next glance
+// finds.
+var errBusy = problem.Because(problem.ErrConflict, "something else was being done with it for as long as could be waited")
+
+// observe waits for its turn as long as that lasts, and calls began then.
+func (r *Reconciler) observe(ctx, turn context.Context, id string, began func()) error {
+	unlock, err := r.Ledger.LockContext(turn, id)
 	began()
+	if err != nil {
+		return errBusy
+	}
+	defer unlock()
 	claim, err := r.claimOf(ctx, id)
 	if err != nil || claim == "" {
 		return err
 	}
-	defer r.Ledger.Lock(claim)()
+	unlock, err = r.Ledger.LockContext(turn, claim)
+	if err != nil {
+		return errBusy
+	}
+	defer unlock()
 	if !r.Launcher.AwaitCopies(ctx, claim, copyPatience) {
 		return nil // it stands still, and the engine tells nobody about it
 	}

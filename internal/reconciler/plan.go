@@ -72,7 +72,11 @@ const actTimeout = 30 * time.Second
 func (r *Reconciler) act(ctx context.Context, a lifecycle.Action) error {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	defer r.Ledger.Lock(a.Claim)()
+	unlock, err := r.Ledger.LockContext(ctx, a.Claim)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	record, ok := r.Ledger.Record(a.Claim)
 	if due := lifecycle.Due(record); !ok || due.IsZero() || r.Now().Before(due) {
 		return nil // something happened since

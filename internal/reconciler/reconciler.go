@@ -59,6 +59,7 @@ type Reconciler struct {
 	observed    map[string]container.Observed // by container id: what was last seen
 	quarantined map[string]container.Observed // by container id: not in the ledger
 	queued      map[string]bool               // by container id: an event waits for its look
+	silent      map[string]bool               // by container id: the engine, asked last, said nothing about it
 	up          bool                          // the engine answered last
 	told        map[string]string             // by claim: what was last written down of it
 	revived     bool                          // since it came up, what is to run then was decided
@@ -74,7 +75,7 @@ type Reconciler struct {
 func New(p Parts) *Reconciler {
 	return &Reconciler{
 		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
-		queued: map[string]bool{}, told: map[string]string{},
+		queued: map[string]bool{}, silent: map[string]bool{}, told: map[string]string{},
 		starting: map[string]bool{}, changed: make(chan struct{}, 1), noted: map[string]bool{}, began: p.Now(),
 	}
 }
@@ -155,7 +156,7 @@ func (r *Reconciler) handle(ctx context.Context, e container.Event) {
 	var err error
 	switch e.Action {
 	case "create":
-		if !r.bound(e) {
+		if !r.bound(ctx, e) {
 			err = r.glimpse(ctx, e.ID)
 		}
 	case "destroy":
@@ -174,11 +175,17 @@ func (r *Reconciler) handle(ctx context.Context, e container.Event) {
 
 // bound reports whether a new container is bound to its claim, once whoever
 // makes it is done: then there is nothing to find out about it.
-func (r *Reconciler) bound(e container.Event) bool {
+func (r *Reconciler) bound(ctx context.Context, e container.Event) bool {
 	if _, ok := r.Ledger.Record(e.Claim); !ok {
 		return false
 	}
-	defer r.Ledger.Lock(e.Claim)()
+	turn, cancel := context.WithTimeout(ctx, turnPatience)
+	defer cancel()
+	unlock, err := r.Ledger.LockContext(turn, e.Claim)
+	if err != nil {
+		return false
+	}
+	defer unlock()
 	record, ok := r.Ledger.Record(e.Claim)
 	return ok && record.ContainerID == e.ID
 }
@@ -193,7 +200,7 @@ func (r *Reconciler) glimpse(ctx context.Context, id string) error {
 	if queued {
 		return nil
 	}
-	return r.observe(ctx, id, func() {
+	return r.observeSoon(ctx, id, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		delete(r.queued, id)
@@ -264,9 +271,12 @@ func (r *Reconciler) outOfStep(listed container.Observed) bool {
 	r.mu.Lock()
 	foreign := r.quarantined[listed.ID]
 	state := r.observed[listed.ID].State
+	silent := r.silent[listed.ID]
 	r.mu.Unlock()
 	record, ours := r.Ledger.ByContainer(listed.ID)
 	switch {
+	case silent:
+		return true
 	case !ours:
 		return foreign.State != listed.State || foreign.Hints.All // it may only be that it couldn't be looked at
 	case state != listed.State, listed.Running() != (record.State == gpu.Running):
@@ -312,6 +322,7 @@ func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bo
 		_, listed := before[id]
 		return listed && !seen[id]
 	})
+	maps.DeleteFunc(r.silent, func(id string, _ bool) bool { return !seen[id] })
 	maps.DeleteFunc(r.observed, func(id string, _ container.Observed) bool {
 		_, known := r.Ledger.ByContainer(id)
 		return !known

@@ -498,31 +498,84 @@ func TestAnAnswerThatComesTooLateBringsNothingBack(t *testing.T) {
 // An engine that lost a lock says nothing about one container any more, and
 // all about the others.
 func TestAContainerThatCannotBeLookedAtKeepsNobodyWaiting(t *testing.T) {
-	var mute container.Record
-	inBubble(t, func(t *testing.T, s *scene) {
-		mute = s.running(t)
-		s.engine.Delay(mute.ContainerID, time.Hour)
-	}, func(t *testing.T, s *scene) {
-		time.Sleep(6 * time.Second)
-		if !s.Up() || s.ledger.Sighted() != nil {
-			t.Fatal("nobody is served")
-		}
-		s.want(t, mute.ID, gpu.Running, time.Time{})
-		for range 20 { // more than there are lookers
-			if err := s.engine.Stop(t.Context(), mute.ContainerID, 0); err != nil {
+	for name, prepare := range map[string]func(t *testing.T, s *scene, mute container.Record) (free func()){
+		"nobody has asked": func(*testing.T, *scene, container.Record) func() { return func() {} },
+		"somebody waits for it": func(_ *testing.T, s *scene, mute container.Record) func() {
+			return s.ledger.Lock(mute.ID)
+		},
+		"somebody has looked for long": func(_ *testing.T, s *scene, mute container.Record) func() {
+			return s.ledger.Lock(mute.ContainerID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mute container.Record
+			var free func()
+			inBubble(t, func(t *testing.T, s *scene) {
+				mute = s.running(t)
+				s.engine.Delay(mute.ContainerID, time.Hour)
+				free = prepare(t, s, mute)
+			}, func(t *testing.T, s *scene) {
+				time.Sleep(6 * time.Second)
+				if !s.Up() || s.ledger.Sighted() != nil {
+					t.Fatal("nobody is served")
+				}
+				s.want(t, mute.ID, gpu.Running, time.Time{})
+				for range 20 { // more than there are lookers
+					if err := s.engine.Stop(t.Context(), mute.ContainerID, 0); err != nil {
+						t.Fatal(err)
+					}
+					if err := s.engine.Start(t.Context(), mute.ContainerID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				seen := s.past(t, "other", `{"Image":"busybox"}`)
+				synctest.Wait()
+				if q := s.Quarantined(); len(q) != 1 || q[0].ID != seen {
+					t.Errorf("quarantined %v", q)
+				}
+				s.want(t, mute.ID, gpu.Running, time.Time{})
+				free()
+				time.Sleep(time.Minute)
+				if silent := s.Silent(); len(silent) != 1 || silent[0] != mute.ContainerID {
+					t.Errorf("said to be silent: %v", silent)
+				}
+				s.engine.Delay(mute.ContainerID, 0)
+				time.Sleep(time.Minute)
+				if o, seen := s.Observed(mute.ContainerID); !o.Running() || len(s.Silent()) != 0 {
+					t.Errorf("it answers again: seen %t, %+v, silent %v", seen, o, s.Silent())
+				}
+			})
+		})
+	}
+}
+
+// One that was seen before may say nothing and be what it was: it is looked at
+// until it answers.
+func TestASilentContainerIsToldUntilItAnswersOrIsGone(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, s *scene, id string){
+		"it answers": func(_ *testing.T, s *scene, id string) { s.engine.Delay(id, 0) },
+		"it is gone": func(t *testing.T, s *scene, id string) {
+			if err := s.engine.Remove(t.Context(), id, true); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.engine.Start(t.Context(), mute.ContainerID); err != nil {
-				t.Fatal(err)
-			}
-		}
-		seen := s.past(t, "other", `{"Image":"busybox"}`)
-		synctest.Wait()
-		if q := s.Quarantined(); len(q) != 1 || q[0].ID != seen {
-			t.Errorf("quarantined %v", q)
-		}
-		s.want(t, mute.ID, gpu.Running, time.Time{})
-	})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, s *scene) {
+				r := s.running(t)
+				synctest.Wait()
+				s.engine.Delay(r.ContainerID, time.Hour)
+				if err := s.Sweep(t.Context()); err != nil || len(s.Silent()) != 1 {
+					t.Fatalf("silent %v, %v", s.Silent(), err)
+				}
+				end(t, s, r.ContainerID)
+				time.Sleep(time.Minute)
+				if silent := s.Silent(); len(silent) != 0 {
+					t.Errorf("still silent: %v", silent)
+				}
+			})
+		})
+	}
 }
 
 func TestAnUnknownContainerThatCannotBeLookedAtMayReachEverything(t *testing.T) {

@@ -1,6 +1,9 @@
 package reconciler
 
 import (
+	"maps"
+	"slices"
+
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 )
@@ -35,6 +38,14 @@ func (r *Reconciler) Views(keep func(container.Record) bool) []View {
 		}
 	}
 	return views
+}
+
+// Silent returns the ids of the containers that the engine says nothing about,
+// though it answers otherwise.
+func (r *Reconciler) Silent() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.silent))
 }
 
 // Observed returns a container of ds01's as the engine showed it last.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"time"
 
 	"ds01.dev/ds01/internal/container"
 )
@@ -27,8 +28,10 @@ func storedHost(body []byte) (map[string]any, error) {
 }
 
 // Stored returns a container and the engine's whole answer about it.
-func (e *Engine) Stored(_ context.Context, id string) (o container.Observed, raw []byte, err error) {
+func (e *Engine) Stored(ctx context.Context, id string) (o container.Observed, raw []byte, err error) {
+	var delay time.Duration
 	err = e.call("Inspect", id, func() error {
+		delay = e.delays[id]
 		c, err := e.find(id)
 		if err != nil {
 			return err
@@ -41,6 +44,7 @@ func (e *Engine) Stored(_ context.Context, id string) (o container.Observed, raw
 		})
 		return err
 	})
+	raw, err = after(ctx, delay, raw, err)
 	return o, raw, err
 }
 

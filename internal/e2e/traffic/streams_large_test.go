@@ -114,7 +114,7 @@ func TestStreamsEndWithTheEngineAndWithTheDaemon(t *testing.T) {
 		{"the daemon is killed", func() error { l.EndDaemon(syscall.SIGKILL); return nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before, cats, sleeps := lab.Descriptors(t, l), programs(l, "cat"), programs(l, "sleep 1000")
+			before := lab.Descriptors(t, l)
 			over := make(chan string)
 			kinds := [][]string{{"logs", "-f", "web"}, {"attach", "web"}, {"exec", "-i", "web", "cat"}, {"exec", "web", "sleep", "1000"}, {"wait", "web"}}
 			for _, words := range kinds {
@@ -131,11 +131,6 @@ func TestStreamsEndWithTheEngineAndWithTheDaemon(t *testing.T) {
 				go func() { cmd.Wait(); over <- words[0] }()
 			}
 			l.Eventually("every stream is open", 20*time.Second, func() bool { return lab.Connections(t, l) >= len(kinds) })
-			// An engine that is killed while it starts a command leaves a container of
-			// which it never says anything again: its shim waits for whoever reads there.
-			l.Eventually("every command runs", 20*time.Second, func() bool {
-				return programs(l, "cat") > cats && programs(l, "sleep 1000") > sleeps
-			})
 			if err := c.kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -156,9 +151,4 @@ func TestStreamsEndWithTheEngineAndWithTheDaemon(t *testing.T) {
 			})
 		})
 	}
-}
-
-// programs counts the processes in container web with these words.
-func programs(l *lab.Lab, words string) int {
-	return strings.Count(l.Run("alice", "docker", "top", "web").Out, words)
 }
