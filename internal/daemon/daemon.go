@@ -19,6 +19,7 @@ import (
 	"ds01.dev/ds01/internal/api"
 	"ds01.dev/ds01/internal/audit"
 	"ds01.dev/ds01/internal/config"
+	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/coroner"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/directory"
@@ -216,7 +217,8 @@ func (d *daemon) wire(ctx context.Context) error {
 		Devices: d.inventory.Devices, Isolation: h.isolation, Libraries: h.libraries, Runtime: h.runtime, Space: h.space,
 		AtStart: h.atStart, Grants: grant.Folder(d.paths.DeviceNodes), Live: live{h},
 		Policy: d.policy.current, Roles: h.roles, Rates: h.setRates, Spare: h.spare,
-		Log: d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
+		Started: func(o container.Observed) { d.reconciler.Started(o) },
+		Log:     d.Log, Now: time.Now, MountFolder: d.paths.Mounts, NodeFolder: d.paths.DeviceNodes,
 	})
 	d.enforcer, d.coroner, d.lookout = h.enforcer(), h.coroner(), h.lookout()
 	d.reconciler = reconciler.New(reconciler.Parts{

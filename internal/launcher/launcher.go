@@ -159,6 +159,7 @@ type Parts struct {
 	Grants    Grants                     // nil where it hasn't
 	Live      Live                       // nil: what runs is left alone
 	Space     func() container.Space     // on the engine's disk; nil: it isn't looked at
+	Started   func(container.Observed)   // told, under its lock, of what was started, whose process it doesn't know; nil: nobody is
 	Log       *slog.Logger
 	Now       func() time.Time
 

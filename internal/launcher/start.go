@@ -180,6 +180,11 @@ func (l *Launcher) mountAndStart(ctx context.Context, record container.Record, f
 	if errors.Is(err, problem.ErrNotFound) && l.reconnect(ctx, record, err) {
 		err = l.Engine.Start(ctx, record.ContainerID)
 	}
+	if err == nil && l.Started != nil {
+		o := f.made.seen
+		o.State, o.StartedAt, o.PID, o.ExitCode = "running", l.Now(), 0, 0
+		l.Started(o)
+	}
 	if bound := f.subject.Limits; err == nil && (!bound.IOReadBPS.Unlimited || !bound.IOWriteBPS.Unlimited) { // nothing holds a new group
 		l.slow(ctx, record, bound)
 	}

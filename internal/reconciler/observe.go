@@ -19,7 +19,7 @@ const copyPatience = time.Second
 // logged and keeps nobody else waiting. One that ds01 doesn't know either may
 // reach anything then.
 func (r *Reconciler) tryObserve(ctx context.Context, listed container.Observed) error {
-	err := r.observeSoon(ctx, listed.ID, func() {})
+	err := r.observeSoon(ctx, listed.ID, begin)
 	if err == nil || errors.Is(err, problem.ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}
@@ -54,28 +54,32 @@ func (r *Reconciler) inspect(ctx context.Context, id string) (container.Observed
 // how old its answer is: they take turns by the container's id, before its
 // claim, which not every container has.
 func (r *Reconciler) Observe(ctx context.Context, id string) error {
-	return r.observe(ctx, ctx, id, func() {})
+	return r.observe(ctx, ctx, id, begin)
 }
+
+// begin is for a look that is always needed.
+func begin() (needless func() bool) { return func() bool { return false } }
 
 // turnPatience is how long who looks at many containers waits for its turn at
 // one: whoever has it may be waiting for the engine's word about that one.
 const turnPatience = 5 * time.Second
 
 // observeSoon is observe for who looks at many.
-func (r *Reconciler) observeSoon(ctx context.Context, id string, began func()) error {
+func (r *Reconciler) observeSoon(ctx context.Context, id string, begin func() (needless func() bool)) error {
 	turn, cancel := context.WithTimeout(ctx, turnPatience)
 	defer cancel()
-	return r.observe(ctx, turn, id, began)
+	return r.observe(ctx, turn, id, begin)
 }
 
 // errBusy is why a container wasn't looked at. What was missed, the next glance
 // finds.
 var errBusy = problem.Because(problem.ErrConflict, "something else was being done with it for as long as could be waited")
 
-// observe waits for its turn as long as that lasts, and calls began then.
-func (r *Reconciler) observe(ctx, turn context.Context, id string, began func()) error {
+// observe waits for its turn as long as that lasts, calls begin when nobody else
+// looks, and needless when nobody does anything with the container.
+func (r *Reconciler) observe(ctx, turn context.Context, id string, begin func() (needless func() bool)) error {
 	unlock, err := r.Ledger.LockContext(turn, id)
-	began()
+	needless := begin()
 	if err != nil {
 		return errBusy
 	}
@@ -89,8 +93,8 @@ func (r *Reconciler) observe(ctx, turn context.Context, id string, began func())
 		return errBusy
 	}
 	defer unlock()
-	if !r.Launcher.AwaitCopies(ctx, claim, copyPatience) {
-		return nil // it stands still, and the engine tells nobody about it
+	if needless() || !r.Launcher.AwaitCopies(ctx, claim, copyPatience) {
+		return nil // a container that is copied stands still, and the engine tells nobody about it
 	}
 	o, err := r.inspect(ctx, id)
 	if errors.Is(err, problem.ErrNotFound) {
@@ -115,6 +119,7 @@ func (r *Reconciler) observe(ctx, turn context.Context, id string, began func())
 	r.mu.Lock()
 	r.observed[id] = o
 	delete(r.quarantined, id)
+	delete(r.young, id)
 	r.mu.Unlock()
 	if err := r.Launcher.Align(ctx, record, o); err != nil {
 		r.Log.WarnContext(ctx, "container has another name at the engine", "container", id, "name", o.Name, "error", err)
@@ -176,6 +181,7 @@ func (r *Reconciler) discard(ctx context.Context, record container.Record, o con
 func (r *Reconciler) forget(ctx context.Context, id string) error {
 	r.mu.Lock()
 	delete(r.observed, id)
+	delete(r.young, id)
 	_, foreign := r.quarantined[id]
 	delete(r.quarantined, id)
 	r.mu.Unlock()

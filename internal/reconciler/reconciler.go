@@ -58,13 +58,15 @@ type Reconciler struct {
 	mu          sync.Mutex
 	observed    map[string]container.Observed // by container id: what was last seen
 	quarantined map[string]container.Observed // by container id: not in the ledger
-	queued      map[string]bool               // by container id: an event waits for its look
+	queued      map[string]need               // by container id: an event waits for its look
+	young       map[string]bool               // by container id: it was started here and not looked at since
 	silent      map[string]bool               // by container id: the engine, asked last, said nothing about it
 	up          bool                          // the engine answered last
 	told        map[string]string             // by claim: what was last written down of it
 	revived     bool                          // since it came up, what is to run then was decided
 	starting    map[string]bool               // by claim: a start by its policy is on its way
 
+	early   chan birth    // what is young, see looksLater
 	changed chan struct{} // something may be due, see restarts
 
 	noted map[string]bool // see noteAilments, which alone uses it
@@ -75,7 +77,7 @@ type Reconciler struct {
 func New(p Parts) *Reconciler {
 	return &Reconciler{
 		Parts: p, observed: map[string]container.Observed{}, quarantined: map[string]container.Observed{},
-		queued: map[string]bool{}, silent: map[string]bool{}, told: map[string]string{},
+		queued: map[string]need{}, silent: map[string]bool{}, young: map[string]bool{}, early: make(chan birth, 1024), told: map[string]string{},
 		starting: map[string]bool{}, changed: make(chan struct{}, 1), noted: map[string]bool{}, began: p.Now(),
 	}
 }
@@ -95,6 +97,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	g.Go(func() error { return every(ctx, glanceEvery, r.glance) })
 	g.Go(func() error { return r.plans(ctx) })
 	g.Go(func() error { return r.restarts(ctx) })
+	g.Go(func() error { return r.looksLater(ctx) })
 	return g.Wait()
 }
 
@@ -157,16 +160,16 @@ func (r *Reconciler) handle(ctx context.Context, e container.Event) {
 	switch e.Action {
 	case "create":
 		if !r.bound(ctx, e) {
-			err = r.glimpse(ctx, e.ID)
+			err = r.glimpse(ctx, e.ID, always)
 		}
 	case "destroy":
 		err = r.bury(ctx, e.ID)
 	case "die":
-		if !r.removesItself(e.ID) {
-			err = r.glimpse(ctx, e.ID)
-		}
-	case "start", "restart", "pause", "unpause", "rename", "update", "oom":
-		err = r.glimpse(ctx, e.ID)
+		err = r.glimpse(ctx, e.ID, unlessItRemovesItself)
+	case "start":
+		err = r.glimpse(ctx, e.ID, unlessYoung)
+	case "restart", "pause", "unpause", "rename", "update", "oom":
+		err = r.glimpse(ctx, e.ID, always)
 	}
 	if err != nil {
 		r.Log.WarnContext(ctx, "container not looked up", "container", e.ID, "action", e.Action, "error", err)
@@ -190,29 +193,46 @@ func (r *Reconciler) bound(ctx context.Context, e container.Event) bool {
 	return ok && record.ContainerID == e.ID
 }
 
+// A need is whether there is anything to find out about a container once who looks
+// at it has its turn. Of several, the last includes the others.
+type need int
+
+const (
+	unlessYoung           need = iota // whoever started it has told all but its process
+	unlessItRemovesItself             // the news of that comes next, and looking now only delays it
+	always
+)
+
 // glimpse looks at a container unless somebody is about to: a container that
 // keeps its lookers waiting must not have all of them.
-func (r *Reconciler) glimpse(ctx context.Context, id string) error {
+func (r *Reconciler) glimpse(ctx context.Context, id string, n need) error {
 	r.mu.Lock()
-	queued := r.queued[id]
-	r.queued[id] = true
+	before, queued := r.queued[id]
+	r.queued[id] = max(before, n)
 	r.mu.Unlock()
 	if queued {
 		return nil
 	}
-	return r.observeSoon(ctx, id, func() {
+	return r.observeSoon(ctx, id, func() (needless func() bool) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		n := r.queued[id]
 		delete(r.queued, id)
+		return func() bool { return r.needless(id, n) }
 	})
 }
 
-// removesItself reports whether the engine is about to remove a container that
-// has ended: the news of that comes next, and looking now only delays it.
-func (r *Reconciler) removesItself(id string) bool {
+func (r *Reconciler) needless(id string, n need) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.observed[id].AutoRemove
+	switch n {
+	case unlessYoung:
+		return r.young[id]
+	case unlessItRemovesItself:
+		return r.observed[id].AutoRemove
+	default:
+		return false
+	}
 }
 
 // bury forgets a container whose end the engine told: there is nothing left
@@ -271,11 +291,11 @@ func (r *Reconciler) outOfStep(listed container.Observed) bool {
 	r.mu.Lock()
 	foreign := r.quarantined[listed.ID]
 	state := r.observed[listed.ID].State
-	silent := r.silent[listed.ID]
+	unsure := r.silent[listed.ID] || r.young[listed.ID]
 	r.mu.Unlock()
 	record, ours := r.Ledger.ByContainer(listed.ID)
 	switch {
-	case silent:
+	case unsure:
 		return true
 	case !ours:
 		return foreign.State != listed.State || foreign.Hints.All // it may only be that it couldn't be looked at
@@ -327,6 +347,7 @@ func (r *Reconciler) look(ctx context.Context, worth func(container.Observed) bo
 		_, known := r.Ledger.ByContainer(id)
 		return !known
 	})
+	maps.DeleteFunc(r.young, func(id string, _ bool) bool { return !seen[id] })
 	maps.DeleteFunc(r.told, func(claim, _ string) bool {
 		_, known := r.Ledger.Record(claim)
 		return !known

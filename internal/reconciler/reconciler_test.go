@@ -153,7 +153,7 @@ func newScene(t *testing.T) *scene {
 		Engine: s.engine, Images: images, Ledger: s.ledger, Registrar: s.registrar, Mounter: silent{}, Cgroups: silent{}, Accounts: silent{},
 		Limits: func(account.Account) limits.Limits { return bound() }, Devices: devices,
 		Isolation: func() admission.Isolation { return admission.UserNS }, Libraries: func() (string, error) { return "none", nil }, Log: log, Now: time.Now,
-		NodeFolder: "/run/ds01/dev", Grants: silent{}, Live: &s.live,
+		Started: func(o container.Observed) { s.Started(o) }, NodeFolder: "/run/ds01/dev", Grants: silent{}, Live: &s.live,
 	})
 	s.Reconciler = reconciler.New(reconciler.Parts{
 		Engine: s.engine, Ledger: s.ledger, Launcher: s.launcher, Registrar: s.registrar, Devices: devices, Log: log, Now: time.Now,

@@ -109,7 +109,7 @@ func life(t *testing.T, e Subject) {
 		t.Errorf("created: %+v", o)
 	}
 	must(t, e.Start(t.Context(), id))
-	if o = inspect(t, e, id); !o.Running() || o.State != "running" || o.StartedAt.Before(o.CreatedAt) || !o.FinishedAt.IsZero() {
+	if o = inspect(t, e, id); !o.Running() || o.State != "running" || o.PID < 2 || o.StartedAt.Before(o.CreatedAt) || !o.FinishedAt.IsZero() {
 		t.Errorf("running: %+v", o)
 	}
 	list, err := e.List(t.Context())
@@ -122,7 +122,7 @@ func life(t *testing.T, e Subject) {
 		t.Errorf("by claim: %+v, %v", found, err)
 	}
 	must(t, e.Stop(t.Context(), id, 0))
-	if o = inspect(t, e, id); o.Running() || o.State != "exited" || o.ExitCode != 137 || o.FinishedAt.Before(o.StartedAt) {
+	if o = inspect(t, e, id); o.Running() || o.State != "exited" || o.ExitCode != 137 || o.PID != 0 || o.FinishedAt.Before(o.StartedAt) {
 		t.Errorf("stopped: %+v", o)
 	}
 	must(t, e.Start(t.Context(), id))

@@ -265,6 +265,9 @@ func (e *Engine) create(name string, body []byte) (string, error) {
 	return id, nil
 }
 
+// noProcess is more than the kernel's largest process id.
+const noProcess = 1 << 23
+
 // Start starts a container; starting one that runs is no error.
 func (e *Engine) Start(_ context.Context, id string) error {
 	return e.call("Start", id, func() error {
@@ -275,7 +278,7 @@ func (e *Engine) Start(_ context.Context, id string) error {
 		if err := e.connected(c); err != nil {
 			return err
 		}
-		c.State, c.StartedAt = "running", e.now().UTC()
+		c.State, c.StartedAt, c.PID = "running", e.now().UTC(), noProcess
 		e.tell(c.ID, "start")
 		return nil
 	})
@@ -294,7 +297,7 @@ func (e *Engine) Stop(_ context.Context, id string, _ time.Duration) error {
 }
 
 func (e *Engine) exit(c *state, code int) {
-	c.State, c.ExitCode, c.FinishedAt = "exited", code, e.now().UTC()
+	c.State, c.ExitCode, c.PID, c.FinishedAt = "exited", code, 0, e.now().UTC()
 	e.tell(c.ID, "die")
 	if c.body.HostConfig.AutoRemove {
 		e.destroy(c)
