@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -284,6 +285,58 @@ func BenchmarkUsage(b *testing.B) {
 	for b.Loop() {
 		if _, err := tree.Usage(filepath.Join(parent, "u1001")); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Whoever made a group may have been killed at any step of it.
+func TestAGroupThatWasHalfMadeIsMadeWhole(t *testing.T) {
+	tree, parent := host(t)
+	group := parent + "/u1001"
+	tops := hierarchies(tree)
+	for _, top := range tops {
+		for _, gone := range []string{group, parent} {
+			ensure(t, tree, parent, bounds(1, 64*MiB, 10))
+			for _, dir := range []string{group, parent}[:map[string]int{group: 1, parent: 2}[gone]] {
+				if err := os.Remove(filepath.Join(top, dir)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ensure(t, tree, parent, bounds(1, 64*MiB, 10))
+			if !exists(filepath.Join(top, group, "cgroup.procs")) {
+				t.Errorf("without %s in %s it isn't made", gone, top)
+			}
+		}
+	}
+	if tree.Version() == 2 {
+		return
+	}
+	cpuset := filepath.Join(root, "cpuset")
+	for _, dir := range []string{parent, group} {
+		for _, filled := range [][]string{nil, {"cpuset.cpus"}, {"cpuset.mems"}} {
+			for _, gone := range []string{group, parent} {
+				if err := os.Remove(filepath.Join(cpuset, gone)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for made := range strings.SplitAfterSeq(strings.TrimPrefix(dir, "/"), "/") { // parent, and group in it
+				path := filepath.Join(cpuset, parent)
+				if made == "u1001" {
+					path = filepath.Join(cpuset, group)
+				}
+				if err := os.Mkdir(path, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+					if whole := path != filepath.Join(cpuset, dir); whole || slices.Contains(filled, name) {
+						write(t, filepath.Join(path, name), read(t, filepath.Join(cpuset, name)))
+					}
+				}
+			}
+			ensure(t, tree, parent, bounds(1, 64*MiB, 10))
+			if out, err := inGroup(tree, group, "true").CombinedOutput(); err != nil {
+				t.Errorf("with %v in %s nothing runs there: %v\n%s", filled, dir, err, out)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,10 +17,8 @@ import (
 
 func (t *Tree) ensure1(parent, group string, l Limits) error {
 	for _, root := range t.roots() {
-		for _, dir := range levels(root, parent, group) {
-			if err := makeGroup1(dir, filepath.Base(root) == "cpuset"); err != nil {
-				return err
-			}
+		if err := makeGroups1(levels(root, parent, group), filepath.Base(root) == "cpuset"); err != nil {
+			return err
 		}
 	}
 	at := func(controller string) string { return filepath.Join(t.root, controller, parent, group) }
@@ -30,25 +29,47 @@ func (t *Tree) ensure1(parent, group string, l Limits) error {
 	)
 }
 
-// makeGroup1 makes one group. Of the cpuset controller, a group can't be used
-// before it has processors and memory.
-func makeGroup1(dir string, cpuset bool) error {
-	if err := makeGroup(dir); err != nil || !cpuset {
-		return err
+// makeGroups1 makes groups, each below the one before: where the last is, all are.
+func makeGroups1(dirs []string, cpuset bool) error {
+	if last := dirs[len(dirs)-1]; exists(last) && (!cpuset || usable(last)) {
+		return nil
 	}
-	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		if have, err := text(filepath.Join(dir, file)); err != nil || have != "" {
+	for _, dir := range dirs {
+		if err := makeGroup(dir); err != nil {
 			return err
 		}
-		above, err := text(filepath.Join(filepath.Dir(dir), file))
-		if err != nil {
-			return err
+		if !cpuset {
+			continue
 		}
-		if err := set(filepath.Join(dir, file), above); err != nil {
-			return err
+		for _, file := range cpusetFiles() {
+			if err := inherit(dir, file); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// cpusetFiles are what a group of the cpuset controller can't be used without.
+func cpusetFiles() []string { return []string{"cpuset.cpus", "cpuset.mems"} }
+
+func usable(dir string) bool {
+	return !slices.ContainsFunc(cpusetFiles(), func(file string) bool {
+		have, err := text(filepath.Join(dir, file))
+		return err != nil || have == ""
+	})
+}
+
+// inherit gives a group what the one above it has, where it has nothing itself.
+func inherit(dir, file string) error {
+	if have, err := text(filepath.Join(dir, file)); err != nil || have != "" {
+		return err
+	}
+	above, err := text(filepath.Join(filepath.Dir(dir), file))
+	if err != nil {
+		return err
+	}
+	return set(filepath.Join(dir, file), above)
 }
 
 func text(path string) (string, error) {

@@ -73,6 +73,15 @@ const (
 	KindImage     = "image"
 )
 
+// Actions are what events tell of. Of others, such as each command that looks after
+// a container's health, nothing is heard.
+func Actions() []string {
+	return []string{
+		"create", "start", "restart", "pause", "unpause", "rename", "update", "oom", "die", "destroy", // of a container, a volume, a network
+		"tag", "load", // of an image; a load tells of no tag
+	}
+}
+
 // An Event is a change of one container, network, volume or image at the
 // engine.
 type Event struct {

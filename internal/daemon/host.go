@@ -33,7 +33,7 @@ type host struct {
 	namespaces mount.Namespaces
 	waits      mount.Waits
 	known      atomic.Pointer[container.EngineInfo]
-	unheld     atomic.Pointer[string] // why rates of disks aren't held; nil: not known yet
+	rating     atomic.Pointer[rating] // nil: not known yet
 	mayChange  func() error           // why devices can't be added to what runs, or taken
 }
 

@@ -310,19 +310,19 @@ func (e *Engine) WriteFiles(ctx context.Context, id string, files []container.Fi
 // for every image that gets a name, until ctx ends or the engine hangs up; the error then says which. ready is called once the engine
 // has begun to tell: what changed before must be looked up.
 func (e *Engine) Events(ctx context.Context, ready func(), changed func(container.Event)) error {
-	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("type", container.KindContainer), filters.Arg("type", container.KindNetwork), filters.Arg("type", container.KindVolume),
-		filters.Arg("type", container.KindImage),
-	)})
+	wanted := filters.NewArgs()
+	for _, kind := range []string{container.KindContainer, container.KindNetwork, container.KindVolume, container.KindImage} {
+		wanted.Add("type", kind)
+	}
+	for _, action := range container.Actions() {
+		wanted.Add("event", action)
+	}
+	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: wanted})
 	ready()
 	for {
 		select {
 		case m := <-messages:
-			action, _, _ := strings.Cut(string(m.Action), ":") // "exec_start: sh" carries the command
-			event := container.Event{Kind: string(m.Type), ID: m.Actor.ID, Action: action, Claim: m.Actor.Attributes[label.Claim]}
-			if event.Kind != container.KindImage || action == "tag" || action == "load" { // a load tells of no tag
-				changed(event)
-			}
+			changed(container.Event{Kind: string(m.Type), ID: m.Actor.ID, Action: string(m.Action), Claim: m.Actor.Attributes[label.Claim]})
 		case err := <-errs:
 			return explain("follow events", err)
 		}
