@@ -59,7 +59,7 @@ bin/golangci-lint: tools/go.mod tools/go.sum | deps
 fuzz: deps ## each fuzz target for ten seconds, or FUZZTIME; FUZZ picks by name
 	tools/fuzz.sh "$(or $(FUZZTIME),10s)" "$(FUZZ)"
 
-bench: deps ## one table: ds01 against the engine it stands before, in eleven minutes
+bench: deps ## one table: ds01 against the engine it stands before, in thirteen minutes
 	go test -vet=off -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/e2e/bench
 
 deb: build ## the Debian package, in bin/
