@@ -69,7 +69,7 @@ func (c *call) checkEngine(state State) apitype.Check {
 	}
 	if names := c.silent(); len(names) > 0 {
 		return warn("engine", "The Docker engine answers, but says nothing about "+strings.Join(names, ", ")+". What runs there runs on and keeps what it holds.",
-			"Administrators: end the containerd-shim that has the container's id among its words (ps ax), then 'docker rm -f' it.")
+			"It may be at a long copy. If it lasts, administrators: end its containerd-shim (ps ax, by the container's id), which ends what runs there.")
 	}
 	isolation := "root in a container is nobody on the host"
 	if !state.Engine.Remapped {

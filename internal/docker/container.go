@@ -306,9 +306,9 @@ func (e *Engine) WriteFiles(ctx context.Context, id string, files []container.Fi
 	return nil
 }
 
-// Events calls changed for every event of a container, network or volume, and
-// for every image that gets a name, until ctx ends or the engine hangs up; the error then says which. ready is called once the engine
-// has begun to tell: what changed before must be looked up.
+// Events calls changed for every one of container.Actions, until ctx ends or the
+// engine hangs up; the error then says which. ready is called once the engine has
+// begun to tell: what changed before must be looked up.
 func (e *Engine) Events(ctx context.Context, ready func(), changed func(container.Event)) error {
 	wanted := filters.NewArgs()
 	for _, kind := range []string{container.KindContainer, container.KindNetwork, container.KindVolume, container.KindImage} {

@@ -182,6 +182,7 @@ func (r *Reconciler) forget(ctx context.Context, id string) error {
 	r.mu.Lock()
 	delete(r.observed, id)
 	delete(r.young, id)
+	delete(r.silent, id)
 	_, foreign := r.quarantined[id]
 	delete(r.quarantined, id)
 	r.mu.Unlock()
