@@ -100,8 +100,8 @@ func BenchmarkCrowd(b *testing.B) {
 	all := newClient(l.Engine.Host(), 0)
 	crowd(b, own, "a", 10)
 	crowd(b, newClient(gateway(l), l.UID("bob")), "b", 190)
-	lists(b, "`GET /containers/json`, a person with 10 of 200", 0.5, 500, own, all, nil, 10, 200)
-	lists(b, "`GET /containers/json`, an administrator, all 200", 1.2, 500, admin, all, hop(b, l.Engine), 200, 200)
+	lists(b, "`GET /containers/json`, a person with 10 of 200", 0.5, 1500, own, all, nil, 10, 200)
+	lists(b, "`GET /containers/json`, an administrator, all 200", 1.2, 1500, admin, all, hop(b, l.Engine), 200, 200)
 	idle(b, l.PID(), time.Minute)
 }
 
