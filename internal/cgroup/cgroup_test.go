@@ -293,11 +293,10 @@ func BenchmarkUsage(b *testing.B) {
 func TestAGroupThatWasHalfMadeIsMadeWhole(t *testing.T) {
 	tree, parent := host(t)
 	group := parent + "/u1001"
-	tops := hierarchies(tree)
-	for _, top := range tops {
-		for _, gone := range []string{group, parent} {
+	for _, top := range hierarchies(tree) {
+		for _, gone := range [][]string{{group}, {group, parent}} {
 			ensure(t, tree, parent, bounds(1, 64*MiB, 10))
-			for _, dir := range []string{group, parent}[:map[string]int{group: 1, parent: 2}[gone]] {
+			for _, dir := range gone {
 				if err := os.Remove(filepath.Join(top, dir)); err != nil {
 					t.Fatal(err)
 				}
@@ -312,30 +311,27 @@ func TestAGroupThatWasHalfMadeIsMadeWhole(t *testing.T) {
 		return
 	}
 	cpuset := filepath.Join(root, "cpuset")
-	for _, dir := range []string{parent, group} {
+	for _, made := range [][]string{{parent}, {parent, group}} { // the last of them in part
+		last := made[len(made)-1]
 		for _, filled := range [][]string{nil, {"cpuset.cpus"}, {"cpuset.mems"}} {
 			for _, gone := range []string{group, parent} {
 				if err := os.Remove(filepath.Join(cpuset, gone)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for made := range strings.SplitAfterSeq(strings.TrimPrefix(dir, "/"), "/") { // parent, and group in it
-				path := filepath.Join(cpuset, parent)
-				if made == "u1001" {
-					path = filepath.Join(cpuset, group)
-				}
-				if err := os.Mkdir(path, 0o755); err != nil {
+			for _, dir := range made {
+				if err := os.Mkdir(filepath.Join(cpuset, dir), 0o755); err != nil {
 					t.Fatal(err)
 				}
 				for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-					if whole := path != filepath.Join(cpuset, dir); whole || slices.Contains(filled, name) {
-						write(t, filepath.Join(path, name), read(t, filepath.Join(cpuset, name)))
+					if dir != last || slices.Contains(filled, name) {
+						write(t, filepath.Join(cpuset, dir, name), read(t, filepath.Join(cpuset, name)))
 					}
 				}
 			}
 			ensure(t, tree, parent, bounds(1, 64*MiB, 10))
 			if out, err := inGroup(tree, group, "true").CombinedOutput(); err != nil {
-				t.Errorf("with %v in %s nothing runs there: %v\n%s", filled, dir, err, out)
+				t.Errorf("with %v in %s nothing runs there: %v\n%s", filled, last, err, out)
 			}
 		}
 	}

@@ -41,15 +41,14 @@ func (r *Reconciler) isYoung(id string) bool {
 func (r *Reconciler) looksLater(ctx context.Context) error {
 	var looks errgroup.Group
 	looks.SetLimit(lookers)
-	defer looks.Wait() //nolint:errcheck // they return nil
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return looks.Wait()
 		case b := <-r.early:
 			select {
 			case <-ctx.Done():
-				return nil
+				return looks.Wait()
 			case <-time.After(b.due.Sub(r.Now())):
 			}
 			if r.isYoung(b.id) {
