@@ -60,7 +60,7 @@ type Curator struct {
 
 	naming sync.Mutex // held while names change at the engine: what was looked up still holds
 
-	mu       sync.Mutex
+	mu       sync.Mutex                        // also held while any of it is stored: the store says the same
 	owners   map[string][]container.ImageOwner // by image
 	names    map[string]container.ImageName    // by name: shared and lent ones
 	returned []container.ImageName             // lent names that were taken back, in order: a few for each push
@@ -103,11 +103,11 @@ func New(ctx context.Context, store Store, engine Engine, ledger Ledger, now fun
 // goes on owning it.
 func (c *Curator) Own(ctx context.Context, image string, uid int, how string) error {
 	o := container.ImageOwner{Image: image, UID: uid, How: how, Since: c.now().UTC()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.store.OwnImage(ctx, o); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if !owned(c.owners[image], uid) {
 		c.owners[image] = append(c.owners[image], o)
 	}
@@ -127,11 +127,11 @@ func (c *Curator) wasOwned(image string, uid int) bool {
 
 // disown forgets that an image is somebody's.
 func (c *Curator) disown(ctx context.Context, image string, uid int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.store.DisownImage(ctx, image, uid); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if len(c.former) > maxFormer {
 		clear(c.former)
 	}
@@ -160,11 +160,11 @@ func (c *Curator) Owns(image string, uid int) bool { return owned(c.Owners(image
 
 // note keeps what a name means from now on.
 func (c *Curator) note(ctx context.Context, n container.ImageName) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err := c.store.SaveImageName(ctx, n); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.names[n.Name] = n
 	return nil
 }
@@ -172,17 +172,15 @@ func (c *Curator) note(ctx context.Context, n container.ImageName) error {
 // forget drops what a name meant.
 func (c *Curator) forget(ctx context.Context, name string) error {
 	c.mu.Lock()
-	_, known := c.names[name]
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	n, known := c.names[name]
 	if !known {
 		return nil
 	}
 	if err := c.store.DeleteImageName(ctx, name); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := c.names[name]; n.Kind == container.NameLent {
+	if n.Kind == container.NameLent {
 		c.returned = append(c.returned, n)
 	}
 	delete(c.names, name)

@@ -99,7 +99,7 @@ func (s *Steward) warn(ctx context.Context, c container.Record, v lifecycle.Verd
 		s.Voice.Hush(ctx, c)
 		return nil
 	}
-	s.save(ctx, s.Beat())
+	s.save(ctx)
 	if v.Note.Stage < 2 || v.Deadline.Verb == lifecycle.Remove {
 		return nil
 	}

@@ -45,7 +45,7 @@ func (s *Steward) change(ctx context.Context, claim string, change func(lifecycl
 	if err != nil {
 		return err
 	}
-	s.save(context.WithoutCancel(ctx), s.Beat())
+	s.save(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -189,6 +189,8 @@ func (s *Steward) Unexempt(ctx context.Context, login string) error {
 }
 
 func (s *Steward) recall(ctx context.Context) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	all, err := s.Store.Exemptions(ctx)
 	if err != nil {
 		return err

@@ -81,6 +81,8 @@ type Steward struct {
 	keeping sync.Mutex     // held by who looks at the clocks
 	seen    lifecycle.Beat // what they said then
 
+	writing sync.Mutex // held by who stores, or reads back: what is older is never put over what is newer
+
 	mu      sync.Mutex
 	lives   map[string]lifecycle.Life // by claim
 	looks   map[string]look           // by claim: what the last pass saw
@@ -131,7 +133,7 @@ func (s *Steward) Run(ctx context.Context) error {
 		s.Pass(ctx)
 		select {
 		case <-ctx.Done():
-			s.save(context.WithoutCancel(ctx), s.Beat())
+			s.save(context.WithoutCancel(ctx))
 			return nil
 		case <-time.After(s.Period()):
 		}
@@ -167,7 +169,7 @@ func (s *Steward) Pass(ctx context.Context) {
 	due := s.owed || now.Steady-s.saved >= saveEvery || now.Steady < s.saved
 	s.mu.Unlock()
 	if due {
-		s.save(ctx, now)
+		s.save(ctx)
 	}
 }
 
@@ -211,7 +213,9 @@ func (s *Steward) KeepTime(ctx context.Context) {
 }
 
 // save writes down every life that has changed.
-func (s *Steward) save(ctx context.Context, now lifecycle.Beat) {
+func (s *Steward) save(ctx context.Context) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.mu.Lock()
 	owed := s.owed
 	s.owed = false
@@ -222,6 +226,7 @@ func (s *Steward) save(ctx context.Context, now lifecycle.Beat) {
 		}
 	}
 	s.mu.Unlock()
+	now := s.Beat() // not before any of them: a crash counts from here on
 	if err := s.Store.SaveLives(ctx, lives, now); err != nil {
 		s.Log.ErrorContext(ctx, "containers' times not saved, they are tried again", "error", err)
 		s.mu.Lock()

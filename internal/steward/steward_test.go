@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ type world struct {
 	broken   map[string]bool // what fails: "engine", "launcher", "store", "accounts", "sampler"
 	hangs    chan struct{}   // the engine answers once it is closed; nil: at once
 	tells    func()          // is called when somebody is told something
+	slow     func()          // is called before lives are stored, and after exemptions were read
 	lost     []string        // acts that were done to a container that worked
 	released map[string]bool
 }
@@ -311,7 +313,18 @@ func (f failing) SaveLives(ctx context.Context, lives map[string]lifecycle.Life,
 	if err := f.w.fails("store"); err != nil {
 		return err
 	}
+	if f.w.slow != nil {
+		f.w.slow()
+	}
 	return f.Store.SaveLives(ctx, lives, now)
+}
+
+func (f failing) Exemptions(ctx context.Context) ([]lifecycle.Exemption, error) {
+	all, err := f.Store.Exemptions(ctx)
+	if f.w.slow != nil {
+		f.w.slow()
+	}
+	return all, err
 }
 
 func (w *world) want(t *testing.T, want string) {
@@ -422,6 +435,54 @@ func TestARestartForgetsNoTimeAndWarnsNobodyTwice(t *testing.T) {
 		if strings.Count(got, once) != 1 {
 			t.Errorf("%q is %d times in\n%s", once, strings.Count(got, once), got)
 		}
+	}
+}
+
+// slowOnce has the next that reaches the store be slow, and returns what is closed
+// when it is.
+func (w *world) slowOnce() chan struct{} {
+	slow := make(chan struct{})
+	var others atomic.Bool
+	w.slow = func() {
+		if !others.Swap(true) {
+			close(slow)
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+	return slow
+}
+
+func TestWhatIsStoredLaterIsNotOlder(t *testing.T) {
+	w := newWorld(t, 1)
+	w.spend(2)
+	slow := w.slowOnce()
+	var pass sync.WaitGroup
+	pass.Go(func() { w.look(time.Minute) })
+	<-slow // the pass has what it is about to store
+	if err := w.Protect(t.Context(), "c0000", true); err != nil {
+		t.Fatal(err)
+	}
+	pass.Wait()
+	w.reopen()
+	if !w.Clock("c0000").Life.Protected {
+		t.Error("what an administrator has asked for is forgotten")
+	}
+}
+
+func TestTwoExemptionsAtOnceAreTwo(t *testing.T) {
+	w := newWorld(t, 1)
+	slow := w.slowOnce()
+	exempt := func(login string) error {
+		return w.Exempt(t.Context(), lifecycle.Exemption{Login: login, From: []lifecycle.Cause{lifecycle.Idle}, Reason: "thesis", By: "root", Made: begin, Until: begin.Add(time.Hour)})
+	}
+	first := make(chan error, 1)
+	go func() { first <- exempt("alice") }()
+	<-slow // what was read then is without bob's
+	if err := errors.Join(exempt("bob"), <-first); err != nil {
+		t.Fatal(err)
+	}
+	if all := w.Exemptions(); len(all) != 2 {
+		t.Errorf("exempt are %+v", all)
 	}
 }
 
