@@ -275,7 +275,7 @@ func amount(file string, data []byte, key string) (int64, error) {
 }
 
 // slurp reads a file of the kernel. os.ReadFile takes five times as long, which
-// counts where thousands are read.
+// counts where thousands are read, or somebody waits for ten.
 func slurp(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -112,7 +112,7 @@ func makeGroup(dir string) error {
 // set gives a file of the kernel a value where it has another one: a change
 // of limits takes locks and looks through all processors.
 func set(path, value string) error {
-	if have, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(have)) == value { //nolint:gosec // a file of the kernel
+	if have, err := slurp(path); err == nil && strings.TrimSpace(string(have)) == value {
 		return nil
 	}
 	if err := os.WriteFile(path, []byte(value), 0o600); err != nil {

@@ -73,7 +73,7 @@ func inherit(dir, file string) error {
 }
 
 func text(path string) (string, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // a file of the kernel
+	data, err := slurp(path)
 	if err != nil {
 		return "", fmt.Errorf("read control group: %w", err)
 	}

@@ -6,6 +6,15 @@ import (
 	"ds01.dev/ds01/internal/quantity"
 )
 
+// A NotAskedError is one before which the engine was asked for nothing.
+type NotAskedError struct{ error }
+
+// NotAsked makes one of err.
+func NotAsked(err error) error { return NotAskedError{err} }
+
+// Unwrap returns what kept from asking.
+func (n NotAskedError) Unwrap() error { return n.error }
+
 // EngineInfo is what the engine tells about itself and its host.
 type EngineInfo struct {
 	Version       string // "20.10.24"

@@ -66,6 +66,7 @@ type Curator struct {
 	returned []container.ImageName             // lent names that were taken back, in order: a few for each push
 	former   map[string][]int                  // by image: who owned it, for events that are yet to come
 	makings  map[string]making                 // by id
+	recalled map[question]container.Image      // what was found lately
 }
 
 // New loads what the store knows.
@@ -73,7 +74,7 @@ func New(ctx context.Context, store Store, engine Engine, ledger Ledger, now fun
 	c := &Curator{
 		engine: unmarked{engine}, marked: engine, store: store, ledger: ledger, now: now,
 		owners: map[string][]container.ImageOwner{}, names: map[string]container.ImageName{}, former: map[string][]int{},
-		makings: map[string]making{},
+		makings: map[string]making{}, recalled: map[question]container.Image{},
 	}
 	owners, err := store.Images(ctx)
 	if err != nil {
@@ -129,6 +130,7 @@ func (c *Curator) wasOwned(image string, uid int) bool {
 func (c *Curator) disown(ctx context.Context, image string, uid int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	clear(c.recalled)
 	if err := c.store.DisownImage(ctx, image, uid); err != nil {
 		return err
 	}
@@ -173,6 +175,7 @@ func (c *Curator) note(ctx context.Context, n container.ImageName) error {
 func (c *Curator) forget(ctx context.Context, name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	clear(c.recalled)
 	n, known := c.names[name]
 	if !known {
 		return nil

@@ -23,7 +23,12 @@ type Found struct {
 // else the shared one, else one they may use by its id or the beginning of it.
 // What they may not see is of kind problem.ErrNotFound, as what isn't there.
 func (c *Curator) Find(ctx context.Context, p Person, reference string) (Found, error) {
-	p = c.looking(p)
+	found, err := c.find(ctx, c.looking(p), reference)
+	c.remember(p, reference, found.Image, err)
+	return found, err
+}
+
+func (c *Curator) find(ctx context.Context, p Person, reference string) (Found, error) {
 	var mine Found
 	var asMine error
 	var look sync.WaitGroup // side by side: most people mean the shared one

@@ -167,6 +167,7 @@ func (c *Curator) standsFor(ctx context.Context, name string) (string, error) {
 // name gives an image a name, which is shared no longer where it stood for
 // another: first, so that it never stands for this one and is.
 func (c *Curator) name(ctx context.Context, image, name string) error {
+	defer c.Renamed()
 	if err := c.Named(ctx, name, image); err != nil {
 		return err
 	}

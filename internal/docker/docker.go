@@ -73,14 +73,18 @@ func (e *Engine) Dial(ctx context.Context) (net.Conn, error) {
 }
 
 // RoundTrip sends a rebuilt request. Its URL holds path and query; scheme and
-// host are set here.
+// host are set here. Where the engine isn't there it is a container.NotAskedError.
 func (e *Engine) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.URL.Scheme, r.URL.Host, r.Host = "http", "docker", "docker"
 	resp, err := e.transport.RoundTrip(r)
-	if err != nil {
-		return nil, explain("reach the engine", err)
+	if err == nil {
+		return resp, nil
 	}
-	return resp, nil
+	explained := explain("reach the engine", err)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		explained = container.NotAsked(explained)
+	}
+	return nil, explained
 }
 
 // Info asks the engine who it is.
@@ -173,8 +177,8 @@ func (e *Engine) apiVersion(ctx context.Context) (string, error) {
 }
 
 // Create sends the body of a create request that ds01 wrote. Only an error of
-// kind problem.ErrInvalid, ErrDenied, ErrNotFound or ErrConflict means that
-// there is no container.
+// kind problem.ErrInvalid, ErrDenied, ErrNotFound or ErrConflict, and a
+// container.NotAskedError, means that there is no container.
 func (e *Engine) Create(ctx context.Context, name, platform string, body []byte) (id string, warnings []string, err error) {
 	query := url.Values{"name": {name}}
 	if platform != "" {
@@ -199,7 +203,7 @@ func (e *Engine) Update(ctx context.Context, id string, body []byte) (warnings [
 func (e *Engine) post(ctx context.Context, refused, path string, body []byte, answer any) error {
 	version, err := e.apiVersion(ctx)
 	if err != nil {
-		return err
+		return container.NotAsked(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "/v"+version+path, bytes.NewReader(body))
 	if err != nil {

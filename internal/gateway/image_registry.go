@@ -74,6 +74,7 @@ func (c *call) pull(from string) error {
 	}
 	defer resp.Body.Close() //nolint:errcheck // read below
 	var full error
+	defer c.Images.Renamed()
 	err = c.follow(resp, func(doc []byte) []byte {
 		if full == nil {
 			full = c.room(what, 0)

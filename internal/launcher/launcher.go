@@ -4,12 +4,15 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -230,7 +233,8 @@ type Request struct {
 	Lasts     time.Duration // as container.Record has it
 	Person    bool          // run as the owner, with a passwd entry and a home: `container create`
 
-	trial bool // nothing is changed for it
+	trial  bool // nothing is changed for it
+	recall bool // the image may be the one that was meant last, while that is asked again
 }
 
 // callTimeout bounds one call to the engine. Calls go on when the client has
@@ -247,7 +251,23 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []string, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
+	r.recall = true
+	record, warnings, err := l.createOnce(ctx, r)
+	if errors.Is(err, errAnotherImage) {
+		r.recall = false
+		record, warnings, err = l.createOnce(ctx, r)
+	}
+	return record, warnings, err
+}
+
+// createOnce is Create, which may end with errAnotherImage where r.recall is set.
+func (l *Launcher) createOnce(ctx context.Context, r Request) (_ container.Record, _ []string, err error) {
 	p, err := l.plan(ctx, r)
+	defer func() {
+		if err != nil && !errors.Is(err, problem.ErrUnavailable) {
+			err = cmp.Or(p.confirmed(), err) // it may be due to the image
+		}
+	}()
 	if err != nil {
 		return container.Record{}, nil, err
 	}
@@ -274,8 +294,8 @@ func (l *Launcher) Create(ctx context.Context, r Request) (container.Record, []s
 	if err != nil {
 		return container.Record{}, nil, l.abandon(ctx, record, err)
 	}
-	if unwritten != nil {
-		return container.Record{}, nil, l.undo(ctx, record, unwritten)
+	if err := cmp.Or(unwritten, p.confirmed()); err != nil {
+		return container.Record{}, nil, l.undo(ctx, record, err)
 	}
 	if err := l.complete(ctx, r, &record, p.user, p.grant); err != nil {
 		return container.Record{}, nil, l.undo(ctx, record, err)
@@ -298,7 +318,21 @@ type plan struct {
 	ports   port.Policy
 	facts   policy.Facts
 	grant   admission.Grant
+	confirm func() error // nil: the image is certain
 }
+
+// confirmed returns nil once it is known that the image is the one that is meant,
+// or errAnotherImage.
+func (p *plan) confirmed() error {
+	if p.confirm == nil {
+		return nil
+	}
+	return p.confirm()
+}
+
+// errAnotherImage says that a reference means another image than last time, or
+// none any more: everything is to be decided anew.
+var errAnotherImage = errors.New("it means another image by now")
 
 // plan decides about a request, as far as that needs no claim.
 func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
@@ -332,7 +366,7 @@ func (l *Launcher) plan(ctx context.Context, r Request) (p plan, err error) {
 	if p.mounts, err = l.allowMounts(r.Account, p.ask.Mounts, p.subject); err != nil {
 		return p, err
 	}
-	image, parent, err := l.ground(ctx, r, p.subject.Limits)
+	image, parent, err := l.ground(ctx, r, &p)
 	if err != nil {
 		return p, err
 	}
@@ -396,25 +430,37 @@ func (l *Launcher) subject(what string, who account.Account) (admission.Subject,
 }
 
 // ground looks up the image, if the caller may use it, and makes sure of the
-// owner's control group, side by side.
-func (l *Launcher) ground(ctx context.Context, r Request, bound limits.Limits) (image container.Image, parent string, err error) {
+// owner's control group, side by side. Where the image that was meant last will do
+// until p.confirm says otherwise, it doesn't wait for the look.
+func (l *Launcher) ground(ctx context.Context, r Request, p *plan) (image container.Image, parent string, err error) {
+	who := curator.Person{UID: r.Account.UID, Admin: r.Roles.Admin}
+	last, known := l.Images.Recall(who, r.Body.Image)
+	// What a new volume gets of an image stays in it.
+	recalled := r.recall && known && len(p.ask.Volumes) == 0 && len(last.Volumes) == 0
 	var look errgroup.Group
+	var found curator.Found
 	look.Go(func() (err error) {
-		found, err := l.Images.Find(ctx, curator.Person{UID: r.Account.UID, Admin: r.Roles.Admin}, r.Body.Image)
-		image = found.Image
+		found, err = l.Images.Find(ctx, who, r.Body.Image)
 		return err
 	})
 	var unready error
 	if !r.trial {
-		parent, unready = l.Cgroups.Ensure(ctx, r.Account.UID, bound)
+		parent, unready = l.Cgroups.Ensure(ctx, r.Account.UID, p.subject.Limits)
 	}
-	switch err := look.Wait(); {
-	case err != nil:
-		return image, "", err
-	case unready != nil:
-		return image, "", fmt.Errorf("your resource group: %w", unready)
+	if unready != nil {
+		unready = fmt.Errorf("your resource group: %w", unready)
 	}
-	return image, parent, nil
+	if !recalled {
+		err := look.Wait()
+		return found.Image, parent, cmp.Or(err, unready)
+	}
+	p.confirm = sync.OnceValue(func() error {
+		if err := look.Wait(); err != nil || !reflect.DeepEqual(found.Image, last) {
+			return errAnotherImage
+		}
+		return nil
+	})
+	return last, parent, unready
 }
 
 // complete does what can only be done once the container is there: until then
@@ -467,28 +513,28 @@ func (l *Launcher) create(ctx context.Context, p plan, record container.Record) 
 	r := p.request
 	for i, m := range record.Mounts {
 		if err := l.Mounter.Prepare(r.Account, p.mounts.roots[i], mountable(record, m)); err != nil {
-			return record, nil, refusedBeforeCall(err)
+			return record, nil, container.NotAsked(err)
 		}
 	}
 	p.grant.Volumes = l.copyNothing(p.grant.Volumes)
 	_, reviewed, err := l.review(ctx, p)
 	if err != nil {
-		return record, nil, refusedBeforeCall(err)
+		return record, nil, container.NotAsked(err)
 	}
 	g := reviewed.Grant
 	encoded, err := admission.Encode(reviewed.Body)
 	if err != nil {
-		return record, nil, refusedBeforeCall(err)
+		return record, nil, container.NotAsked(err)
 	}
 	if err := recorder.Before(ctx); err != nil {
-		return record, nil, refusedBeforeCall(err)
+		return record, nil, container.NotAsked(err)
 	}
 	if err := l.lay(ctx, r, g); err != nil {
-		return record, nil, refusedBeforeCall(err)
+		return record, nil, container.NotAsked(err)
 	}
 	fresh, err := l.Registrar.UseVolumes(ctx, engineNames(g.Volumes))
 	if err != nil {
-		return record, nil, refusedBeforeCall(err)
+		return record, nil, container.NotAsked(err)
 	}
 	id, warnings, err := l.Engine.Create(ctx, account.EngineName(record.Name, record.UID), r.Platform, encoded)
 	if err != nil {
@@ -502,18 +548,10 @@ func (l *Launcher) create(ctx context.Context, p plan, record container.Record) 
 	return record, warnings, nil
 }
 
-// notCalledError marks an error before which the engine was not asked.
-type notCalledError struct{ error }
-
-func (n notCalledError) Unwrap() error { return n.error }
-
-func refusedBeforeCall(err error) error { return notCalledError{err} }
-
 // abandon gives the claim back when there is certainly no container, and
 // leaves it to the reconciler otherwise.
 func (l *Launcher) abandon(ctx context.Context, record container.Record, err error) error {
-	var before notCalledError
-	if !errors.As(err, &before) && !refused(err) {
+	if !refused(err) {
 		l.Log.WarnContext(ctx, "create not answered, claim kept", "claim", record.ID, "error", err)
 		return &problem.Error{
 			What: "Container " + record.Name + " may or may not exist",
@@ -526,8 +564,8 @@ func (l *Launcher) abandon(ctx context.Context, record container.Record, err err
 	if ferr := l.Ledger.Forget(ctx, record.ID); ferr != nil {
 		l.Log.ErrorContext(ctx, "claim not given back", "claim", record.ID, "error", ferr)
 	}
-	if errors.As(err, &before) {
-		return before.error
+	if before, ok := errors.AsType[container.NotAskedError](err); ok {
+		return before.Unwrap()
 	}
 	return err
 }
@@ -538,7 +576,7 @@ func (l *Launcher) undo(ctx context.Context, record container.Record, err error)
 		l.Log.ErrorContext(ctx, "unfinished container not removed", "container", record.ContainerID, "error", rerr)
 		return err // the reconciler finds it
 	}
-	return l.abandon(ctx, record, refusedBeforeCall(err))
+	return l.abandon(ctx, record, container.NotAsked(err))
 }
 
 // labels returns every label that ds01 writes on the container.

@@ -73,6 +73,9 @@ func nameTaken(name string) error {
 
 // refused reports whether the engine has certainly done nothing.
 func refused(err error) bool {
+	if _, ok := errors.AsType[container.NotAskedError](err); ok {
+		return true
+	}
 	for _, kind := range []error{problem.ErrInvalid, problem.ErrDenied, problem.ErrNotFound, problem.ErrConflict} {
 		if errors.Is(err, kind) {
 			return true

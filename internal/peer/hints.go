@@ -19,8 +19,8 @@ type Hints struct {
 func (p Peer) Hints() Hints {
 	folder := folderOf(p.PID)
 	var h Hints
-	h.Exe, _ = os.Readlink(filepath.Join(folder, "exe"))                         // gone: unknown
-	if text, err := os.ReadFile(filepath.Join(folder, "loginuid")); err == nil { //nolint:gosec // below /proc
+	h.Exe, _ = os.Readlink(filepath.Join(folder, "exe")) // gone: unknown
+	if text, err := short(folder + "/loginuid"); err == nil {
 		if n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32); err == nil && n != math.MaxUint32 {
 			uid := int(n)
 			h.LoginUID = &uid

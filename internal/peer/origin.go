@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ds01.dev/ds01/internal/label"
 )
 
@@ -100,7 +102,7 @@ type status struct {
 func folderOf(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid)) }
 
 func statusOf(folder string) (s status, err error) {
-	text, err := os.ReadFile(filepath.Join(folder, "stat")) //nolint:gosec // below /proc
+	text, err := short(folder + "/stat")
 	if err != nil {
 		return s, err
 	}
@@ -119,6 +121,22 @@ func statusOf(folder string) (s status, err error) {
 	}
 	s.terminal = device != 0
 	return s, err
+}
+
+// longest is more than any of the short files of a process in /proc has, in bytes.
+const longest = 2048
+
+// short reads one of those. Each request that comes in takes ten, and os.ReadFile
+// asks the kernel eight times for one, where three do.
+func short(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd) //nolint:errcheck // read only
+	text := make([]byte, longest)
+	n, err := unix.Read(fd, text)
+	return text[:max(0, n)], err
 }
 
 // maxAncestors bounds the way up.
@@ -172,7 +190,7 @@ func groupOf(folder string) string {
 // hasSession reports whether somebody had logged in before the process, whoever
 // it runs as now.
 func hasSession(folder string) bool {
-	text, err := os.ReadFile(filepath.Join(folder, "sessionid")) //nolint:gosec // below /proc
+	text, err := short(folder + "/sessionid")
 	if err != nil {
 		return false
 	}

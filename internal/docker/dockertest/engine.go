@@ -162,7 +162,7 @@ func (e *Engine) call(method, argument string, do func() error) error {
 	defer e.mu.Unlock()
 	e.calls = append(e.calls, method+" "+argument)
 	if e.down {
-		return refuse(http.StatusServiceUnavailable, "the engine is down")
+		return container.NotAsked(refuse(http.StatusServiceUnavailable, "the engine is down"))
 	}
 	f, failing := e.faults[method]
 	delete(e.faults, method)

@@ -2,6 +2,7 @@ package images_test
 
 import (
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ func TestImages(t *testing.T) {
 		"an import is one's own":                     anImportIsOnesOwn,
 		"administrators share, tag and remove":       administratorsShareTagAndRemove,
 		"events of images reach their owners":        eventsOfImagesReachTheirOwners,
+		"a run is of what the name means now":        aRunIsOfWhatTheNameMeansNow,
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab.EachClient(t, l, func(t *testing.T, docker string) {
@@ -113,6 +115,33 @@ func twoPeopleFollowOneTutorial(t *testing.T, l *lab.Lab, docker string) {
 	}
 	if got := listed(l, docker, "bob"); !strings.Contains(got, "app:1") {
 		t.Errorf("bob sees %q after alice pruned", got)
+	}
+}
+
+// Root may move names past ds01, which it hears of when a container is made already.
+func aRunIsOfWhatTheNameMeansNow(t *testing.T, l *lab.Lab, docker string) {
+	for _, version := range []string{"one", "two"} {
+		l.AtEngine("run", "--network", "none", "--name", "made", "busybox", "sh", "-c", "echo "+version+" > /version")
+		l.AtEngine("commit", "--change", `CMD ["cat","/version"]`, "made", "tool:"+version)
+		l.AtEngine("rm", "made")
+	}
+	run := []string{docker, "run", "--rm", "--gpus", "1", "tool"}
+	for range 3 {
+		for _, version := range []string{"one", "two"} {
+			l.AtEngine("tag", "tool:"+version, "tool")
+			for range 2 {
+				if got := l.OK("alice", run...); got != version {
+					t.Errorf("it is of %q, not of %q", got, version)
+				}
+			}
+		}
+	}
+	l.AtEngine("rmi", "tool")
+	if status, answer := l.Ask("alice", "POST", "/containers/create", `{"Image":"tool"}`); status != http.StatusNotFound || !strings.Contains(answer, "No such image: tool") {
+		t.Errorf("without the image: %d, %s", status, answer)
+	}
+	if left := l.AtEngine("ps", "-aq") + l.OK("alice", docker, "ps", "-aq"); left != "" || len(l.Containers()) > 0 {
+		t.Errorf("left: %q, %v", left, l.Containers())
 	}
 }
 
