@@ -36,6 +36,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if told, dies := os.LookupEnv(mayDie); dies {
+		fmt.Fprintln(os.Stderr, snapshotAndDie(told))
+		os.Exit(1)
+	}
 	code := m.Run()
 	if err := removeUsers(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "remove test users:", err)

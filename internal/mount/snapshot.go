@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,19 +41,37 @@ func Snapshot(l container.Layer) (undo func() error, err error) {
 	if err == nil {
 		err = standIn(l, tree)
 	}
+	var life *os.File
 	if err == nil {
-		err = bindOver(tree, layers)
+		life, err = lockDir(tree)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(tree))
 	}
+	if err := bindOver(tree, layers); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(tree), life.Close())
+	}
 	if runs {
 		err = mergedAgain(l)
 	}
+	undo = func() error { return errors.Join(endSnapshot(layers), life.Close()) }
 	if err != nil {
-		return nil, errors.Join(err, endSnapshot(layers))
+		return nil, errors.Join(err, undo())
 	}
-	return func() error { return endSnapshot(layers) }, nil
+	return undo, nil
+}
+
+// lockDir locks a directory until the result is closed, or the process ends. One
+// that is locked is an error of kind unix.EWOULDBLOCK.
+func lockDir(path string) (*os.File, error) {
+	dir, err := openDir(unix.AT_FDCWD, path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), dir.Close())
+	}
+	return dir, nil
 }
 
 // mergedAgain mounts the snapshot where the engine takes the container's files
@@ -95,8 +114,8 @@ func endSnapshot(layers string) error {
 	return nil
 }
 
-// TidySnapshots ends those that a process that was killed has left: a container
-// that starts would write to them.
+// TidySnapshots ends those that a process that was killed has left, whichever: a
+// container that starts would write to them.
 func TidySnapshots() error {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -106,7 +125,14 @@ func TidySnapshots() error {
 		if filepath.Base(m.root) != snapshot {
 			continue
 		}
-		if err := endSnapshot(m.target); err != nil {
+		dead, err := lockDir(m.target)
+		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, fs.ErrNotExist) {
+			continue // somebody's who lives, or ended it since
+		}
+		if err == nil {
+			err = errors.Join(endSnapshot(m.target), dead.Close())
+		}
+		if err != nil {
 			return err
 		}
 	}

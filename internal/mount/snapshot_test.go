@@ -1,6 +1,7 @@
 package mount_test
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -115,14 +116,45 @@ func TestASnapshotIsAlsoWhereTheLayersAreMounted(t *testing.T) {
 	}
 }
 
+// mayDie is the variable that makes this program one that is killed while it has a
+// snapshot of a layer.
+const mayDie = "DS01_TEST_LAYER"
+
+func snapshotAndDie(told string) error {
+	var l container.Layer
+	err := json.Unmarshal([]byte(told), &l)
+	if err == nil {
+		_, err = mount.Snapshot(l)
+	}
+	if err == nil {
+		err = unix.Kill(os.Getpid(), unix.SIGKILL)
+	}
+	return err
+}
+
 func TestSnapshotsThatAreLeftAreEnded(t *testing.T) {
 	l := upper(t)
 	before := found(t, l.Upper)
-	_, err := mount.Snapshot(l)
+	told, err := json.Marshal(l)
+	must(t, err)
+	killed := exec.Command(os.Args[0])
+	killed.Env = append(os.Environ(), mayDie+"="+string(told))
+	if out, err := killed.CombinedOutput(); err == nil || killed.ProcessState.ExitCode() != -1 {
+		t.Fatalf("it ended by itself: %v\n%s", err, out)
+	}
+	if left, err := os.ReadDir(filepath.Dir(l.Upper)); err != nil || len(left) != 4 {
+		t.Errorf("in its place is %v, %v", left, err)
+	}
+	other := upper(t)
+	undo, err := mount.Snapshot(other)
 	must(t, err)
 	must(t, mount.TidySnapshots())
+	if table, err := os.ReadFile("/proc/self/mountinfo"); err != nil || !strings.Contains(string(table), filepath.Dir(other.Upper)) {
+		t.Errorf("somebody else's has ended too, %v", err)
+	}
+	must(t, undo())
 	left, err := os.ReadDir(filepath.Dir(l.Upper))
-	if table, terr := os.ReadFile("/proc/self/mountinfo"); err != nil || terr != nil || len(left) != 4 || strings.Contains(string(table), l.Upper) {
+	if table, terr := os.ReadFile("/proc/self/mountinfo"); err != nil || terr != nil || len(left) != 4 || strings.Contains(string(table), filepath.Dir(l.Upper)) {
 		t.Errorf("%v is left, %v", left, errors.Join(err, terr))
 	}
 	if now := found(t, l.Upper); now != before {
