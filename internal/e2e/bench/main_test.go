@@ -47,7 +47,7 @@ func BenchmarkEmptyList(b *testing.B) {
 // ds01's own doing, and one with them, as on a host, where ds01 gives each
 // person a network and the engine's own people share one.
 func BenchmarkRun(b *testing.B) {
-	b.Run("no networks", func(b *testing.B) { runs(b, ", no networks", 240, false) })
+	b.Run("no networks", func(b *testing.B) { runs(b, ", no networks", 320, false) })
 	b.Run("networks", func(b *testing.B) { runs(b, ", networks", 60, true) })
 }
 
