@@ -58,6 +58,20 @@ func TestAListShowsOnesOwnInOnesOwnWords(t *testing.T) {
 	}
 }
 
+func TestAListTellsOfWhatTheEngineHasNotChanged(t *testing.T) {
+	l, hers, _ := twoPeople(t)
+	for _, name := range []string{"web", "shop"} {
+		if err := l.ledger.Update(t.Context(), l.recordOf(t, hers).ID, func(r *container.Record) { r.Name = name }); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if got := decode[[]listed](t, l.ask(t, alice, "GET", "/v1.41/containers/json", "")); len(got) != 1 || got[0].Names[0] != "/"+name {
+				t.Errorf("got %+v", got)
+			}
+		}
+	}
+}
+
 func TestAnEmptyListIsAList(t *testing.T) {
 	l := newLab(t)
 	l.engine.answers["GET /containers/json"] = "[]"
