@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/apitype"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/client"
 	"ds01.dev/ds01/internal/client/clienttest"
 	"ds01.dev/ds01/internal/problem"
@@ -26,7 +26,7 @@ func TestProgressIsShownFromTheFirstSecondOnAndTakenAway(t *testing.T) {
 		"what takes longer shows how long": {2500 * time.Millisecond, "\r\x1b[KStarting … 1 s\r\x1b[KStarting … 2 s\r\x1b[K"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				var shown bytes.Buffer
 				if err := showProgress(&shown, func() string { return "Starting" }, func() error {
 					time.Sleep(c.takes)

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/problem"
@@ -185,7 +185,7 @@ func TestANameThatWasMovedSinceTheCrashStays(t *testing.T) {
 }
 
 func TestWhatNobodyMakesIsWaitedForForADay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		s.begins([]string{"ds01-1001/app:1"})
 		s.restart()

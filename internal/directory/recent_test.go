@@ -5,10 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/directory"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -34,7 +34,7 @@ func wantAsked(t *testing.T, r *directory.Recent, uid, n int) {
 }
 
 func TestAnAccountIsGoodForAMoment(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var a asked
 		r := directory.NewRecent(a.lookup, time.Now)
 		wantAsked(t, r, 1001, 1)

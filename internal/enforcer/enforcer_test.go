@@ -9,9 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/enforcer"
 	"ds01.dev/ds01/internal/event"
@@ -161,12 +161,12 @@ func TestWhatFailsIsTriedAgainAndLoggedOnce(t *testing.T) {
 }
 
 func TestAReloadIsSeenAtOnceAndTheRestInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := newScene()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
-		synctest.Wait()
+		bubble.Wait()
 		gets := func(uid int, memory quantity.ByteSize, after time.Duration, wake func()) {
 			t.Helper()
 			s.mu.Lock()
@@ -175,7 +175,7 @@ func TestAReloadIsSeenAtOnceAndTheRestInTime(t *testing.T) {
 			s.mu.Unlock()
 			wake()
 			time.Sleep(after)
-			synctest.Wait()
+			bubble.Wait()
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if len(s.done) != before+2 {

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/inventory"
 	"ds01.dev/ds01/internal/problem"
@@ -204,7 +204,7 @@ func TestADriverThatDoesNotAnswerIsAnErrorAtTheStart(t *testing.T) {
 }
 
 func TestADriverThatStopsAnsweringLeavesWhatWasKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		d := &driver{cards: []gpu.Card{{UUID: "GPU-0"}}}
 		i, err := open(t, d, t.TempDir())
 		if err != nil {
@@ -266,7 +266,7 @@ func (s *stuck) Readings(ctx context.Context) (map[string]gpu.Reading, error) {
 }
 
 func TestADriverThatHangsKeepsNobodyWaitingForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
 		close(free)
 		d := &stuck{driver: driver{cards: []gpu.Card{{UUID: "GPU-0"}}}, release: free}
@@ -289,7 +289,7 @@ func TestADriverThatHangsKeepsNobodyWaitingForLong(t *testing.T) {
 			t.Errorf("still granted: %+v", devices)
 		}
 		close(d.release)
-		synctest.Wait()
+		bubble.Wait()
 		if err := i.Refresh(t.Context()); err != nil || i.Devices()[0].Problem != "" {
 			t.Errorf("it answers again: %v, %+v", err, i.Devices())
 		}

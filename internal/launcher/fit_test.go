@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/limits"
 	"ds01.dev/ds01/internal/policy"
@@ -197,7 +197,7 @@ func TestThePolicyHoldsForLimitsThatChange(t *testing.T) {
 
 // Everybody's containers are fitted one after the other.
 func TestFitWaitsForNoContainerThatTheEngineSaysNothingAbout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := newScene(t, admission.UserNS)
 		r := s.runs(t, s.create(t, request()))
 		ctx := t.Context()

@@ -9,11 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/nvml/sim"
@@ -410,7 +410,7 @@ func TestNothingIsDoneBeforeItIsKnownWhatTheEngineRuns(t *testing.T) {
 }
 
 func TestWhatWasBegunIsTriedAgainUntilItCanBeDone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := setup(t, busyHost())
 		h.written = gpu.Work{Steps: steps(t, h)}
 		h.blind, h.sighted = problem.ErrUnavailable, time.Now().Add(time.Minute)
@@ -478,7 +478,7 @@ func TestAPlanWhoseOwnerIsGoneIsFinishedFirst(t *testing.T) {
 func TestADriverThatHangsKeepsNobodyWaiting(t *testing.T) {
 	for name, restarted := range map[string]bool{"it answers": false, "ds01 is started again": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				h := setup(t, busyHost())
 				card := cardsOf(t, h)[0].UUID
 				h.hangs = make(chan struct{})
@@ -486,7 +486,7 @@ func TestADriverThatHangsKeepsNobodyWaiting(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				ran := make(chan error, 1)
 				go func() { ran <- p.Run(ctx) }()
-				synctest.Wait()
+				bubble.Wait()
 
 				began := time.Now()
 				err := p.Carry(t.Context(), steps(t, h), "a test")
@@ -508,14 +508,14 @@ func TestADriverThatHangsKeepsNobodyWaiting(t *testing.T) {
 					<-ran
 					clear(h.withheld)
 					close(h.hangs) // the call of before ends
-					synctest.Wait()
+					bubble.Wait()
 					ctx, cancel = context.WithCancel(t.Context())
 					p = h.start()
 					go func() { ran <- p.Run(ctx) }()
 				} else {
 					close(h.hangs)
 				}
-				synctest.Wait()
+				bubble.Wait()
 				want := []string{"card 0: 4g.40gb at 0", "card 0: MIG true", "card 1: 1g.10gb at 0", "card 1: MIG true", "card 2: MIG false"}
 				if diff := cmp.Diff(want, h.layout(t)); diff != "" {
 					t.Error(diff)

@@ -3,10 +3,10 @@ package reconciler_test
 import (
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/event"
 	"ds01.dev/ds01/internal/gpu"
 )
@@ -32,7 +32,7 @@ func TestAStepOfABuildIsLeftAloneAndNothingElseIs(t *testing.T) {
 		s.engine.Hint(runs, gpu.Hints{Visible: []string{"all"}}) // a variable of its image, which means nothing to runc
 		quarantined := func(when string, more ...string) {
 			t.Helper()
-			synctest.Wait()
+			bubble.Wait()
 			got := map[string]bool{}
 			for _, o := range s.Quarantined() {
 				got[o.ID] = true

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/gpu"
 )
 
@@ -43,13 +43,13 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 		}
 		s.broken.Store("drained: by root")
 		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		if len(said.all()) > 0 || !s.wrote("warn") {
 			t.Errorf("without a terminal: told %q, written down %+v", said.all(), s.recorded)
 		}
 		terminals.Store(1)
 		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		if mails.Load() != 1 {
 			t.Errorf("%d mails", mails.Load())
 		}
@@ -61,7 +61,7 @@ func TestWhoHoldsADeviceThatIsNotGrantedAnyMoreIsToldOnce(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.broken.Store("drained: by root")
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		if len(said.all()) != 2 {
 			t.Errorf("drained once more: told %q", said.all())
 		}

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
@@ -50,7 +50,7 @@ func TestWhatARunningContainerLostComesBack(t *testing.T) {
 		for n := range int32(2) {
 			s.live.lost.Store(true)
 			time.Sleep(time.Minute)
-			synctest.Wait()
+			bubble.Wait()
 			if got := s.live.given.Load(); got != n+1 || len(told.all()) != int(n+1) {
 				t.Errorf("lost %d times, given back %d times, told %q", n+1, got, told.all())
 			}
@@ -74,7 +74,7 @@ func TestWhatCantBeGivenBackIsWrittenDownOnceAndTriedAgain(t *testing.T) {
 		s.live.refuses.Store(true)
 		s.live.lost.Store(true)
 		time.Sleep(5 * time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		n := 0
 		for _, e := range s.recorded {
 			if e.Action == "mend" {

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/gpu"
 )
 
@@ -77,29 +77,29 @@ func TestWhoseTurnItIsIsToldAndKeptForAWhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		bubble.Wait()
 		if got, err := s.ledger.Ticket(1002, w.ID); err != nil || !got.Granted() {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 		hook.Store(1)
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		if len(mailed.all()) != 1 {
 			t.Errorf("mailed %q", mailed.all())
 		}
 		terminals.Store(2)
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		if len(said.all()) != 1 || len(mailed.all()) != 1 || strings.Contains(said.all()[0], "still") {
 			t.Errorf("told %q, mailed %q", said.all(), mailed.all())
 		}
 		time.Sleep(6*time.Minute + 10*time.Second)
-		synctest.Wait()
+		bubble.Wait()
 		if len(said.all()) != 2 || len(mailed.all()) != 2 || !strings.Contains(said.all()[1], "still your turn") || !strings.Contains(mailed.all()[1], "goes to who is next") {
 			t.Errorf("before it is lost: told %q, mailed %q", said.all(), mailed.all())
 		}
 		time.Sleep(3 * time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		if len(s.ledger.Queue()) > 0 {
 			t.Error("kept for longer than the hold")
 		}
@@ -133,12 +133,12 @@ func TestWhoHoldsWhatIsReservedForAnotherIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(30 * time.Minute)
-		synctest.Wait()
+		bubble.Wait()
 		if len(said.all())+len(mailed.all()) > 0 {
 			t.Errorf("told %q, mailed %q", said.all(), mailed.all())
 		}
 		time.Sleep(time.Hour)
-		synctest.Wait()
+		bubble.Wait()
 		if len(said.all()) != 1 || len(mailed.all()) != 1 || !strings.Contains(said.all()[0], "1001 ds01: GPU 0 of your container train is reserved for carol from") ||
 			!strings.Contains(mailed.all()[0], "(exam)") || !strings.Contains(mailed.all()[0], "nothing ends your work") {
 			t.Errorf("told %q, mailed %q", said.all(), mailed.all())

@@ -11,12 +11,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
 	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/curator"
 	"ds01.dev/ds01/internal/docker/dockertest"
@@ -111,7 +111,7 @@ func bound() limits.Limits {
 // inBubble runs a story: prepare sees everything before the reconciler runs.
 func inBubble(t *testing.T, prepare, story func(*testing.T, *scene)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		if prepare != nil {
 			prepare(t, s)
@@ -119,7 +119,7 @@ func inBubble(t *testing.T, prepare, story func(*testing.T, *scene)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
 		go func() { over <- s.Run(ctx) }()
-		synctest.Wait()
+		bubble.Wait()
 		story(t, s)
 		cancel()
 		if err := <-over; err != nil {
@@ -212,7 +212,7 @@ func (s *scene) running(t *testing.T) container.Record {
 	if err := s.launcher.Start(t.Context(), r.ID); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Wait()
+	bubble.Wait()
 	return r
 }
 
@@ -242,7 +242,7 @@ func TestAStoppedContainerHoldsItsDevicesForItsTime(t *testing.T) {
 		s.want(t, r.ID, gpu.Running, time.Time{})
 		s.engine.Exit(r.ContainerID, 1)
 		ended := time.Now()
-		synctest.Wait()
+		bubble.Wait()
 		s.want(t, r.ID, gpu.Held, ended.Add(time.Hour))
 		if _, err := s.create(2, "other"); !errors.Is(err, problem.ErrExhausted) {
 			t.Errorf("held, and yet %v", err)
@@ -280,7 +280,7 @@ func TestARemovedContainerGivesEverythingBackAtOnce(t *testing.T) {
 		if err := s.engine.Remove(t.Context(), r.ContainerID, true); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if all := s.ledger.Records(); len(all) > 0 || len(s.Views(func(container.Record) bool { return true })) > 0 {
 			t.Errorf("left: %+v", all)
 		}
@@ -408,7 +408,7 @@ func TestAMissedEventIsMadeUpForByTheSweep(t *testing.T) {
 		s.engine.Fail("Inspect", errors.New("timeout"), false)
 		s.engine.Exit(r.ContainerID, 0)
 		ended := time.Now()
-		synctest.Wait()
+		bubble.Wait()
 		s.want(t, r.ID, gpu.Running, time.Time{})
 		time.Sleep(31 * time.Second)
 		s.want(t, r.ID, gpu.Held, ended.Add(time.Hour))
@@ -418,7 +418,7 @@ func TestAMissedEventIsMadeUpForByTheSweep(t *testing.T) {
 func TestWhatAnUnknownContainerWasGivenIsTaken(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		s.past(t, "lost", `{"Image":"busybox","HostConfig":{"Runtime":"ds01"}}`)
-		synctest.Wait()
+		bubble.Wait()
 		if why := s.ledger.Taken()["GPU-0"]; !strings.Contains(why, "lost") {
 			t.Errorf("taken: %v", s.ledger.Taken())
 		}
@@ -429,7 +429,7 @@ func TestWhatTheLedgerDoesNotKnowIsQuarantinedAndItsDevicesAreTaken(t *testing.T
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		harmless := s.past(t, "harmless", `{"Image":"busybox"}`)
 		forged := s.past(t, "forged", `{"Image":"busybox","Labels":{"aime.mlc.DS01_CLAIM":"0000000000000000","aime.mlc.DS01_UID":"1"}}`)
-		synctest.Wait()
+		bubble.Wait()
 		if q := s.Quarantined(); len(q) != 2 || q[0].ID != min(harmless, forged) || q[1].ID != max(harmless, forged) {
 			t.Fatalf("quarantined %+v", q)
 		}
@@ -456,7 +456,7 @@ func TestWhatTheLedgerDoesNotKnowIsQuarantinedAndItsDevicesAreTaken(t *testing.T
 				t.Fatal(err)
 			}
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if len(s.Quarantined())+len(s.ledger.Taken()) != 0 {
 			t.Errorf("left: %v %v", s.Quarantined(), s.ledger.Taken())
 		}
@@ -479,10 +479,10 @@ func TestAnAnswerThatComesTooLateBringsNothingBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, s *scene) {
 				id := start(t, s)
-				synctest.Wait()
+				bubble.Wait()
 				s.engine.Delay(id, time.Second)
 				s.engine.Exit(id, 0)
-				synctest.Wait() // its answer is on the way
+				bubble.Wait() // its answer is on the way
 				if err := s.engine.Remove(t.Context(), id, true); err != nil {
 					t.Fatal(err)
 				}
@@ -529,7 +529,7 @@ func TestAContainerThatCannotBeLookedAtKeepsNobodyWaiting(t *testing.T) {
 					}
 				}
 				seen := s.past(t, "other", `{"Image":"busybox"}`)
-				synctest.Wait()
+				bubble.Wait()
 				if q := s.Quarantined(); len(q) != 1 || q[0].ID != seen {
 					t.Errorf("quarantined %v", q)
 				}
@@ -563,7 +563,7 @@ func TestASilentContainerIsToldUntilItAnswersOrIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, s *scene) {
 				r := s.running(t)
-				synctest.Wait()
+				bubble.Wait()
 				s.engine.Delay(r.ContainerID, time.Hour)
 				if err := s.Sweep(t.Context()); err != nil || len(s.Silent()) != 1 {
 					t.Fatalf("silent %v, %v", s.Silent(), err)
@@ -602,7 +602,7 @@ func TestALabelDoesNotMakeAContainerSomebodys(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.running(t)
 		copied := s.past(t, "copied", `{"Image":"busybox","Labels":{"aime.mlc.DS01_CLAIM":"`+r.ID+`"}}`)
-		synctest.Wait()
+		bubble.Wait()
 		if q := s.Quarantined(); len(q) != 1 || q[0].ID != copied {
 			t.Errorf("quarantined %+v", q)
 		}
@@ -671,7 +671,7 @@ func TestWhatRunsOnADeviceItLostIsStopped(t *testing.T) {
 		if err := s.engine.Start(t.Context(), r.ContainerID); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if o, err := s.engine.Inspect(t.Context(), r.ContainerID); err != nil || o.Running() {
 			t.Errorf("two run on one device: %+v, %v", o, err)
 		}
@@ -692,7 +692,7 @@ func TestWhatRunsPastDs01OnAFreeDeviceTakesItBack(t *testing.T) {
 		if err := s.engine.Start(t.Context(), r.ContainerID); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		s.want(t, r.ID, gpu.Running, time.Time{})
 	})
 }

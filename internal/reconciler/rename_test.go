@@ -2,16 +2,16 @@ package reconciler_test
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 )
 
 func (s *scene) wantNameAtEngine(t *testing.T, r container.Record, name string) {
 	t.Helper()
-	synctest.Wait()
+	bubble.Wait()
 	o, err := s.engine.Inspect(t.Context(), r.ContainerID)
 	if err != nil || o.Name != name {
 		t.Errorf("at the engine it is %q, want %q; %v", o.Name, name, err)
@@ -53,7 +53,7 @@ func TestAPausedContainerHoldsItsDevices(t *testing.T) {
 		if err := s.launcher.Unpause(t.Context(), r.ID); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		s.want(t, r.ID, gpu.Running, time.Time{})
 	})
 }

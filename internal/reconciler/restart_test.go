@@ -4,11 +4,11 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/launcher"
@@ -35,7 +35,7 @@ func (s *scene) wishing(t *testing.T, policy string) container.Record {
 	if err := s.launcher.Start(t.Context(), r.ID); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Wait()
+	bubble.Wait()
 	return r
 }
 
@@ -43,9 +43,9 @@ func (s *scene) wishing(t *testing.T, policy string) container.Record {
 func (s *scene) fails(t *testing.T, r container.Record, code int, d time.Duration) bool {
 	t.Helper()
 	s.engine.Exit(r.ContainerID, code)
-	synctest.Wait()
+	bubble.Wait()
 	time.Sleep(d)
-	synctest.Wait()
+	bubble.Wait()
 	return s.runs(t, r)
 }
 
@@ -76,7 +76,7 @@ func (s *scene) stop(t *testing.T, r container.Record) {
 	if err := s.engine.Stop(t.Context(), r.ContainerID, 0); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Wait()
+	bubble.Wait()
 }
 
 const moment = 100 * time.Millisecond
@@ -93,13 +93,13 @@ func TestWhatEndsByItselfIsStartedAgainAsItsOwnerWishes(t *testing.T) {
 						t.Errorf("the engine is told %v", got)
 					}
 					s.engine.Exit(r.ContainerID, code)
-					synctest.Wait()
+					bubble.Wait()
 					time.Sleep(moment - time.Millisecond)
 					if s.runs(t, r) {
 						t.Error("it runs too early")
 					}
 					time.Sleep(2 * time.Millisecond)
-					synctest.Wait()
+					bubble.Wait()
 					if got := s.runs(t, r); got != again {
 						t.Errorf("code %d: runs again: %t", code, got)
 					}
@@ -150,7 +150,7 @@ func TestWhatWasStoppedStaysSo(t *testing.T) {
 		"while it runs": func(t *testing.T, s *scene, r container.Record) { s.stop(t, r) },
 		"while it waits": func(t *testing.T, s *scene, r container.Record) {
 			s.engine.Exit(r.ContainerID, 1)
-			synctest.Wait()
+			bubble.Wait()
 			if got := s.restart(t, r); got.Due.IsZero() {
 				t.Errorf("it doesn't wait: %+v", got)
 			}
@@ -188,7 +188,7 @@ func TestAPolicyOfNoEndsTheWait(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.wishing(t, "always")
 		s.engine.Exit(r.ContainerID, 1)
-		synctest.Wait()
+		bubble.Wait()
 		if _, err := s.launcher.Update(t.Context(), r.ID, admission.ResourceUpdate(0, 0, 0, container.RestartPolicy{Name: "no"})); err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func TestWhatWasNeverStartedIsNotStartedWhenTheEngineComesUp(t *testing.T) {
 		if err := s.engine.Remove(t.Context(), r.ContainerID, true); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		r, _, err := s.launcher.Create(t.Context(), launcher.Request{
 			Account: account.Account{UID: 1, Name: "alice"}, Name: "new", Interface: "docker",
 			Body: admission.Create{Image: "busybox", HostConfig: admission.HostConfig{RestartPolicy: admission.RestartPolicy{Name: "always"}}},
@@ -244,7 +244,7 @@ func TestALostGPUIsWaitedFor(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.wishing(t, "always")
 		s.engine.Exit(r.ContainerID, 1)
-		synctest.Wait()
+		bubble.Wait()
 		err := s.ledger.Update(t.Context(), r.ID, func(c *container.Record) { c.State = gpu.Released })
 		if err != nil {
 			t.Fatal(err)
@@ -274,7 +274,7 @@ func TestAnAdoptedContainersPolicyBecomesOurs(t *testing.T) {
 		if err := s.engine.Start(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		record := container.Record{Login: "alice"}
 		record.UID, record.Name = 1, "old"
 		r, err := s.Adopt(t.Context(), id, record)

@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/launcher"
 	"ds01.dev/ds01/internal/network"
 )
@@ -28,13 +28,13 @@ func TestWhatGoesAtTheEngineIsForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second) // the news of their making is heard
-		synctest.Wait()
+		bubble.Wait()
 		if _, err := s.registrar.Network(1001, "net"); err != nil || len(s.registrar.VolumesOf(1001)) != 1 {
 			t.Errorf("made: %v, %v", err, s.registrar.VolumesOf(1001))
 		}
 		s.engine.DropVolume("data._.1001")
 		s.engine.DropNetwork(n.ID)
-		synctest.Wait()
+		bubble.Wait()
 		if _, err := s.registrar.Network(1001, "net"); err == nil || len(s.registrar.VolumesOf(1001)) != 0 {
 			t.Errorf("gone: %v, %v", err, s.registrar.VolumesOf(1001))
 		}
@@ -49,7 +49,7 @@ func TestVolumesOfACreateThatWasNotAnsweredAreItsOwners(t *testing.T) {
 		if _, _, err := s.launcher.Create(t.Context(), r); err == nil {
 			t.Fatal("it was answered")
 		}
-		synctest.Wait()
+		bubble.Wait()
 		own := s.registrar.VolumesOf(1001)
 		if len(own) != 2 || own[0].Anonymous == own[1].Anonymous {
 			t.Errorf("alice has %+v", own)
@@ -59,11 +59,11 @@ func TestVolumesOfACreateThatWasNotAnsweredAreItsOwners(t *testing.T) {
 
 func TestWhoKeepsImagesHearsOfThoseWithANewName(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
-		synctest.Wait()
+		bubble.Wait()
 		if err := s.engine.TagImage(t.Context(), "busybox", "ds01-1001/x:1"); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if !slices.Equal(s.named, []string{"sha256:" + strings.Repeat("b", 64)}) {
 			t.Errorf("heard of %v", s.named)
 		}

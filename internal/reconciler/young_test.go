@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/reconciler"
@@ -42,13 +42,13 @@ func TestWhatWasStartedHereIsLookedAtOnceItIsNotYoung(t *testing.T) {
 		}
 		// Its next run isn't taken for this one.
 		s.engine.Exit(id, 0)
-		synctest.Wait()
+		bubble.Wait()
 		s.want(t, r.ID, gpu.Held, time.Now().Add(time.Hour))
 		time.Sleep(time.Minute)
 		if err := s.launcher.Start(t.Context(), r.ID); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if o, _ := s.Observed(id); !o.StartedAt.Equal(time.Now()) || o.PID != 0 || o.ExitCode != 0 {
 			t.Errorf("of its second run is known %+v", o)
 		}
@@ -59,7 +59,7 @@ func TestWhatEndsYoungIsSeenToEnd(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.running(t)
 		s.engine.Exit(r.ContainerID, 3)
-		synctest.Wait()
+		bubble.Wait()
 		s.want(t, r.ID, gpu.Held, time.Now().Add(time.Hour))
 		if o, _ := s.Observed(r.ContainerID); o.Running() || o.ExitCode != 3 {
 			t.Errorf("known of it is %+v", o)
@@ -78,11 +78,11 @@ func TestAStartAndAnEndThatAreToldTogether(t *testing.T) {
 		if err := s.launcher.Start(t.Context(), r.ID); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		s.engine.Exit(r.ContainerID, 3)
-		synctest.Wait()
+		bubble.Wait()
 		unlock()
-		synctest.Wait()
+		bubble.Wait()
 		s.want(t, r.ID, gpu.Held, time.Now().Add(time.Hour))
 	})
 }
@@ -91,12 +91,12 @@ func TestWhatWasStartedPastDs01IsLookedAtAtOnce(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.running(t)
 		s.engine.Exit(r.ContainerID, 0)
-		synctest.Wait()
+		bubble.Wait()
 		before := s.looks(r.ContainerID)
 		if err := s.engine.Start(t.Context(), r.ContainerID); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if s.looks(r.ContainerID) == before {
 			t.Error("nobody looked")
 		}

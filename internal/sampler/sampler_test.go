@@ -10,9 +10,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/lifecycle"
 	"ds01.dev/ds01/internal/sampler"
@@ -317,7 +317,7 @@ func TestGPUsAreAsBusyAsTheBusiestOfThem(t *testing.T) {
 // A kernel that doesn't answer about one container costs a second once, and that
 // container alone isn't known.
 func TestADiskThatIsNotToldKeepsNobodyWaitingForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		w, s := start("a", "b")
 		s.Pass(t.Context())
 		wait := make(chan struct{})
@@ -339,7 +339,7 @@ func TestADiskThatIsNotToldKeepsNobodyWaitingForLong(t *testing.T) {
 		delete(w.waitDisk, "a")
 		w.mu.Unlock()
 		close(wait)
-		synctest.Wait()
+		bubble.Wait()
 		for _, want := range []lifecycle.Reading{{}, known(0)} { // two looks make a sample
 			w.now += time.Minute
 			if got := s.Pass(t.Context())["claim-a"].Disk; got != want {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/problem"
 )
@@ -30,7 +30,7 @@ func (h *host) watch(ctx context.Context, tell func(gpu.Fault)) error {
 // listening runs ds01 for a story.
 func listening(t *testing.T, story func(t *testing.T, h *host)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := begin(t, empty())
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
@@ -50,7 +50,7 @@ func (h *host) strike(device string, xid int) {
 		card = "GPU-1"
 	}
 	h.errors <- gpu.Fault{Card: card, Device: device, XID: xid}
-	synctest.Wait()
+	bubble.Wait()
 }
 
 // ill returns the devices that aren't granted, as "0 1.1".

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/moby/buildkit/session"
@@ -24,12 +23,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	"ds01.dev/ds01/internal/admission"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/docker/buildkit"
 	"ds01.dev/ds01/internal/problem"
 )
 
 func TestASessionIsItsPersons(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := buildkit.New(nil, time.Now, nil, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		ours, theirs := net.Pipe()
@@ -57,7 +57,7 @@ func TestASessionIsItsPersons(t *testing.T) {
 }
 
 func TestSessionsHaveABound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		b := buildkit.New(nil, time.Now, nil, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		hold := func() (net.Conn, error) {
@@ -67,12 +67,12 @@ func TestSessionsHaveABound(t *testing.T) {
 		for range 128 {
 			go b.Session(ctx, 1, nil, hold)
 		}
-		synctest.Wait()
+		bubble.Wait()
 		if err := b.Session(ctx, 1, nil, hold); !errors.Is(err, problem.ErrLimit) {
 			t.Errorf("one more: %v", err)
 		}
 		cancel()
-		synctest.Wait()
+		bubble.Wait()
 		if err := b.Session(ctx, 1, nil, hold); !errors.Is(err, context.Canceled) {
 			t.Errorf("when they have ended: %v", err)
 		}
