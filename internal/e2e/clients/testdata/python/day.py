@@ -11,12 +11,23 @@ who = os.environ["WHO"]
 client = docker.from_env()
 
 
+# What a container says until it ends. The output that run itself returns may
+# lack what was written last: the engine's follower of logs misses it at times.
+def output(image, command=None, **options):
+    box = client.containers.run(image, command, detach=True, **options)
+    assert box.wait()["StatusCode"] == 0
+    said = box.logs().decode()
+    box.remove()
+    return said
+
+
 def meet(place):
     subprocess.run(["meet", place], check=True)
 
 
 assert client.ping()
-assert client.containers.run("busybox", ["echo", who], remove=True).decode().strip() == who
+client.containers.run("busybox", "true", remove=True)
+assert output("busybox", ["echo", who]).strip() == who
 net = client.networks.create("net", labels={"course": "ml"})
 data = client.volumes.create("data")
 web = client.containers.run(
@@ -37,7 +48,7 @@ meet("up")
 assert [c.name for c in client.containers.list()] == ["web"]
 assert [n.name for n in client.networks.list(filters={"label": "course"})] == ["net"]
 assert [v.name for v in client.volumes.list()] == ["data"]
-assert client.containers.run("busybox", ["wget", "-qO-", "web"], network="net", remove=True).decode().strip() == who
+assert output("busybox", ["wget", "-qO-", "web"], network="net").strip() == who
 for line in web.logs(stream=True, follow=True):
     assert line == b"serving\n", line
     break
