@@ -24,7 +24,11 @@ func (s *Steward) act(ctx context.Context, c container.Record, v lifecycle.Verdi
 	s.mu.Lock()
 	s.acting[c.ID] = true
 	s.mu.Unlock()
-	begun := s.acts.TryGo(func() error {
+	group := &s.acts
+	if v.Verb == lifecycle.Warn {
+		group = &s.words
+	}
+	begun := group.TryGo(func() error {
 		defer s.done(c.ID)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout+max(0, s.grace(c)))
 		defer cancel()

@@ -74,7 +74,7 @@ func (s *Steward) pass(ctx context.Context, c container.Record, samples map[stri
 	s.keep(c.ID, was, is)
 	s.owed = s.owed || is.Idle < was.Idle
 	if was.Warned != is.Warned && is.Warned == (lifecycle.Notices{}) {
-		s.acts.TryGo(func() error { s.Voice.Hush(context.WithoutCancel(ctx), c); return nil })
+		s.words.Go(func() error { s.Voice.Hush(context.WithoutCancel(ctx), c); return nil })
 	}
 	looks[c.ID] = look{facts, rule}
 	s.looks[c.ID] = looks[c.ID] // what is done because of it looks there

@@ -76,7 +76,8 @@ type Parts struct {
 type Steward struct {
 	Parts
 
-	acts errgroup.Group // those under way
+	acts  errgroup.Group // what is being done to containers, so many at a time
+	words errgroup.Group // what is being said to people: never behind an engine that hangs
 
 	keeping sync.Mutex     // held by who looks at the clocks
 	seen    lifecycle.Beat // what they said then
@@ -128,7 +129,7 @@ func New(ctx context.Context, p Parts) (*Steward, error) {
 
 // Run passes until ctx ends, and saves what is to be remembered then.
 func (s *Steward) Run(ctx context.Context) error {
-	defer s.acts.Wait() //nolint:errcheck // they return nil
+	defer s.Wait()
 	for {
 		s.Pass(ctx)
 		select {
@@ -140,8 +141,11 @@ func (s *Steward) Run(ctx context.Context) error {
 	}
 }
 
-// Wait returns once nothing is being done to any container.
-func (s *Steward) Wait() { _ = s.acts.Wait() }
+// Wait returns once nothing is being done to any container, or said of it.
+func (s *Steward) Wait() {
+	_ = s.acts.Wait() // they return nil, both
+	_ = s.words.Wait()
+}
 
 // saveEvery is how much of what is remembered a crash can cost: of what brings an
 // end nearer, nothing of what puts it off.

@@ -589,6 +589,37 @@ func TestWhatBeganToWorkWhileTheEngineHungLosesNothing(t *testing.T) {
 	}
 }
 
+// However many containers an engine that hangs is to do something to, the others'
+// owners are warned in time, and told where their work has made that void.
+func TestAnEngineThatHangsKeepsNobodyFromBeingWarned(t *testing.T) {
+	w := newWorld(t, 20)
+	w.works(true)
+	w.spend(60)
+	w.works(false)
+	w.spend(51)
+	w.said()
+	hangs := make(chan struct{})
+	w.mu.Lock()
+	w.hangs = hangs
+	w.mu.Unlock()
+	hears := func(within int, what string) {
+		t.Helper()
+		for said := ""; !strings.Contains(said, what); said += w.said() {
+			if within--; within < 0 {
+				t.Fatalf("nobody hears %q: %s", what, said)
+			}
+			w.look(time.Minute)
+			time.Sleep(20 * time.Millisecond) // for what it does beside
+		}
+	}
+	hears(42, "GPU 0000 of your container nc0000 is taken back in 20m")
+	hears(20, "GPU 0000 of your container nc0000 is taken back in 5m")
+	w.works(true)
+	hears(3, "hush c0000")
+	close(hangs)
+	w.Wait()
+}
+
 func TestWhoIsKilledWhileTheyTellTellsAgain(t *testing.T) {
 	w := newWorld(t, 1)
 	told := 0
