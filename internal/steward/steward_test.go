@@ -15,6 +15,7 @@ import (
 
 	"ds01.dev/ds01/internal/account"
 	"ds01.dev/ds01/internal/allocator"
+	"ds01.dev/ds01/internal/bubble"
 	"ds01.dev/ds01/internal/container"
 	"ds01.dev/ds01/internal/gpu"
 	"ds01.dev/ds01/internal/lifecycle"
@@ -592,32 +593,35 @@ func TestWhatBeganToWorkWhileTheEngineHungLosesNothing(t *testing.T) {
 // However many containers an engine that hangs is to do something to, the others'
 // owners are warned in time, and told where their work has made that void.
 func TestAnEngineThatHangsKeepsNobodyFromBeingWarned(t *testing.T) {
-	w := newWorld(t, 20)
-	w.works(true)
-	w.spend(60)
-	w.works(false)
-	w.spend(51)
-	w.said()
-	hangs := make(chan struct{})
-	w.mu.Lock()
-	w.hangs = hangs
-	w.mu.Unlock()
-	hears := func(within int, what string) {
-		t.Helper()
-		for said := ""; !strings.Contains(said, what); said += w.said() {
-			if within--; within < 0 {
-				t.Fatalf("nobody hears %q: %s", what, said)
+	bubble.Test(t, func(t *testing.T) {
+		w := newWorld(t, 20)
+		w.works(true)
+		w.spend(60)
+		w.works(false)
+		w.spend(51)
+		w.said()
+		hangs := make(chan struct{})
+		w.mu.Lock()
+		w.hangs = hangs
+		w.mu.Unlock()
+		hears := func(within int, what string) {
+			t.Helper()
+			for said := ""; !strings.Contains(said, what); said += w.said() {
+				if within--; within < 0 {
+					t.Errorf("nobody hears %q: %s", what, said)
+					return
+				}
+				w.look(time.Minute)
+				bubble.Wait()
 			}
-			w.look(time.Minute)
-			time.Sleep(20 * time.Millisecond) // for what it does beside
 		}
-	}
-	hears(42, "GPU 0000 of your container nc0000 is taken back in 20m")
-	hears(20, "GPU 0000 of your container nc0000 is taken back in 5m")
-	w.works(true)
-	hears(3, "hush c0000")
-	close(hangs)
-	w.Wait()
+		hears(42, "GPU 0000 of your container nc0000 is taken back in 20m")
+		hears(20, "GPU 0000 of your container nc0000 is taken back in 5m")
+		w.works(true)
+		hears(2, "hush c0000")
+		close(hangs)
+		w.Wait()
+	})
 }
 
 func TestWhoIsKilledWhileTheyTellTellsAgain(t *testing.T) {
