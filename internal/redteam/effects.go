@@ -17,7 +17,7 @@ import (
 // effects says what came of an attack in which heard was answered. Nothing
 // is what should.
 func (s *Scene) effects(ctx context.Context, heard []byte) []string {
-	found := append(s.leaks(heard), s.trap.told()...)
+	found := append(s.leaks(heard), s.trap.told(ctx)...)
 	found = append(found, s.before.changes(s.look(ctx))...)
 	found = append(found, s.strangeFiles()...)
 	found = append(found, s.looseContainers(ctx)...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -15,11 +16,14 @@ import (
 type trap struct {
 	listener net.Listener
 	now      func() time.Time
-	sprung   sync.WaitGroup
+	done     chan struct{}
 
 	mu    sync.Mutex
-	heard []string // how each connection began
+	heard []visit
 }
+
+// A visit is one connection to a trap: where it came from and how it began.
+type visit struct{ from, line string }
 
 // makeTrap lays the trap, which is also a registry that no site lists.
 func (s *Scene) makeTrap(ctx context.Context) error {
@@ -27,11 +31,11 @@ func (s *Scene) makeTrap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen on a port of the host's: %w", err)
 	}
-	s.trap = &trap{listener: listener, now: s.Now}
-	s.trap.sprung.Go(s.trap.listen)
+	s.trap = &trap{listener: listener, now: s.Now, done: make(chan struct{})}
+	go s.trap.listen()
 	s.later(func(context.Context) error {
 		err := listener.Close()
-		s.trap.sprung.Wait()
+		<-s.trap.done
 		return err
 	})
 	s.facts["{trap}"] = listener.Addr().String()
@@ -41,37 +45,58 @@ func (s *Scene) makeTrap(ctx context.Context) error {
 	return nil
 }
 
-// listen notes who connects, until the trap is taken away.
+// listen notes who connects, one after the other, until the trap is taken away.
 func (t *trap) listen() {
+	defer close(t.done)
 	for {
 		conn, err := t.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err == nil {
-			t.sprung.Go(func() { t.note(conn) })
+			t.note(conn)
 		}
 	}
 }
 
+// note writes down how a connection began, and only then ends it: an attack
+// whose connection ends is answered at once.
 func (t *trap) note(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
 	var begin [64]byte
 	n := 0
 	if conn.SetReadDeadline(t.now().Add(nextByte)) == nil {
 		n, _ = conn.Read(begin[:]) // that it came is enough
 	}
-	_ = conn.Close()
+	line, _, _ := strings.Cut(string(begin[:n]), "\n")
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	line, _, _ := strings.Cut(string(begin[:n]), "\n")
-	t.heard = append(t.heard, fmt.Sprintf("a port of the host was reached: %q", strings.TrimSpace(line)))
+	t.heard = append(t.heard, visit{from: conn.RemoteAddr().String(), line: strings.TrimSpace(line)})
 }
 
-// told returns who has connected since it was last asked.
-func (t *trap) told() []string {
+// told returns who has connected since it was last asked. It connects itself
+// and waits for its turn, behind all who came before.
+func (t *trap) told(ctx context.Context) []string {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", t.listener.Addr().String())
+	if err == nil {
+		defer func() { _ = conn.Close() }()
+		_, err = conn.Write([]byte("\n"))
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, conn)
+	}
+	if err != nil {
+		return []string{"whether a port of the host was reached can't be told: " + err.Error()}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	heard := t.heard
+	var found []string
+	for _, v := range t.heard {
+		if v.from != conn.LocalAddr().String() {
+			found = append(found, fmt.Sprintf("a port of the host was reached: %q", v.line))
+		}
+	}
 	t.heard = nil
-	return heard
+	return found
 }
