@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"ds01.dev/ds01/internal/problem"
@@ -59,11 +60,12 @@ func (c *Client) Exec(ctx context.Context, id string, o ExecOptions) (ExecResult
 		go func() { defer close(done); c.followSize(ctx, execID, o.Sizes) }()
 		defer func() { cancel(); <-done }()
 	}
-	go feed(s, o.Stdin)
+	var keys detachKeys
+	go feed(s, &keys, o.Stdin)
 	if err := output(s, o); err != nil {
 		return ExecResult{}, c.broken(ctx, err)
 	}
-	return c.result(ctx, execID, o.TTY)
+	return c.result(ctx, execID, o.TTY && keys.typed.Load())
 }
 
 type execCreate struct {
@@ -90,13 +92,29 @@ func (c *Client) createExec(ctx context.Context, id string, o ExecOptions) (stri
 
 // feed copies the input to the command and closes its input at the end. It
 // isn't waited for: a read of a terminal returns when somebody types.
-func feed(s *stream, stdin io.Reader) {
+func feed(s *stream, keys *detachKeys, stdin io.Reader) {
 	if stdin != nil {
-		if _, err := io.Copy(s, stdin); err != nil {
+		if _, err := io.Copy(io.MultiWriter(keys, s), stdin); err != nil {
 			return // the command ended, and the reader of its output says how
 		}
 	}
 	_ = s.closeWrite() // fails only where the command has ended already
+}
+
+// detachKeys is told all input and knows whether the last of it was Ctrl-P
+// Ctrl-Q, at which the engine ends the stream of a terminal.
+type detachKeys struct {
+	last  byte
+	typed atomic.Bool
+}
+
+func (k *detachKeys) Write(p []byte) (int, error) {
+	const ctrlP, ctrlQ = 0x10, 0x11
+	for _, b := range p {
+		k.typed.Store(k.last == ctrlP && b == ctrlQ)
+		k.last = b
+	}
+	return len(p), nil
 }
 
 func output(s *stream, o ExecOptions) error {
@@ -110,11 +128,21 @@ func output(s *stream, o ExecOptions) error {
 }
 
 // The engine answers the start before the process runs, and the stream's end
-// before it notes the exit: both are asked again for a moment.
-const (
-	attempts = 40
-	pause    = 25 * time.Millisecond
-)
+// before it notes the exit: both are asked again, for half a minute where the
+// engine is busy.
+const attempts = 80
+
+// pause waits after a try, longer each time, and reports whether ctx still lives.
+func pause(ctx context.Context, try int) bool {
+	timer := time.NewTimer(25 * time.Millisecond << min(try, 4))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
 
 // followSize tells the engine every size until ctx ends or the channel closes.
 func (c *Client) followSize(ctx context.Context, execID string, sizes <-chan Size) {
@@ -134,9 +162,9 @@ func (c *Client) followSize(ctx context.Context, execID string, sizes <-chan Siz
 // resize is best effort: a terminal of the wrong size is still a terminal.
 func (c *Client) resize(ctx context.Context, execID string, size Size) {
 	query := url.Values{"h": {strconv.Itoa(size.Rows)}, "w": {strconv.Itoa(size.Columns)}}
-	for range attempts {
+	for try := range attempts {
 		_, err := sendDocker[struct{}](ctx, c, http.MethodPost, "/exec/"+url.PathEscape(execID)+"/resize", query, nil)
-		if err == nil || !sleep(ctx, pause) {
+		if err == nil || !pause(ctx, try) {
 			return
 		}
 	}
@@ -147,36 +175,23 @@ type execState struct {
 	ExitCode *int
 }
 
-func (c *Client) result(ctx context.Context, execID string, tty bool) (ExecResult, error) {
-	var state execState
-	for range attempts {
-		var err error
-		if state, err = getDocker[execState](ctx, c, "/exec/"+url.PathEscape(execID)+"/json", nil); err != nil {
+// result asks how a command ended whose stream has ended. One that runs on is
+// left where the person wanted to leave it.
+func (c *Client) result(ctx context.Context, execID string, leaving bool) (ExecResult, error) {
+	for try := range attempts {
+		state, err := getDocker[execState](ctx, c, "/exec/"+url.PathEscape(execID)+"/json", nil)
+		switch {
+		case err != nil:
 			return ExecResult{}, err
-		}
-		if !state.Running && state.ExitCode != nil {
+		case !state.Running && state.ExitCode != nil:
 			return ExecResult{ExitCode: *state.ExitCode}, nil
-		}
-		if !sleep(ctx, pause) {
+		case state.Running && leaving:
+			return ExecResult{Detached: true}, nil
+		case !pause(ctx, try):
 			return ExecResult{}, ctx.Err()
 		}
 	}
-	if state.Running && tty {
-		return ExecResult{Detached: true}, nil
-	}
 	return ExecResult{}, c.broken(ctx, errors.New("the stream ended before the command did"))
-}
-
-// sleep waits for d and reports whether ctx still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // PID returns the process, on the host, that a running container began with.

@@ -89,6 +89,41 @@ func TestATerminalIsOneRawStreamWithItsSize(t *testing.T) {
 	}
 }
 
+// ended ends the stream of a terminal's process, which runs on.
+func ended(p *clienttest.Process) { _ = p.Stdout.(io.Closer).Close() }
+
+func TestATerminalIsLeftByItsKeys(t *testing.T) {
+	over := make(chan struct{})
+	defer close(over)
+	f := withContainer(&clienttest.Fake{Run: func(p *clienttest.Process) int {
+		_, _ = io.ReadFull(p.Stdin, make([]byte, 5))
+		ended(p)
+		<-over
+		return 0
+	}})
+	result, err := connect(t, f).Exec(t.Context(), "id-web", client.ExecOptions{
+		Command: []string{"sh"}, TTY: true, Stdin: strings.NewReader("ls\r\x10\x11"), Stdout: io.Discard,
+	})
+	if err != nil || !result.Detached {
+		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
+// A busy engine may note the exit long after the stream's end: nobody has left.
+func TestALateExitCodeIsWaitedFor(t *testing.T) {
+	f := withContainer(&clienttest.Fake{Run: func(p *clienttest.Process) int {
+		ended(p)
+		time.Sleep(1500 * time.Millisecond)
+		return 7
+	}})
+	result, err := connect(t, f).Exec(t.Context(), "id-web", client.ExecOptions{
+		Command: []string{"sh"}, TTY: true, Stdin: strings.NewReader("exit 7\r"), Stdout: io.Discard,
+	})
+	if err != nil || result.ExitCode != 7 || result.Detached {
+		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
 func TestExecEndsWithItsContext(t *testing.T) {
 	f := withContainer(&clienttest.Fake{Run: func(p *clienttest.Process) int {
 		_, _ = io.Copy(io.Discard, p.Stdin)

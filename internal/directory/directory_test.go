@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -90,10 +89,7 @@ func TestAGroupWithoutANameGoesByItsNumber(t *testing.T) {
 	must(t, scratchuser.Add(context.Background(), login, filepath.Join(t.TempDir(), "home")))
 	a, err := directory.LookupName(login)
 	must(t, err)
-	out, err := exec.Command("groupdel", "-f", login).CombinedOutput()
-	if err != nil {
-		t.Fatal(err, string(out))
-	}
+	must(t, scratchuser.OrphanGroup(context.Background(), login))
 	a, err = directory.Lookup(a.UID)
 	must(t, err)
 	if want := []string{fmt.Sprint(a.GID)}; !slices.Equal(a.GroupNames(), want) || a.InGroup(groups[0]) {

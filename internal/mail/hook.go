@@ -46,10 +46,10 @@ func (h Hook) Send(ctx context.Context, login string, message []byte) error {
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s was ended after %s: %s", h.Program, h.Timeout, said.String())
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it has left somebody behind who sends
 		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s was ended after %s: %s", h.Program, h.Timeout, said.String())
 	}
 	return fmt.Errorf("%s: %w: %s", h.Program, err, said.String())
 }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -55,6 +56,8 @@ const marked = "__ds01_"
 
 // A Policy is a set of rules that compiled. It is safe for concurrent use.
 type Policy struct {
+	Deadline time.Duration // of one judgement; the constant, unless it is set before the first
+
 	compiler *ast.Compiler
 	store    storage.Store
 	query    ast.Body
@@ -70,7 +73,7 @@ func (p *Policy) Rules() []Rule { return p.rules }
 // line.
 func Compile(files []File) (*Policy, error) {
 	files = slices.DeleteFunc(slices.Clone(files), File.IsTest)
-	p := &Policy{store: inmem.New(), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	p := &Policy{Deadline: Deadline, store: inmem.New(), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	modules, faults := parse(files)
 	packages := map[string]bool{}
 	for _, f := range files {

@@ -19,6 +19,9 @@ func RemoveGroup(ctx context.Context, name string) error {
 	return ignoring(6, shadow(ctx, "groupdel", name))
 }
 
+// OrphanGroup removes a group although it is somebody's primary one.
+func OrphanGroup(ctx context.Context, name string) error { return shadow(ctx, "groupdel", "-f", name) }
+
 // Add makes a user with a home, a primary group of the same name, and further
 // groups. A login may hold '.' and '@', as those of a directory do.
 func Add(ctx context.Context, login, home string, groups ...string) error {
