@@ -27,6 +27,11 @@ func post(path, body string, status []int) Step {
 	return Step{Method: "POST", Path: path, Body: body, Status: status}
 }
 
+// begin starts a command and stays until it has ended.
+func begin(exec, body string, status []int) Step {
+	return Step{Method: "POST", Path: "/exec/" + exec + "/start", Body: body, Status: status, Stays: true}
+}
+
 func remove(path string, status []int) Step {
 	return Step{Method: "DELETE", Path: path, Status: status}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // container makes and, if it should run, starts a container through the
@@ -76,6 +77,9 @@ func (s *Scene) makeVictim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.awaitFile(ctx, v, id, "/secret"); err != nil { // else an attack is blamed for it
+		return err
+	}
 	stopped, err := s.container(ctx, v, hidden, fmt.Sprintf(`{"Image":%q,"Cmd":["touch","/started"],"Labels":{"%sv":"1"}}`, s.Image, s.mark), false)
 	if err != nil {
 		return err
@@ -98,6 +102,23 @@ func (s *Scene) makeVictim(ctx context.Context) error {
 	f["{victimclaim}"] = look.Config.Labels["aime.mlc.DS01_CLAIM"]
 	s.noteGPU(look)
 	return nil
+}
+
+// awaitFile waits until a container of a person's has a file.
+func (s *Scene) awaitFile(ctx context.Context, who Person, id, path string) error {
+	patience, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		status, err := s.ask(patience, who, "GET", "/containers/"+id+"/archive?path="+path, "", nil)
+		if err != nil || status == http.StatusOK {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-patience.Done():
+			return fmt.Errorf("wait for %s in a container of %s: status %d", path, who.Login, status)
+		}
+	}
 }
 
 // makeHidden makes a volume of the victim's of which nobody else may hear.

@@ -45,7 +45,7 @@ type Step struct {
 	// Save keeps the Id of the answer as {made}.
 	Save bool
 	// Stays keeps the connection open both ways until the answer ends, for what
-	// ends with its client.
+	// ends with its client, and for what works on once it has answered.
 	Stays bool
 	// Run starts the container that the answer names, and waits for its end.
 	Run bool

@@ -222,7 +222,7 @@ func (s *Scene) try(ctx context.Context, step Step, r *Result) ([]byte, error) {
 	errs := make([]error, len(answers))
 	var all sync.WaitGroup
 	for i := range answers {
-		all.Go(func() { answers[i], errs[i] = s.say(ctx, s.Attacker, socket, text, step.Stays) })
+		all.Go(func() { answers[i], errs[i] = s.say(ctx, s.Attacker, socket, text, step) })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil && step.Times == 0 {

@@ -202,7 +202,7 @@ func apiVectors() []Vector {
 			Headers: []string{"X-Remote-User: root", "Authorization: Basic cm9vdDo=", "X-Forwarded-User: root"},
 		}, 23),
 		one("api-pipelined", "everybody's containers behind a harmless request", Step{
-			Door: API, Status: []int{200},
+			Door: API, Status: []int{200}, Stays: true,
 			Raw: byHand("GET", "/v1/version", nil, "") + byHand("GET", "/v1/containers?all_users=true", nil, "") + byHand("GET", "/docker/containers/{victim}/json", []string{"Connection: close"}, ""),
 		}, 18, 84),
 		one("api-docker-tunnel", "a request to the API behind an attach under /docker", Step{

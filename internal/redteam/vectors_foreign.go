@@ -22,7 +22,7 @@ func execVectors() []Vector {
 	}
 	runs := func(id, says, fields string, topics ...int) Vector {
 		return several("exec-"+id, says, []Step{
-			own(fields), post("/exec/{made}/start", `{"Detach":false,"Tty":false}`, either()),
+			own(fields), begin("{made}", `{"Detach":false,"Tty":false}`, either()),
 		}, append(topics, 71)...)
 	}
 	all := []Vector{
@@ -35,7 +35,7 @@ func execVectors() []Vector {
 		runs("env", "a command with the variable for all GPUs", `,"Env":["NVIDIA_VISIBLE_DEVICES=all","LD_PRELOAD=/evil.so"]`, 38, 41),
 		runs("container", "a command that names another's container", `,"Container":"{victim}"`, 28),
 		runs("unknown", "a command with an unknown key", `,"CapAdd":["ALL"],"HostConfig":{"Privileged":true}`, 28),
-		one("exec-start-config", "a start of a command with a configuration", post("/exec/{victimexec}/start", `{"Detach":true,"Privileged":true}`, refused()), 71),
+		one("exec-start-config", "a start of a command with a configuration", begin("{victimexec}", `{"Detach":true,"Privileged":true}`, refused()), 71),
 	}
 	for _, c := range []struct{ id, method, path, body string }{
 		{"start", "POST", "/exec/{victimexec}/start", `{"Detach":false}`},
@@ -44,13 +44,13 @@ func execVectors() []Vector {
 		{"resize", "POST", "/exec/{victimexec}/resize?h=1&w=1", ""},
 		{"json", "GET", "/exec/{victimexec}/json", ""},
 	} {
-		all = append(all, one("exec-victim-"+c.id, "another's command: "+c.id, Step{Method: c.method, Path: c.path, Body: c.body, Status: gone()}, 71))
+		all = append(all, one("exec-victim-"+c.id, "another's command: "+c.id, Step{Method: c.method, Path: c.path, Body: c.body, Status: gone(), Stays: true}, 71))
 	}
 	for _, r := range references() {
 		asked := post("/containers/"+r.text+"/exec", `{"AttachStdout":true,"Cmd":["touch","/reached"]}`, gone())
 		asked.Save = true
 		all = append(all, several("exec-in-victim-"+r.id, "a command in another's container "+r.says,
-			[]Step{asked, post("/exec/{made}/start", `{"Detach":false}`, gone())}, 71, 87))
+			[]Step{asked, begin("{made}", `{"Detach":false}`, gone())}, 71, 87))
 	}
 	return all
 }
@@ -140,7 +140,7 @@ func archiveVectors() []Vector {
 		one("archive-get-climb", "files by climbing", get("/containers/{own}/archive?path=/../../../../{canary}/secret", append([]int{500}, either()...)), 72, 73),
 		several("archive-get-link", "files through a link made in the container", []Step{
 			{Method: "POST", Path: "/containers/{own}/exec", Body: `{"Cmd":["ln","-sfn","/../../../../../{canary}","/link"]}`, Status: []int{201}, Save: true},
-			post("/exec/{made}/start", `{"Detach":false}`, either()),
+			begin("{made}", `{"Detach":false}`, either()),
 			get("/containers/{own}/archive?path=/link/secret", append([]int{500}, either()...)),
 		}, 72, 73),
 		one("archive-copy-flags", "files with owners kept", Step{Method: "PUT", Path: "/containers/{own}/archive?path=/w&copyUIDGID=1&noOverwriteDirNonDir=0", Headers: []string{"Content-Type: application/x-tar"}, Body: "{tarsetuid}", Status: append([]int{500}, either()...)}, 72),

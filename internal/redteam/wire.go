@@ -21,13 +21,15 @@ type answer struct {
 
 // Patience with a connection: for its first byte, and for each further one.
 const (
-	firstByte = 8 * time.Second
+	firstByte = 20 * time.Second
 	nextByte  = 700 * time.Millisecond
 	mostHeard = 4 << 20
 )
 
-// say connects as a person, sends bytes and listens until nothing more comes.
-func (s *Scene) say(ctx context.Context, who Person, socket, text string, stays bool) (answer, error) {
+// say connects as a person, sends a step's request and listens until nothing
+// more comes. What was written by hand is sent as by a client that has nothing
+// more to say.
+func (s *Scene) say(ctx context.Context, who Person, socket, text string, step Step) (answer, error) {
 	conn, err := who.Dial(ctx, socket)
 	if err != nil {
 		return answer{}, err
@@ -37,12 +39,12 @@ func (s *Scene) say(ctx context.Context, who Person, socket, text string, stays 
 	defer stop()
 	go func() {
 		_, _ = io.WriteString(conn, text) // it may be cut off
-		if !stays {
+		if step.Raw != "" && !step.Stays {
 			time.AfterFunc(300*time.Millisecond, func() { _ = conn.CloseWrite() })
 		}
 	}()
 	between := nextByte
-	if stays {
+	if step.Stays {
 		between = firstByte
 	}
 	heard := s.listen(conn, between)
