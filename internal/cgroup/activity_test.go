@@ -84,7 +84,7 @@ func TestDiskIsWhatWasReadAndWritten(t *testing.T) {
 	tree, parent := host(t)
 	ensure(t, tree, parent, bounds(-1, -1, -1))
 	group := filepath.Join(parent, "u1001")
-	dir, err := os.MkdirTemp(".", "disk") //nolint:usetesting // that may lie in memory, which is no disk
+	dir, err := os.MkdirTemp(".", "_disk") //nolint:usetesting // that may lie in memory, which is no disk
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // completionPatience bounds how long the Tab key waits for the daemon.
-const completionPatience = time.Second
+const completionPatience = 2 * time.Second
 
 // names asks the daemon for what could be written at the cursor. A daemon
 // that is down, or refuses, completes nothing: the Tab key is no place for an

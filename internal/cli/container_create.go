@@ -81,9 +81,16 @@ func (a *app) create(ctx context.Context, c *client.Client, f *requestFlags, arg
 	var made apitype.Container
 	// Not interruptible: the daemon finishes what it began, and a container
 	// that nobody waited for would hold a GPU.
-	defer context.AfterFunc(ctx, func() {
+	said := make(chan struct{})
+	unless := context.AfterFunc(ctx, func() {
+		defer close(said)
 		fmt.Fprintln(a.Err, "Interrupted: waiting for the daemon, to undo what it began. Ctrl-C again leaves at once.")
-	})()
+	})
+	defer func() {
+		if !unless() {
+			<-said // before anything that comes of it
+		}
+	}()
 	err = a.inTurn(ctx, c, &f.waitFlags, apitype.JoinQueue{GPUs: ask.GPUs, Wanted: ask.Wanted, TimeSeconds: ask.TimeSeconds}, func() error {
 		return a.progressOf(whileCutting(ctx, c, "Creating "+ask.Name), func() error {
 			made, err = c.Create(context.WithoutCancel(ctx), ask)

@@ -48,7 +48,7 @@ func TestAnAccountIsGoodForAMoment(t *testing.T) {
 }
 
 func TestAChangeOfTheHostsOwnFilesIsSeenAtOnce(t *testing.T) {
-	folder := t.TempDir()
+	folder, now := t.TempDir(), time.Now() // no time passes
 	group := filepath.Join(folder, "group")
 	write := func(name, text string) { must(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600)) }
 	for i, change := range []func(){
@@ -58,7 +58,7 @@ func TestAChangeOfTheHostsOwnFilesIsSeenAtOnce(t *testing.T) {
 		func() { must(t, os.Remove(group)) },
 	} {
 		var a asked
-		r := directory.NewRecent(a.lookup, time.Now, filepath.Join(folder, "passwd"), group)
+		r := directory.NewRecent(a.lookup, func() time.Time { return now }, filepath.Join(folder, "passwd"), group)
 		wantAsked(t, r, 1001, 1)
 		wantAsked(t, r, 1001, 1)
 		change()

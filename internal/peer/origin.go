@@ -42,7 +42,7 @@ const maxKnown = 1000
 // of their own, which never answers.
 const (
 	maxReads = 4
-	patience = 100 * time.Millisecond
+	patience = 2 * time.Second
 )
 
 // NewOrigins returns one for a whole host.

@@ -128,9 +128,9 @@ func greet(ctx context.Context, network, address string) string {
 	if low := bytes.ToLower(head); bytes.Contains(low, []byte("\napi-version:")) || bytes.Contains(low, []byte("\nserver: docker/")) || bytes.Contains(low, []byte("\nlibpod-api-version:")) {
 		return "Docker's API"
 	}
-	for name, speaks := range map[string]string{"containerd": "containerd", "buildkit": "BuildKit", "crio": "CRI-O"} {
-		if network == "unix" && strings.Contains(address, name) && isHTTP2(exchange(ctx, network, address, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")) {
-			return speaks
+	for _, service := range []struct{ name, speaks string }{{"buildkit", "BuildKit"}, {"crio", "CRI-O"}, {"containerd", "containerd"}} {
+		if network == "unix" && strings.Contains(address, service.name) && isHTTP2(exchange(ctx, network, address, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")) {
+			return service.speaks
 		}
 	}
 	return ""

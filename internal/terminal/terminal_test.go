@@ -35,21 +35,29 @@ func open(t *testing.T, mode os.FileMode) (person *os.File, path string) {
 	return person, path
 }
 
-// read returns what a terminal shows within a moment.
-func read(t *testing.T, f *os.File) string {
+// read returns what a terminal shows, up to a text, or without one within a
+// moment.
+func read(t *testing.T, f *os.File, until string) string {
 	t.Helper()
 	fd := int(f.Fd())
 	if err := unix.SetNonblock(fd, true); err != nil {
 		t.Fatal(err)
 	}
-	all := make([]byte, 4096)
-	for range 50 {
-		if n, err := unix.Read(fd, all); err == nil {
-			return string(all[:n])
-		}
-		time.Sleep(time.Millisecond)
+	patience := 50 * time.Millisecond
+	if until != "" {
+		patience = 20 * time.Second
 	}
-	return ""
+	var all []byte
+	some := make([]byte, 4096)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if n, err := unix.Read(fd, some); err == nil {
+			all = append(all, some[:n]...)
+		}
+		if until != "" && strings.Contains(string(all), until) {
+			break
+		}
+	}
+	return string(all)
 }
 
 func TestTheirTerminalsAreTold(t *testing.T) {
@@ -69,16 +77,16 @@ func TestTheirTerminalsAreTold(t *testing.T) {
 	if err != nil || told < 1 {
 		t.Fatalf("told %d, %v", told, err)
 	}
-	if got := read(t, first); !strings.Contains(got, "yours now[2J: 1.0") || strings.ContainsAny(got, "\x1b\x07") {
+	if got := read(t, first, ": 1.0\r\r\n"); !strings.Contains(got, "yours now[2J: 1.0") || strings.ContainsAny(got, "\x1b\x07") {
 		t.Errorf("it shows %q", got)
 	}
-	if got := read(t, closed); got != "" {
+	if got := read(t, closed, ""); got != "" {
 		t.Errorf("one that takes no messages shows %q", got)
 	}
 	if told, _ := terminal.Tell(terminal.Folder, 4242, "not theirs"); told != 0 {
 		t.Errorf("%d terminals of nobody", told)
 	}
-	if got := read(t, first); got != "" {
+	if got := read(t, first, ""); got != "" {
 		t.Errorf("another's terminal shows %q", got)
 	}
 }
