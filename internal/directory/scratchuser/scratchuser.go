@@ -63,7 +63,7 @@ func ignoring(code int, err error) error {
 // shadow runs a program of the shadow suite again while another one holds the
 // password file: each of them gives up at once.
 func shadow(ctx context.Context, name string, args ...string) error {
-	const tries = 100
+	const tries = 600
 	for try := 1; ; try++ {
 		out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // names of ours
 		if err == nil {

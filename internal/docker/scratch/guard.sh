@@ -72,8 +72,8 @@ sweep() {
 shadow() {
 	tries=0
 	until said=$("$@" 2>&1); do
-		case $said in *"try again"*) ;; *) tries=100 ;; esac
-		[ $((tries += 1)) -le 100 ] || { echo "$said" >&2; return 1; }
+		case $said in *"try again"*) ;; *) tries=600 ;; esac
+		[ $((tries += 1)) -le 600 ] || { echo "$said" >&2; return 1; }
 		sleep 0.05
 	done
 }
