@@ -284,6 +284,66 @@ func TestSelectReadsBackwards(t *testing.T) {
 	shut(t, l)
 }
 
+// moving returns a log of five files, and what moves each of them on.
+func moving(t *testing.T) (l *audit.Log, path string, move func()) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "audit.jsonl")
+	o := options()
+	o.MaxSize, o.Keep = 1<<10, 4
+	l = audit.Open(path, o)
+	t.Cleanup(func() { shut(t, l) })
+	write(t, l, 50)
+	return l, path, func() {
+		t.Helper()
+		newest, err := os.Stat(path)
+		for now := newest; err == nil && os.SameFile(newest, now); {
+			write(t, l, 1)
+			now, err = os.Stat(path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestALogThatIsMovedAsideWhileItIsReadIsWhole(t *testing.T) {
+	_, path, move := moving(t)
+	tries := 0
+	var report event.Report
+	err := audit.Unmoved(func() ([]string, error) { return audit.Files(path) }, func(files []string) error {
+		tries++
+		var failed error
+		report = event.Verify(func(yield func(event.Line) bool) {
+			for line := range audit.Lines(files, &failed) {
+				if tries == 1 && line.File == files[1] && line.Number == 1 {
+					move()
+				}
+				if !yield(line) {
+					return
+				}
+			}
+		})
+		return failed
+	})
+	if err != nil || report.Bad != nil || report.Torn != nil || tries != 2 {
+		t.Errorf("after %d tries: %v, %+v", tries, err, report)
+	}
+}
+
+func TestSelectReadsALogThatIsMovedAside(t *testing.T) {
+	l, _, move := moving(t)
+	move = sync.OnceFunc(move)
+	found, err := l.Select(time.Time{}, 100, func(event.Event) bool { move(); return true })
+	if err != nil || len(found) < 10 {
+		t.Fatalf("%d events, %v", len(found), err)
+	}
+	for i, e := range found {
+		if e.Seq != found[0].Seq+uint64(i) {
+			t.Fatalf("number %d comes after %d others, the first of which is %d", e.Seq, i, found[0].Seq)
+		}
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	l := audit.Open(filepath.Join(b.TempDir(), "audit.jsonl"), options())
 	e := done("web")

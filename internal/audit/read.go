@@ -17,6 +17,9 @@ import (
 	"ds01.dev/ds01/internal/event"
 )
 
+// maxTries is how often files are read anew that were moved aside meanwhile.
+const maxTries = 10
+
 // Files returns the files of the log at path, oldest first: the newest and
 // whatever lies beside it under its name with something behind, as rotation
 // leaves it, compressed or not. Empty ones are left out.
@@ -27,10 +30,37 @@ func Files(path string) ([]string, error) {
 			return nil, err
 		}
 		order, err := InOrder(found)
-		if !errors.Is(err, fs.ErrNotExist) || tries == 10 { // it was moved aside meanwhile
+		if !errors.Is(err, fs.ErrNotExist) || tries == maxTries { // it was moved aside meanwhile
 			return order, err
 		}
 	}
+}
+
+// Unmoved calls read with the files that list returns, in their order, until none
+// was moved aside meanwhile: its lines would be missed, or read twice. A log that
+// is never still gets what the tenth try brings.
+func Unmoved(list func() ([]string, error), read func(files []string) error) error {
+	for tries := 1; ; tries++ {
+		files, err := list()
+		before := look(files)
+		if err == nil {
+			err = read(files)
+		}
+		after, errList := list()
+		still := errList == nil && slices.Equal(files, after) && slices.EqualFunc(before, look(after), os.SameFile)
+		if still || tries == maxTries {
+			return err
+		}
+	}
+}
+
+// look returns which files have these names now; nil for one that isn't there.
+func look(paths []string) []os.FileInfo {
+	found := make([]os.FileInfo, len(paths))
+	for i, path := range paths {
+		found[i], _ = os.Lstat(path) // it was moved aside
+	}
+	return found
 }
 
 func listed(path string) (found []string, err error) {

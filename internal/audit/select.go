@@ -10,20 +10,23 @@ import (
 // Select returns the last events, limit at most, since a moment that match,
 // oldest first. Lines that are no events are left out; Verify finds them.
 func (l *Log) Select(since time.Time, limit int, match func(event.Event) bool) ([]event.Event, error) {
-	files, err := Files(l.path)
+	var found []event.Event
+	err := Unmoved(func() ([]string, error) { return Files(l.path) }, func(files []string) error {
+		found = nil
+		for _, path := range slices.Backward(files) {
+			events, older, err := matching(path, since, match)
+			if err != nil {
+				return err
+			}
+			found = append(events, found...)
+			if older || len(found) >= limit {
+				break
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	var found []event.Event
-	for _, path := range slices.Backward(files) {
-		events, older, err := matching(path, since, match)
-		if err != nil {
-			return nil, err
-		}
-		found = append(events, found...)
-		if older || len(found) >= limit {
-			break
-		}
 	}
 	return found[max(0, len(found)-limit):], nil
 }

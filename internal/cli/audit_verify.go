@@ -50,11 +50,11 @@ func (a *app) auditVerify() *cobra.Command {
 			f.StringVar(&holds, "holds", "", "the `HASH` of a line that must be there")
 		},
 		run: func(_ context.Context, args []string) error {
-			files, err := logFiles(args)
-			if err != nil {
+			var v verdict
+			err := audit.Unmoved(func() ([]string, error) { return logFiles(args) }, func(files []string) (err error) {
+				v, err = verify(files, holds)
 				return err
-			}
-			v, err := verify(files, holds)
+			})
 			if err != nil {
 				return err
 			}
