@@ -56,7 +56,7 @@ func (a *app) attach(ctx context.Context, c *client.Client, container apitype.Co
 		err = restoreErr
 	}
 	if err != nil || result.ExitCode != 0 {
-		defer a.sayWhyEnded(ctx, c, container.Name, began)
+		defer a.sayWhyEnded(ctx, c, container.Name, began, result.ExitCode)
 	}
 	switch {
 	case err != nil && s.tty:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -217,6 +218,27 @@ func TestAnAdminActsForSomebodyElse(t *testing.T) {
 	}
 	if made := f.Containers()[2]; made.Workspace != "" {
 		t.Errorf("the workspace is %q: an admin makes nothing in another's home", made.Workspace)
+	}
+}
+
+func TestWhyACommandWasKilledMayComeAMomentLater(t *testing.T) {
+	for code, says := range map[string]bool{"137": true, "1": false} { // asked once, nothing is known yet
+		f := world(t.TempDir())
+		k := &apitype.Killed{Why: "fail was ended, out of memory", Next: "Use less."}
+		f.Add(apitype.Container{ID: "id-small", Name: "small", State: apitype.StateRunning, OutOfMemory: k})
+		looks := 0
+		f.Before = func(_, path string) {
+			if path != "/v1/containers/small" {
+				return
+			}
+			if looks++; looks == 3 { // the first is before the command
+				k.At = time.Now()
+			}
+		}
+		_, _, errs := run(t.Context(), t, f, "ds01", "container", "exec", "small", "--", "fail", code)
+		if got := strings.Contains(errs, "fail was ended, out of memory. Use less."); got != says {
+			t.Errorf("a command that ends with %s: %q", code, errs)
+		}
 	}
 }
 
