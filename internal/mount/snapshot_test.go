@@ -132,9 +132,9 @@ func snapshotAndDie(told string) error {
 	return err
 }
 
-func TestSnapshotsThatAreLeftAreEnded(t *testing.T) {
-	l := upper(t)
-	before := found(t, l.Upper)
+// leave has a process take a snapshot and be killed.
+func leave(t *testing.T, l container.Layer) {
+	t.Helper()
 	told, err := json.Marshal(l)
 	must(t, err)
 	killed := exec.Command(os.Args[0])
@@ -142,6 +142,12 @@ func TestSnapshotsThatAreLeftAreEnded(t *testing.T) {
 	if out, err := killed.CombinedOutput(); err == nil || killed.ProcessState.ExitCode() != -1 {
 		t.Fatalf("it ended by itself: %v\n%s", err, out)
 	}
+}
+
+func TestSnapshotsThatAreLeftAreEnded(t *testing.T) {
+	l := upper(t)
+	before := found(t, l.Upper)
+	leave(t, l)
 	if left, err := os.ReadDir(filepath.Dir(l.Upper)); err != nil || len(left) != 4 {
 		t.Errorf("in its place is %v, %v", left, err)
 	}
@@ -160,6 +166,19 @@ func TestSnapshotsThatAreLeftAreEnded(t *testing.T) {
 	if now := found(t, l.Upper); now != before {
 		t.Errorf("it holds\n%s\nand not\n%s", now, before)
 	}
+}
+
+// It is listed, and not there: so is one that somebody ends between the two looks.
+func TestASnapshotThatIsNoLongerThereHindersNothing(t *testing.T) {
+	l := upper(t)
+	leave(t, l)
+	layers := filepath.Dir(l.Upper)
+	must(t, unix.Mount("tmpfs", filepath.Dir(layers), "tmpfs", 0, ""))
+	err := os.Mkdir(layers, 0o700)
+	if err == nil {
+		err = mount.TidySnapshots()
+	}
+	must(t, errors.Join(err, unix.Unmount(filepath.Dir(layers), unix.MNT_DETACH), mount.TidySnapshots()))
 }
 
 func TestALayerTooDeepForASnapshotIsRefused(t *testing.T) {
