@@ -93,6 +93,21 @@ func wantKind(t *testing.T, what string, err, kind error) {
 	}
 }
 
+// patience is for what an engine does in its own time.
+const patience = 30 * time.Second
+
+// within waits until ok, or fails the test with what.
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.After(patience); !ok(); {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %s: %s", patience, what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 func inspect(t *testing.T, e Subject, id string) container.Observed {
 	t.Helper()
 	o, err := e.Inspect(t.Context(), id)
@@ -232,6 +247,17 @@ func watch(t *testing.T, e Subject) {
 		})
 	}()
 	<-ready
+	tries := 0
+	within(t, "an event", func() bool { // the engine answers before it listens
+		tries++
+		must(t, e.CreateVolume(ctx, fmt.Sprintf("contract-heard-%d", tries), nil))
+		select {
+		case <-changed:
+			return true
+		case <-time.After(100 * time.Millisecond):
+			return false
+		}
+	})
 	must(t, e.CreateVolume(ctx, "contract-watched", nil))
 	net, err := e.CreateNetwork(ctx, network.Spec{Name: "contract-watched", Subnet: netip.MustParsePrefix("10.192.2.0/26")})
 	must(t, err)
@@ -247,7 +273,7 @@ func watch(t *testing.T, e Subject) {
 	must(t, e.Start(ctx, id))
 	must(t, e.Stop(ctx, id, 0))
 	want := []string{"create", "start", "die", "destroy"}
-	for deadline := time.After(20 * time.Second); ; {
+	for deadline := time.After(patience); ; {
 		mu.Lock()
 		got := slices.Clone(seen[id]) // and nothing else
 		mu.Unlock()
