@@ -158,7 +158,7 @@ func TestACopyLetsTheContainerRunOn(t *testing.T) {
 		in.Close()
 		whole := archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "file", Mode: 0o644})
 		feed.Write(whole[:600])
-		l.Eventually("it can't be started", 10*time.Second, func() bool { return l.Docker("alice", "start", "web").Code != 0 })
+		l.Eventually("it can't be started", 30*time.Second, func() bool { return l.Docker("alice", "start", "web").Code != 0 })
 		return feed, func() {
 			feed.Write(whole[600:])
 			feed.Close()
@@ -168,10 +168,15 @@ func TestACopyLetsTheContainerRunOn(t *testing.T) {
 		}
 	}
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /count; sleep 0.02; done")
+	counted := func() (n string) {
+		t.Helper()
+		l.Eventually("it counts", 30*time.Second, func() bool { n = l.Run("alice", count...).Out; return n != "" })
+		return n
+	}
 	moves := func() {
 		t.Helper()
-		before := l.OK("alice", count...)
-		l.Eventually("it goes on", 5*time.Second, func() bool { return l.OK("alice", count...) != before })
+		before := counted()
+		l.Eventually("it goes on", 30*time.Second, func() bool { return counted() != before })
 	}
 	moves()
 
@@ -184,6 +189,7 @@ func TestACopyLetsTheContainerRunOn(t *testing.T) {
 	moves()
 	l.OK("alice", "docker", "pause", "web")
 	l.OK("alice", "docker", "unpause", "web")
+	lab.Resumed(t, l, "alice", "docker", "web")
 	l.OK("alice", "docker", "commit", "web", "snap") // for this it does stand still, and not until the copy is over
 	moves()
 	end()
@@ -204,9 +210,9 @@ func TestACopyLetsTheContainerRunOn(t *testing.T) {
 	for range 3 {
 		feed, _ := begin()
 		feed.Close()
-		l.Eventually("it is over without the client", 10*time.Second, func() bool { return l.Docker("alice", "start", "web").Code == 0 })
+		l.Eventually("it is over without the client", 30*time.Second, func() bool { return l.Docker("alice", "start", "web").Code == 0 })
 	}
-	l.Eventually("the daemon has closed everything", 10*time.Second, func() bool { return lab.Descriptors(t, l) <= before+4 })
+	l.Eventually("the daemon has closed everything", 30*time.Second, func() bool { return lab.Descriptors(t, l) <= before+4 })
 	moves()
 
 	// A daemon that is stopped doesn't wait for a client.
@@ -230,7 +236,7 @@ func TestWhoStandsStillForACommitRunsOnAfterIt(t *testing.T) {
 	l.EndDaemon(syscall.SIGKILL)
 	freeze(t, l, l.UID("alice"), l.AtEngine("ps", "-q", "--no-trunc"))
 	l.StartDaemon()
-	l.Eventually("it goes on under the next daemon", 15*time.Second, func() bool { return !lab.Frozen(t, l) })
+	l.Eventually("it goes on under the next daemon", 30*time.Second, func() bool { return !lab.Frozen(t, l) })
 
 	// Who was paused stays paused.
 	l.OK("alice", "docker", "pause", "web")
@@ -253,7 +259,7 @@ func freeze(t *testing.T, l *lab.Lab, uid int, id string) {
 	if v1 != nil && v2 != nil {
 		t.Fatal(v1, v2)
 	}
-	l.Eventually("it stands still", 5*time.Second, func() bool { return lab.FrozenAt(t, l, uid, id) })
+	l.Eventually("it stands still", 30*time.Second, func() bool { return lab.FrozenAt(t, l, uid, id) })
 }
 
 // TestForeignMountsAreNotCopiedThrough: a container that was adopted may have
@@ -265,7 +271,7 @@ func TestForeignMountsAreNotCopiedThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.AtEngine("run", "-d", "--name", "old", "-v", outside+":/w", "busybox", "sleep", "1000")
-	l.Eventually("it is adopted", 10*time.Second, func() bool {
+	l.Eventually("it is adopted", 30*time.Second, func() bool {
 		return l.DS01("ada", "container", "adopt", "old", l.Login("alice")).Code == 0
 	})
 	for _, to := range []string{"old:/w", "old:/tmp"} {

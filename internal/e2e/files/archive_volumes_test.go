@@ -193,7 +193,7 @@ func changingNamesReachNothing(t *testing.T, l *lab.Lab) {
 	l.OK("alice", "docker", "run", "-d", "--name", "other", "-v", "data:/data", "busybox", "sh", "-c",
 		"cd /data; ln -s "+outside+" link; mkdir -p sub; touch ready; while :; do mv sub x; mv link sub; mv sub link; mv x sub; done")
 	volume := l.AtEngine("volume", "inspect", "-f", "{{.Mountpoint}}", l.EngineName("alice", "data"))
-	l.Eventually("they are there", 5*time.Second, func() bool { return l.Docker("alice", "exec", "other", "ls", "/data/ready").Code == 0 })
+	l.Eventually("they are there", 30*time.Second, func() bool { return l.Docker("alice", "exec", "other", "ls", "/data/ready").Code == 0 })
 	l.OK("alice", "docker", "pause", "other") // its loop is slow: go on at the host, faster
 	os.RemoveAll(filepath.Join(volume, "x"))
 	os.RemoveAll(filepath.Join(volume, "sub"))
@@ -263,7 +263,7 @@ func changingNamesOfItsOwnReachNothing(t *testing.T, l *lab.Lab) {
 	l.OK("alice", "docker", "run", "-d", "--name", "fixed", "--read-only", "busybox", "sleep", "1000")
 	lab.Contains(t, put(l, "docker", archiveOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "new", Mode: 0o644}), "fixed:/").Err, "--read-only")
 	merged := l.AtEngine("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", l.EngineName("alice", "web"))
-	l.Eventually("it is there", 5*time.Second, func() bool { return l.Docker("alice", "exec", "web", "ls", "/tmp/file").Code == 0 })
+	l.Eventually("it is there", 30*time.Second, func() bool { return l.Docker("alice", "exec", "web", "ls", "/tmp/file").Code == 0 })
 	l.OK("root", "sh", "-c", "cd "+merged+" && cp -a etc own && rm -r etc && mv own etc") // one of the image's can't be exchanged
 	defer exchanging(t, merged, "etc", "link")()
 	deadline := time.Now().Add(2 * time.Second)
@@ -335,7 +335,7 @@ func changingNamesPutNothingIntoAnImage(t *testing.T, l *lab.Lab) {
 	l.OK("root", "sh", "-c", "echo secret >"+secret+" && chmod 600 "+secret)
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "busybox", "sh", "-c", "mkdir /own && cd /own && mkdir dir && echo mine12 >file && ln -s "+secret+" link && ln -s /etc dlink; touch /tmp/file; sleep 1000")
 	merged := l.AtEngine("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", l.EngineName("alice", "web"))
-	l.Eventually("it is there", 5*time.Second, func() bool { return l.Docker("alice", "exec", "web", "ls", "/tmp/file").Code == 0 })
+	l.Eventually("it is there", 30*time.Second, func() bool { return l.Docker("alice", "exec", "web", "ls", "/tmp/file").Code == 0 })
 	defer exchanging(t, filepath.Join(merged, "own"), "file", "link")()
 	defer exchanging(t, filepath.Join(merged, "own"), "dir", "dlink")()
 	for range 8 {

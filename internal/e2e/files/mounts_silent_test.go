@@ -44,10 +44,17 @@ func TestAFileSystemThatDoesNotAnswer(t *testing.T) {
 	lab.Must(t, program.Process.Signal(syscall.SIGSTOP))
 
 	began := time.Now()
-	answers := make(chan lab.Result)
+	type answer struct {
+		lab.Result
+		after time.Duration
+	}
+	answers := make(chan answer)
 	asks := [][]string{{"start", "web"}, {"run", "--rm", "-v", far + ":/w", "busybox", "true"}, {"create", "-v", far + ":/w:ro", "busybox"}}
 	for _, words := range asks {
-		go func() { answers <- l.Docker("alice", words...) }()
+		go func() {
+			r := l.Docker("alice", words...)
+			answers <- answer{r, time.Since(began)}
+		}()
 	}
 	time.Sleep(time.Second) // by now all of them wait
 	for what, words := range map[string][]string{
@@ -61,12 +68,13 @@ func TestAFileSystemThatDoesNotAnswer(t *testing.T) {
 		}
 	}
 	for range asks {
-		if r := <-answers; r.Code == 0 || !strings.Contains(r.Err, far+" can't be mounted: its file system doesn't answer") {
+		r := <-answers
+		if r.Code == 0 || !strings.Contains(r.Err, far+" can't be mounted: its file system doesn't answer") {
 			t.Errorf("exit code %d: %s", r.Code, r.Err)
 		}
-	}
-	if took := time.Since(began); took > l.Patience(30*time.Second) {
-		t.Errorf("she waited %s", took)
+		if r.after > l.Patience(30*time.Second) {
+			t.Errorf("she waited %s", r.after)
+		}
 	}
 	if code := l.EndDaemon(syscall.SIGTERM); code != 0 {
 		t.Errorf("the daemon ended with %d while its threads waited", code)

@@ -228,7 +228,7 @@ func mountsGoWithTheRun(t *testing.T, l *lab.Lab) {
 	work := folder(t, l, "alice", "work")
 	gone := func(after string) {
 		t.Helper()
-		l.Eventually("nothing is mounted after "+after, 5*time.Second, func() bool { return len(mounted(t, l)) == 0 })
+		l.Eventually("nothing is mounted after "+after, 30*time.Second, func() bool { return len(mounted(t, l)) == 0 })
 	}
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", work+":/w", "-v", work+":/again", "busybox", "sleep", "1000")
 	if got := mounted(t, l); len(got) != 2 {

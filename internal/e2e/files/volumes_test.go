@@ -147,11 +147,11 @@ func volumesWithoutANameGo(t *testing.T, l *lab.Lab) {
 	l.AtEngine("run", "--name", "base", "busybox", "true")
 	l.AtEngine("commit", "--change", "VOLUME /declared", "base", "voluminous")
 	l.AtEngine("rm", "base")
-	l.Eventually("the image's maker is forgotten", 5*time.Second, func() bool { return len(l.Containers()) == 0 })
+	l.Eventually("the image's maker is forgotten", 30*time.Second, func() bool { return len(l.Containers()) == 0 })
 	lab.EachClient(t, l, func(t *testing.T, docker string) {
 		run := []string{docker, "run", "--rm", "-v", "/data", "--mount", "type=volume,dst=/more", "voluminous", "sh", "-c", "echo x >/data/x; echo x >/declared/x; echo x >/more/x"}
 		l.OK("alice", run...)
-		l.Eventually("they went with it", 5*time.Second, func() bool { return l.OK("alice", docker, "volume", "ls", "-q") == "" })
+		l.Eventually("they went with it", 30*time.Second, func() bool { return l.OK("alice", docker, "volume", "ls", "-q") == "" })
 		l.OK("alice", docker, "run", "-d", "--name", "web", "-v", "/data", "voluminous", "sleep", "1000")
 		names := strings.Fields(l.OK("alice", docker, "volume", "ls", "-q"))
 		if len(names) != 2 {
@@ -184,7 +184,7 @@ func nobodyOnTheHostEntersAVolume(t *testing.T, l *lab.Lab) {
 func volumesOfAnotherContainer(t *testing.T, l *lab.Lab) {
 	l.OK("alice", "mkdir", "work")
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "-v", "data:/data", "-v", "/loose", "-v", l.Home("alice")+"/work:/work", "busybox", "sh", "-c", "echo d >/data/f; echo l >/loose/f; echo w >/work/f; sleep 1000")
-	l.Eventually("it has written", 5*time.Second, func() bool { return l.Docker("alice", "exec", "web", "cat", "/work/f").Code == 0 })
+	l.Eventually("it has written", 30*time.Second, func() bool { return l.Docker("alice", "exec", "web", "cat", "/work/f").Code == 0 })
 	lab.EachClient(t, l, func(t *testing.T, docker string) {
 		if got := l.OK("alice", docker, "run", "--rm", "--volumes-from", "web", "busybox", "cat", "/data/f", "/loose/f", "/work/f"); got != "d\nl\nw" {
 			t.Errorf("read %q", got)
@@ -267,7 +267,7 @@ func TestWhatAnAnswerThatWasLostHasMade(t *testing.T) {
 			l.Proxy.Decide(nil)
 			l.EndDaemon(syscall.SIGKILL)
 			l.StartDaemon()
-			l.Eventually("the record is in step", 5*time.Second, func() bool {
+			l.Eventually("the record is in step", 30*time.Second, func() bool {
 				return strings.Contains(l.OK("alice", "docker", name, "ls"), "lost") == made
 			})
 			lab.Lacks(t, l.OK("bob", "docker", name, "ls"), "lost")

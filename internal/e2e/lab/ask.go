@@ -16,7 +16,7 @@ import (
 func (l *Lab) Ask(name, method, path, body string) (status int, answer string) {
 	l.t.Helper()
 	words := []string{
-		"curl", "-s", "--max-time", "10", "--unix-socket", l.GatewaySocket(), "-X", method,
+		"curl", "-s", "--max-time", "60", "--unix-socket", l.GatewaySocket(), "-X", method,
 		"-w", "\n%{http_code}", "http://docker/v1.41" + path,
 	}
 	if method == http.MethodHead {
@@ -57,7 +57,7 @@ func (l *Lab) Reload() {
 	const reloaded = "configuration reloaded"
 	seen := strings.Count(l.Log(), reloaded)
 	l.Signal(syscall.SIGHUP)
-	l.Eventually("the daemon has read its files again", 10*time.Second, func() bool { return strings.Count(l.Log(), reloaded) > seen })
+	l.Eventually("the daemon has read its files again", 30*time.Second, func() bool { return strings.Count(l.Log(), reloaded) > seen })
 }
 
 // Binary returns the path of the ds01 under test.

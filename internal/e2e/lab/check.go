@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Debian is where Debian's package puts its client; one elsewhere is tried
@@ -31,6 +33,17 @@ func EachClient(t *testing.T, l *Lab, story func(t *testing.T, docker string)) {
 	if !tried {
 		t.Errorf("no client at %s; 'make deps' installs it", Debian)
 	}
+}
+
+// Resumed waits until the engine takes a person's container for running that was
+// paused. It may hear of a pause late, even when that is over; the exit code of a
+// command it tells when it has heard of all that was before.
+func Resumed(t *testing.T, l *Lab, who, docker, name string) {
+	t.Helper()
+	const code = 71 // none of docker's own
+	l.Eventually(name+" runs again", 30*time.Second, func() bool {
+		return l.Run(who, docker, "exec", name, "sh", "-c", fmt.Sprint("exit ", code)).Code == code
+	})
 }
 
 // Must fails the test at once for an error.

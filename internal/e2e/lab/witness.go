@@ -48,7 +48,7 @@ func (w Witness) Unharmed(t *testing.T, l *Lab) {
 	if err := os.Remove(alive); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	l.Eventually("the witness writes to its owner's home", 5*time.Second, func() bool {
+	l.Eventually("the witness writes to its owner's home", 30*time.Second, func() bool {
 		_, err := os.Stat(alive)
 		return err == nil
 	})

@@ -55,7 +55,7 @@ func aNameIsChanged(t *testing.T, l *lab.Lab, docker string) {
 	}
 	// Past ds01 a name doesn't last.
 	l.AtEngine("rename", id, fmt.Sprintf("taken._.%d", l.UID("bob")))
-	l.Eventually("it has its name back", 10*time.Second, func() bool {
+	l.Eventually("it has its name back", 30*time.Second, func() bool {
 		return l.AtEngine("inspect", "-f", "{{.Name}}", id) == fmt.Sprintf("/new._.%d", l.UID("alice"))
 	})
 	// An engine without a bridge can't rename what was restarted, while it runs.
@@ -97,7 +97,7 @@ func aPausedContainerStandsStill(t *testing.T, l *lab.Lab, docker string) {
 		t.Error("bob resumes it")
 	}
 	l.OK("alice", docker, "unpause", "web")
-	l.OK("alice", docker, "exec", "web", "true")
+	lab.Resumed(t, l, "alice", docker, "web")
 	l.OK("alice", docker, "pause", "web")
 	l.OK("alice", docker, "stop", "-t", "0", "web")
 	l.OK("alice", docker, "start", "web")
@@ -108,7 +108,7 @@ func aPausedContainerStandsStill(t *testing.T, l *lab.Lab, docker string) {
 		t.Error("the next daemon resumed it")
 	}
 	l.OK("alice", docker, "rm", "-f", "web")
-	l.Eventually("its GPU is free", 5*time.Second, func() bool { return !holds() })
+	l.Eventually("its GPU is free", 30*time.Second, func() bool { return !holds() })
 }
 
 func pruneRemovesOnesOwn(t *testing.T, l *lab.Lab, docker string) {
@@ -121,7 +121,7 @@ func pruneRemovesOnesOwn(t *testing.T, l *lab.Lab, docker string) {
 	made := l.OK("alice", docker, "create", "--name", "made", "busybox")
 	his := run("bob", "his", "busybox", "true")
 	admins := run("ada", "admins", "busybox", "true")
-	l.Eventually("they have ended", 10*time.Second, func() bool {
+	l.Eventually("they have ended", 30*time.Second, func() bool {
 		return l.OK("root", docker, "ps", "-q", "--no-trunc") == running
 	})
 	left := func() string { return l.OK("root", docker, "ps", "-aq", "--no-trunc") }
@@ -161,7 +161,7 @@ func healthIsShown(t *testing.T, l *lab.Lab, docker string) {
 	l.OK("alice", docker, "run", "-d", "--name", "well", "--health-cmd", "true", "--health-interval", "1s", "busybox", "sleep", "1000")
 	l.OK("alice", docker, "run", "-d", "--name", "ill", "--health-cmd", "false", "--health-interval", "1s", "--health-retries", "1", "busybox", "sleep", "1000")
 	for health, name := range map[string]string{"healthy": "well", "unhealthy": "ill"} {
-		l.Eventually(name+" is "+health, 20*time.Second, func() bool {
+		l.Eventually(name+" is "+health, 30*time.Second, func() bool {
 			return l.OK("alice", docker, "ps", "--filter", "health="+health, "--format", "{{.Names}}") == name
 		})
 		if got := l.OK("alice", docker, "ps", "--filter", "name="+name, "--format", "{{.Status}}"); !strings.Contains(got, "("+health+")") {

@@ -49,12 +49,12 @@ func TestNobodyFillsTheEnginesDisk(t *testing.T) {
 	before := free(t, l)
 	full(t, l, "docker", "import", tree, "app:2")
 	full(t, l, "sh", "-c", "gzip -1 < "+tree+" | docker import - app:2")
-	l.Eventually("what came of the import is gone", 5*time.Second, func() bool { return free(t, l) >= before-1 })
+	l.Eventually("what came of the import is gone", 30*time.Second, func() bool { return free(t, l) >= before-1 })
 
 	l.OK("alice", "docker", "rmi", "app:1")
 	full(t, l, "docker", "load", "-i", app) // beside the archive there is no room for what is in it
 	full(t, l, l.Binary(), "image", "load", "-i", app)
-	l.Eventually("what came of the load is gone", 5*time.Second, func() bool { return free(t, l) >= empty-1 })
+	l.Eventually("what came of the load is gone", 30*time.Second, func() bool { return free(t, l) >= empty-1 })
 	if got := l.AtEngine("images", "-aq"); len(strings.Fields(got)) != 1 {
 		t.Errorf("left at the engine: %s", got)
 	}

@@ -223,7 +223,7 @@ func containersShareMemory(t *testing.T, l *lab.Lab) {
 	if emulated := l.Patience(1) > 1; !emulated && !strings.Contains(states, "running") {
 		t.Errorf("not one went: %s", states)
 	}
-	l.Eventually("it is said whose limit that was", 5*time.Second, func() bool {
+	l.Eventually("it is said whose limit that was", 30*time.Second, func() bool {
 		return strings.Contains(l.OK("alice", l.Binary(), "container", "list"), "your containers together had reached your 96MiB")
 	})
 	if got := l.OK("bob", "docker", "inspect", "-f", "{{.State.Status}}", "one"); got != "running" {
@@ -233,10 +233,13 @@ func containersShareMemory(t *testing.T, l *lab.Lab) {
 
 func containersShareTasks(t *testing.T, l *lab.Lab) {
 	g := lab.NewControlGroups(t)
-	for _, name := range []string{"one", "two"} {
+	run := func(name string) {
 		l.OK("alice", "docker", "run", "-d", "--name", name, "busybox", "sh", "-c", "for i in $(seq 34); do sleep 1000 & done; wait")
 	}
+	run("one")
 	pid := l.PIDOf("alice", "one")
+	l.Eventually("the first has all of its processes", 30*time.Second, func() bool { return g.Number(pid, "tasks in use", 0) == 35 })
+	run("two")
 	l.Eventually("the kernel has refused a process", 20*time.Second, func() bool {
 		return g.Field(pid, "tasks events", "max", 1) > 0 || l.OK("alice", "docker", "inspect", "-f", "{{.State.Status}}", "two") == "exited"
 	})

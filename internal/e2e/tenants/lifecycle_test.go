@@ -25,8 +25,9 @@ defaults:
 // she keeps.
 func TestIdleGPUsComeBack(t *testing.T) {
 	l := start(t, lab.Options{
-		AtStart: true, Users: []string{"alice", "bob"}, Admins: []string{"root"}, Limits: inSeconds, Config: "lifecycle: {every: 0.5s}\n",
-		GPU: "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}",
+		AtStart: true, Users: []string{"alice", "bob"}, Admins: []string{"root"}, Config: "lifecycle: {every: 0.5s}\n",
+		Limits: strings.Replace(inSeconds, "idle_timeout: 8s", "idle_timeout: 10m", 1), // until everything is in place
+		GPU:    "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}",
 	})
 	screen := lab.Screen(t, l, "alice")
 	for _, name := range []string{"works", "idle"} {
@@ -37,20 +38,23 @@ func TestIdleGPUsComeBack(t *testing.T) {
 	l.OK("alice", l.Binary(), "container", "start", "works")
 	l.OK("root", l.Binary(), "gpu", "sim", "set", uuidOf(t, l, "works"), "--util", "80")
 	l.OK("alice", l.Binary(), "container", "start", "idle")
-	inside, end := lab.Background(t, l, "alice", "docker", "exec", "-t", "idle", "sleep", "1000")
+	inside, end := lab.Background(t, l, "alice", "docker", "exec", "-t", "idle", "sh", "-c", "echo up; exec sleep 1000")
 	defer end()
+	l.Eventually("the terminal in the container is open", 30*time.Second, func() bool { return strings.Contains(inside.String(), "up") })
 	if r := l.Docker("bob", "run", "--rm", "--gpus", "1", "--network", "none", "busybox", "true"); r.Code == 0 {
 		t.Fatal("a third GPU was granted of two")
 	}
 
-	l.Eventually("both terminals and the workspace warn", 20*time.Second, func() bool {
+	l.Write("etc/ds01/resource-limits.yaml", inSeconds)
+	l.Reload()
+	l.Eventually("both terminals and the workspace warn", 30*time.Second, func() bool {
 		const says = "of your container idle is taken back in"
 		return strings.Contains(screen(), says) && strings.Contains(inside.String(), says) && fileOf(t, workspace, ".ds01-warning.txt", l.UID("alice"))
 	})
 	if list := l.OK("alice", l.Binary(), "container", "list"); !strings.Contains(list, "active: GPU 80%") || !strings.Contains(list, "idle ") {
 		t.Errorf("the list says\n%s", list)
 	}
-	l.Eventually("the idle GPU is taken", 20*time.Second, func() bool {
+	l.Eventually("the idle GPU is taken", 30*time.Second, func() bool {
 		return strings.Contains(screen(), "was taken back from your container idle")
 	})
 	saved, err := os.ReadFile(filepath.Join(workspace, "saved"))
@@ -63,7 +67,7 @@ func TestIdleGPUsComeBack(t *testing.T) {
 	if r := l.Docker("bob", "run", "-d", "--name", "his", "--gpus", "1", "--network", "none", "busybox", "sleep", "1000"); r.Code != 0 {
 		t.Errorf("bob doesn't get it: %+v", r)
 	}
-	if audit := l.Read("var/log/ds01/audit.jsonl"); !strings.Contains(audit, `"action":"take"`) || !strings.Contains(audit, "idle for 8s of 8s: no GPU") {
+	if audit := l.Read("var/log/ds01/audit.jsonl"); !strings.Contains(audit, `"action":"take"`) || !strings.Contains(audit, " of 8s: no GPU") {
 		t.Error("the audit log doesn't say why")
 	}
 
@@ -108,10 +112,11 @@ func uuidOf(t *testing.T, l *lab.Lab, name string) string {
 // TestTimesOfContainersWithoutAGPU: they have limits of their own; what was never
 // started goes, one that runs for as long as it may is stopped, and can be put off.
 func TestTimesOfContainersWithoutAGPU(t *testing.T) {
+	const limits = `container_types: {docker: {stop_timeout: 1s}}
+defaults: {max_containers_per_user: 5, max_extension: 1h, without_gpu: {max_runtime: %s, container_hold_after_stop: null}, policies: {created_container_timeout: %s}}`
 	l := start(t, lab.Options{
 		Users: []string{"alice"}, Admins: []string{"root"}, Config: "lifecycle: {every: 0.5s}\n",
-		Limits: `container_types: {docker: {stop_timeout: 1s}}
-defaults: {max_containers_per_user: 5, max_extension: 1h, without_gpu: {max_runtime: 6s, container_hold_after_stop: null}, policies: {created_container_timeout: 5s}}`,
+		Limits: fmt.Sprintf(limits, "10m", "10m"), // until everything is in place
 	})
 	l.OK("alice", "docker", "create", "--name", "never", "--network", "none", "busybox", "true")
 	for _, name := range []string{"old", "longer", "safe"} {
@@ -130,6 +135,8 @@ defaults: {max_containers_per_user: 5, max_extension: 1h, without_gpu: {max_runt
 	if r := l.DS01("alice", "container", "extend", "quick", "1m"); r.Code == 0 || !strings.Contains(r.Err, "--time 3s") {
 		t.Errorf("what she declared she puts off herself: %+v", r)
 	}
+	l.Write("etc/ds01/resource-limits.yaml", fmt.Sprintf(limits, "6s", "5s"))
+	l.Reload()
 	l.Eventually("the old one is stopped and the new one gone", 30*time.Second, func() bool {
 		list := l.OK("alice", "docker", "ps", "-a", "--format", "{{.Names}} {{.State}}")
 		return strings.Contains(list, "old exited") && strings.Contains(list, "quick exited") && !strings.Contains(list, "never")

@@ -99,9 +99,14 @@ func limitsHoldForWhatRuns(t *testing.T, l *lab.Lab) {
 	})
 	lab.Contains(t, l.Read("var/log/ds01/audit.jsonl"), `"action":"limit"`)
 
-	soon := time.Now().Add(l.Patience(4 * time.Second)).UTC().Format(time.RFC3339)
-	change(lively(64, 80) + fmt.Sprintf("user_overrides: {%s: {pids_limit: 99, expires: %q}}\n", l.Login("alice"), soon))
+	override := func(d time.Duration) {
+		t.Helper()
+		until := time.Now().Add(d).UTC().Format(time.RFC3339)
+		change(lively(64, 80) + fmt.Sprintf("user_overrides: {%s: {pids_limit: 99, expires: %q}}\n", l.Login("alice"), until))
+	}
+	override(time.Hour)
 	eventually("an override holds", all, "64 99 36000")
+	override(l.Patience(4 * time.Second))
 	eventually("and expires", all, "64 64 36000")
 	change(strings.Replace(lively(64, 80), "pids_limit: 64", "pids_limit: null", 1))
 	l.Eventually("it is seen that a busy container is held back", time.Minute, func() bool {

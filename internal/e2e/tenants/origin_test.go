@@ -46,7 +46,7 @@ func TestWhereContainersComeFrom(t *testing.T) {
 		"cron": "cron", "at": "at",
 	}
 	var all []apitype.Container
-	l.Eventually("all are there", l.Patience(20*time.Second), func() bool {
+	l.Eventually("all are there", time.Minute, func() bool {
 		all = nil
 		if err := json.Unmarshal([]byte(l.OK("alice", l.Binary(), "container", "list", "--json")), &all); err != nil {
 			t.Fatal(err)
@@ -86,18 +86,12 @@ func asService(t *testing.T, cmd *exec.Cmd, what string) {
 // its port.
 func startSSH(t *testing.T, l *lab.Lab) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	must(listener.Close()) // nobody else takes one that has just been free
 	dir, own := t.TempDir(), filepath.Join(l.Home("alice"), ".ssh")
 	must(os.MkdirAll("/run/sshd", 0o755)) // where the server leaves its rights
 	must(os.MkdirAll(own, 0o700))
@@ -108,25 +102,33 @@ func startSSH(t *testing.T, l *lab.Lab) string {
 	must(os.WriteFile(filepath.Join(own, "config"), []byte("StrictHostKeyChecking no\nLogLevel ERROR\n"), 0o600))
 	must(exec.Command("chown", "-R", strconv.Itoa(l.UID("alice")), own).Run())
 	config := filepath.Join(dir, "sshd_config")
-	must(os.WriteFile(config, []byte("ListenAddress 127.0.0.1\nPort "+port+"\nHostKey "+filepath.Join(dir, "host")+"\nPidFile none\nUsePAM yes\n"+
+	must(os.WriteFile(config, []byte("HostKey "+filepath.Join(dir, "host")+"\nPidFile none\nUsePAM yes\n"+
 		"SetEnv DOCKER_HOST=unix://"+filepath.Join(l.Root, "run/docker.sock")+"\n"), 0o600))
-	background(t, exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", config))
-	l.Eventually("sshd answers", 10*time.Second, func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			_ = conn.Close() // it was only asked
+	for range 5 {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		must(err)
+		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		must(listener.Close()) // somebody else may take it now
+		said := background(t, exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", config, "-o", "ListenAddress=127.0.0.1:"+port))
+		listens := false
+		l.Eventually("sshd listens, or can't", 30*time.Second, func() bool {
+			listens = strings.Contains(said.String(), "Server listening on")
+			return listens || strings.Contains(said.String(), "Cannot bind")
+		})
+		if listens {
+			return port
 		}
-		return err == nil
-	})
-	return port
+	}
+	t.Fatal("sshd gets no port")
+	return ""
 }
 
-// background starts a command that ends with the test.
-func background(t *testing.T, cmd *exec.Cmd) {
+// background starts a command that ends with the test, and returns what it says.
+func background(t *testing.T, cmd *exec.Cmd) *lab.Output {
 	t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
+	said := &lab.Output{}
+	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -134,9 +136,10 @@ func background(t *testing.T, cmd *exec.Cmd) {
 		_ = cmd.Process.Kill() // it may have ended
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%v: %s", cmd.Args, said.String())
+			t.Logf("%v: %s", cmd.Args, said)
 		}
 	})
+	return said
 }
 
 // apart are words that begin a shell script which sees folders of its own where

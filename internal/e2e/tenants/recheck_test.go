@@ -115,7 +115,7 @@ func tamper(t *testing.T, l *lab.Lab, id, field string, value any) (undo func())
 		if err := l.Engine.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		l.Eventually("the engine is reached", 10*time.Second, func() bool { return l.Docker("alice", "ps").Code == 0 })
+		l.Eventually("the engine is reached", 30*time.Second, func() bool { return l.Docker("alice", "ps").Code == 0 })
 	}
 	write(after)
 	return func() { write(before) }
@@ -128,7 +128,7 @@ func TestAnAdoptedContainerThatReachesBeyondIsForAdministrators(t *testing.T) {
 	l.AtEngine("run", "-d", "--name", "plain", "--restart", "always", "busybox", "sleep", "1000")
 	l.AtEngine("run", "-d", "--name", "bound", "-v", "/etc:/host", "busybox", "sleep", "1000")
 	for _, name := range []string{"plain", "bound"} {
-		l.Eventually(name+" is quarantined", 5*time.Second, func() bool { return l.DS01("dean", "container", "adopt", name, l.Login("alice")).Code == 0 })
+		l.Eventually(name+" is quarantined", 30*time.Second, func() bool { return l.DS01("dean", "container", "adopt", name, l.Login("alice")).Code == 0 })
 		l.OK("alice", "docker", "stop", "-t", "0", name)
 	}
 	if got := l.AtEngine("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", l.Shown("alice", "plain", "{{.Id}}")); got != "no" {

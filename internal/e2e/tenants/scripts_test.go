@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long a script waits for what comes by itself.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // storyLimits are the limits that the scripts speak of; they name its lines.
 const storyLimits = `defaults:

@@ -122,7 +122,7 @@ func anotherPersonsCommandIsNotThere(t *testing.T, l *lab.Lab) {
 	if status, answer := l.Ask("alice", "POST", "/exec/"+made.ID+"/start", `{"Detach":true}`); status != 200 {
 		t.Fatalf("alice can't start it either: %d %s", status, answer)
 	}
-	l.Eventually("alice's command has run", 5*time.Second, func() bool {
+	l.Eventually("alice's command has run", 30*time.Second, func() bool {
 		return l.Docker("alice", "exec", "web", "ls", "/tmp/reached").Code == 0
 	})
 }

@@ -86,7 +86,7 @@ func TestADrainedCardIsVerified(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		l.Eventually("a container runs on the card", 10*time.Second, func() bool { return len(l.Containers()) > 0 })
+		l.Eventually("a container runs on the card", time.Minute, func() bool { return len(l.Containers()) > 0 })
 		if err := cmd.Process.Signal(end); err != nil {
 			t.Fatal(err)
 		}

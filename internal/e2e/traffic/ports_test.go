@@ -31,7 +31,7 @@ func publishedPortsAreOnesOwn(t *testing.T, l *lab.Lab) {
 					t.Errorf("%s's %s is at %q, as %s is", who, name, at, seen[at])
 				}
 				seen[at] = who + "'s " + name
-				l.Eventually(at+" answers", 5*time.Second, func() bool { return fromHost(l, at) == "hello "+name })
+				l.Eventually(at+" answers", 30*time.Second, func() bool { return fromHost(l, at) == "hello "+name })
 				lab.Contains(t, l.OK(who, docker, "ps"), at+"->80/tcp")
 			}
 			// What was fixed when it was made holds at each start.
@@ -69,7 +69,7 @@ func aPortThatCantBeSaysWhichCan(t *testing.T, l *lab.Lab) {
 	lab.Contains(t, r.Err, "without a network")
 	l.OK("alice", "docker", "rm", "-f", "web")
 	serve(l, "docker", "alice", "again", "-p", taken+":80")
-	l.Eventually("the port is free again", 5*time.Second, func() bool { return fromHost(l, "127.0.0.1:"+taken) == "hello again" })
+	l.Eventually("the port is free again", 30*time.Second, func() bool { return fromHost(l, "127.0.0.1:"+taken) == "hello again" })
 }
 
 // TestPortsThatAreNotOnesOwnAnyMoreStayShut changes the ranges under a

@@ -15,7 +15,7 @@ func TestPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := l.Run("alice", "timeout", "60", "python3", "-c", string(script))
+	r := l.Run("alice", "timeout", "120", "python3", "-c", string(script))
 	if r.Code != 0 || r.Out != "done" {
 		t.Errorf("exit code %d: %s\n%s", r.Code, r.Out, r.Err)
 	}

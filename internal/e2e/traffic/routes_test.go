@@ -99,7 +99,7 @@ docker rmi snap:2
 docker image prune -f
 docker system df
 mkdir made && printf 'FROM busybox\nRUN true\n' > made/Dockerfile && DOCKER_BUILDKIT=1 /usr/bin/docker build -t made made
-printf 'FROM busybox\nRUN sleep 60\n' > made/Dockerfile && ! DOCKER_BUILDKIT=1 timeout -s INT 2 /usr/bin/docker build made
+printf "FROM busybox\nRUN sleep 6$$\n" > made/Dockerfile; DOCKER_BUILDKIT=1 /usr/bin/docker build made & until pgrep -fx "sleep 6$$"; do kill -0 $!; sleep 0.1; done; kill $!; ! wait $!
 docker kill web
 docker container prune -f
 docker create --name made busybox

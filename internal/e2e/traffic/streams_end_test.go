@@ -61,13 +61,13 @@ func aKilledClientsStreamEnds(t *testing.T, l *lab.Lab, docker string) {
 			ends = append(ends, end)
 		}
 	}
-	l.Eventually("every stream is open", 20*time.Second, func() bool {
+	l.Eventually("every stream is open", time.Minute, func() bool {
 		return lab.Connections(t, l) >= len(ends) && lab.Descriptors(t, l) >= before+2*len(ends)
 	})
 	for _, end := range ends {
 		end()
 	}
-	l.Eventually("the daemon has closed them all", 10*time.Second, func() bool {
+	l.Eventually("the daemon has closed them all", 30*time.Second, func() bool {
 		return lab.Connections(t, l) == 0 && lab.Descriptors(t, l) <= before+pooled
 	})
 }

@@ -35,18 +35,19 @@ func TestStreams(t *testing.T) {
 
 // inTerminal runs a command line in a terminal of 33 rows and 91 columns.
 func inTerminal(l *lab.Lab, who, line string) lab.Result {
-	return l.Run(who, "timeout", "20", "script", "-qec", "stty rows 33 cols 91; "+line, "/dev/null")
+	return l.Run(who, "timeout", "60", "script", "-qec", "stty rows 33 cols 91; "+line, "/dev/null")
 }
 
 func logsAreFollowed(t *testing.T, l *lab.Lab, docker string) {
 	l.OK("alice", docker, "run", "-d", "--name", "web", "busybox", "sh", "-c",
-		"for i in $(seq 200); do echo out $i; done; until [ -e /go ]; do sleep 0.05; done; echo err >&2; sleep 0.2; echo last")
+		"for i in $(seq 200); do echo out $i; done; until [ -e /go ]; do sleep 0.05; done; echo err >&2; sleep 0.2; echo last; until [ -e /end ]; do sleep 0.1; done")
 	out, _ := lab.Background(t, l, "alice", docker, "logs", "-f", "web")
-	l.Eventually("what was said before is there", 10*time.Second, func() bool { return strings.Contains(out.String(), "out 200\n") })
+	l.Eventually("what was said before is there", 30*time.Second, func() bool { return strings.Contains(out.String(), "out 200\n") })
 	lab.Lacks(t, out.String(), "last")
 	l.OK("alice", docker, "exec", "web", "touch", "/go")
-	l.Eventually("what is said now comes too", 10*time.Second, func() bool { return strings.HasSuffix(out.String(), "last\n") })
-	r := l.Run("alice", "timeout", "10", docker, "logs", "-f", "--tail", "2", "web")
+	l.Eventually("what is said now comes too", 30*time.Second, func() bool { return strings.HasSuffix(out.String(), "last\n") })
+	l.Run("alice", docker, "exec", "web", "touch", "/end") // the container may end before the answer
+	r := l.Run("alice", "timeout", "60", docker, "logs", "-f", "--tail", "2", "web")
 	if r.Code != 0 || r.Out != "last" || r.Err != "err" {
 		t.Errorf("the last two lines: exit code %d, %q and %q", r.Code, r.Out, r.Err)
 	}
@@ -70,7 +71,7 @@ func attachJoins(t *testing.T, l *lab.Lab, docker string) {
 	defer in.Close()
 	defer typed.Close()
 	typed.WriteString("hello\nend\n")
-	cmd := l.Command("alice", "timeout", "10", docker, "attach", "web")
+	cmd := l.Command("alice", "timeout", "60", docker, "attach", "web")
 	cmd.Stdin = in
 	r = l.Finish(cmd)
 	if r.Code != 4 || r.Out != "got hello\ngot end" {
@@ -81,11 +82,11 @@ func attachJoins(t *testing.T, l *lab.Lab, docker string) {
 func theEndOfInputReachesACommand(t *testing.T, l *lab.Lab, docker string) {
 	l.OK("alice", docker, "run", "-d", "--name", "web", "busybox", "sleep", "1000")
 	// wc speaks only once its input has ended.
-	r := l.Fed("alice", "one\ntwo\n", "timeout", "10", docker, "exec", "-i", "web", "sh", "-c", "wc -l; sleep 0.2; echo later; echo err >&2")
+	r := l.Fed("alice", "one\ntwo\n", "timeout", "60", docker, "exec", "-i", "web", "sh", "-c", "wc -l; sleep 0.2; echo later; echo err >&2")
 	if r.Code != 0 || r.Out != "2\nlater" || r.Err != "err" {
 		t.Errorf("exit code %d, %q and %q", r.Code, r.Out, r.Err)
 	}
-	r = l.Fed("alice", "unread", "timeout", "10", docker, "exec", "web", "sh", "-c", "cat; echo end")
+	r = l.Fed("alice", "unread", "timeout", "60", docker, "exec", "web", "sh", "-c", "cat; echo end")
 	if r.Code != 0 || r.Out != "end" {
 		t.Errorf("without -i: exit code %d, %q %s", r.Code, r.Out, r.Err)
 	}
@@ -140,7 +141,7 @@ func waitEndsWithTheContainer(t *testing.T, l *lab.Lab, docker string) {
 	l.OK("alice", docker, "run", "-d", "--name", "web", "busybox", "sh", "-c", "until [ -e /go ]; do sleep 0.05; done; exit 7")
 	out, _ := lab.Background(t, l, "alice", docker, "wait", "web")
 	l.OK("alice", docker, "exec", "web", "touch", "/go")
-	l.Eventually("wait tells the exit code", 10*time.Second, func() bool { return out.String() == "7\n" })
+	l.Eventually("wait tells the exit code", 30*time.Second, func() bool { return out.String() == "7\n" })
 	if got := l.OK("alice", docker, "wait", "web"); got != "7" {
 		t.Errorf("waiting for one that has ended gives %q", got)
 	}
@@ -148,7 +149,9 @@ func waitEndsWithTheContainer(t *testing.T, l *lab.Lab, docker string) {
 
 func topAndStats(t *testing.T, l *lab.Lab, docker string) {
 	l.OK("alice", docker, "run", "-d", "--name", "web", "--memory", "64m", "busybox", "sleep", "1234")
-	lab.Contains(t, l.OK("alice", docker, "top", "web"), "sleep 1234")
+	l.Eventually("top tells of its program", 30*time.Second, func() bool { // and not of runc's, before it
+		return strings.Contains(l.OK("alice", docker, "top", "web"), "sleep 1234")
+	})
 	lab.Contains(t, l.OK("alice", docker, "top", "web", "-eo", "pid,comm"), "COMMAND", "sleep")
 	if r := l.Run("alice", docker, "top", "web", "-o", "pid", "/etc/shadow"); r.Code == 0 {
 		t.Errorf("ps takes a file: %s", r.Out)
