@@ -15,6 +15,8 @@ import (
 // a restart: sd_pid_notify_with_fds(3), sd_listen_fds(3).
 type keeper struct {
 	path string
+	read chan struct{} // told of each mark that has been read
+
 	mu   sync.Mutex
 	kept map[string]*os.File // by name
 }
@@ -22,7 +24,7 @@ type keeper struct {
 // startKeeper listens to what the daemon says to its service manager.
 func (l *Lab) startKeeper() {
 	l.t.Helper()
-	k := &keeper{path: filepath.Join(l.Root, "notify"), kept: map[string]*os.File{}}
+	k := &keeper{path: filepath.Join(l.Root, "notify"), read: make(chan struct{}), kept: map[string]*os.File{}}
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: k.path, Net: "unixgram"})
 	l.must(err)
 	done := make(chan struct{})
@@ -33,6 +35,10 @@ func (l *Lab) startKeeper() {
 			n, m, _, _, err := conn.ReadMsgUnix(text, rights)
 			if err != nil {
 				return // the lab ends
+			}
+			if string(text[:n]) == mark {
+				k.read <- struct{}{}
+				continue
 			}
 			k.hear(string(text[:n]), rights[:m])
 		}
@@ -73,8 +79,27 @@ func (k *keeper) hear(text string, rights []byte) {
 	}
 }
 
+// mark is what the keeper says to itself.
+const mark = "MARK"
+
+// drain waits until all that was said before has been heard.
+func (k *keeper) drain() error {
+	conn, err := net.Dial("unixgram", k.path)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // it has written
+	if _, err = conn.Write([]byte(mark)); err == nil {
+		<-k.read
+	}
+	return err
+}
+
 // start starts a daemon with what was kept of the one before.
 func (k *keeper) start(cmd *exec.Cmd) error {
+	if err := k.drain(); err != nil {
+		return err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var names []string

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // An Inside is a running container as the kernel shows it, past ds01 and the
@@ -15,6 +18,17 @@ type Inside struct {
 	PID   int      // of its first process
 	Since string   // when that began, in the kernel's ticks
 	Cards []string // the cards whose nodes it sees, by number
+}
+
+// Began returns when that process began, to a hundredth of a second.
+func (in Inside) Began() time.Time {
+	const tick = time.Second / 100 // in which the kernel shows times
+	ticks, err := strconv.ParseInt(in.Since, 10, 64)
+	var up unix.Timespec // since when ticks are counted
+	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Duration(ticks)*tick - time.Duration(up.Nano()))
 }
 
 // Insides returns what runs now, by the engine's id.

@@ -327,41 +327,52 @@ func (l *Lab) Up() bool {
 
 // Ended reports whether the daemon has ended.
 func (l *Lab) Ended() bool {
+	_, exited := l.current()
 	select {
-	case <-l.exited:
+	case <-exited:
 		return true
 	default:
 		return false
 	}
 }
 
+// current returns the daemon that was started last, and what is closed at its end.
+func (l *Lab) current() (*exec.Cmd, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.daemon, l.exited
+}
+
 // Signal sends the daemon a signal.
 func (l *Lab) Signal(s syscall.Signal) {
 	l.t.Helper()
-	l.must(l.daemon.Process.Signal(s))
+	daemon, _ := l.current()
+	l.must(daemon.Process.Signal(s))
 }
 
 // EndDaemon sends the signal, waits for the daemon's end and returns its exit
 // code; -1 when a signal ended it.
 func (l *Lab) EndDaemon(s syscall.Signal) int {
 	l.t.Helper()
-	_ = l.daemon.Process.Signal(s) // it may have ended
+	daemon, exited := l.current()
+	_ = daemon.Process.Signal(s) // it may have ended
 	select {
-	case <-l.exited:
+	case <-exited:
 	case <-time.After(l.Patience(20 * time.Second)):
-		_ = l.daemon.Process.Kill()
-		<-l.exited
+		_ = daemon.Process.Kill()
+		<-exited
 		l.t.Errorf("the daemon didn't end within 20 s of %v", s)
 	}
-	return l.daemon.ProcessState.ExitCode()
+	return daemon.ProcessState.ExitCode()
 }
 
 // Exited returns the exit code of a daemon that ends by itself.
 func (l *Lab) Exited() int {
 	l.t.Helper()
+	daemon, exited := l.current()
 	select {
-	case <-l.exited:
-		return l.daemon.ProcessState.ExitCode()
+	case <-exited:
+		return daemon.ProcessState.ExitCode()
 	case <-time.After(l.Patience(15 * time.Second)):
 		l.t.Fatalf("the daemon runs on\n%s", l.Log())
 		return 0
@@ -369,7 +380,10 @@ func (l *Lab) Exited() int {
 }
 
 // PID returns the daemon's process id.
-func (l *Lab) PID() int { return l.daemon.Process.Pid }
+func (l *Lab) PID() int {
+	daemon, _ := l.current()
+	return daemon.Process.Pid
+}
 
 // Log returns everything the daemon has logged.
 func (l *Lab) Log() string {
@@ -381,7 +395,7 @@ func (l *Lab) Log() string {
 }
 
 func (l *Lab) tearDown() {
-	if l.daemon != nil {
+	if daemon, _ := l.current(); daemon != nil {
 		l.EndDaemon(syscall.SIGTERM)
 	}
 	if l.t.Failed() {
@@ -443,11 +457,13 @@ func (l *Lab) GPUs() []apitype.GPU {
 	return all
 }
 
-// Eventually waits until ok, or fails the test with what.
+// Eventually waits until ok, or fails the test with what. It looks a last time when
+// the time is up: the look before may have been long ago.
 func (l *Lab) Eventually(what string, patience time.Duration, ok func() bool) {
 	l.t.Helper()
 	patience = l.Patience(patience)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline, last := time.Now().Add(patience), false; !last; time.Sleep(20 * time.Millisecond) {
+		last = !time.Now().Before(deadline)
 		if ok() {
 			return
 		}

@@ -25,6 +25,14 @@ type Fate struct {
 	LoseReply   bool          // the engine does it, nobody hears the answer
 	Delay       time.Duration // the answer, or its loss, comes so much later
 	Arrived     chan struct{} // closed when the whole request has come; nil: nobody waits for it
+	Until       chan struct{} // the answer, or its loss, comes when this is closed; nil: after Delay
+}
+
+func (f Fate) wait() {
+	time.Sleep(f.Delay)
+	if f.Until != nil {
+		<-f.Until
+	}
 }
 
 // Once gives the next request that fits this fate, and lets all others pass.
@@ -113,7 +121,7 @@ func (p *Proxy) suffer(w http.ResponseWriter, r *http.Request, fate Fate) {
 		close(fate.Arrived)
 	}
 	if err != nil || fate.LoseRequest {
-		time.Sleep(fate.Delay)
+		fate.wait()
 		panic(http.ErrAbortHandler)
 	}
 	time.Sleep(fate.Late)
@@ -129,7 +137,7 @@ func (p *Proxy) suffer(w http.ResponseWriter, r *http.Request, fate Fate) {
 	}
 	defer resp.Body.Close() //nolint:errcheck // read whole
 	answer, err := io.ReadAll(resp.Body)
-	time.Sleep(fate.Delay)
+	fate.wait()
 	if err != nil || fate.LoseReply {
 		panic(http.ErrAbortHandler)
 	}

@@ -29,7 +29,8 @@ func agree(t *testing.T, l *Lab, patience time.Duration, strict bool) {
 	t.Helper()
 	var wrong []string
 	patience = l.Patience(patience)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline, last := time.Now().Add(patience), false; !last; time.Sleep(50 * time.Millisecond) {
+		last = !time.Now().Before(deadline)
 		if wrong = Disagreements(l, strict); len(wrong) == 0 {
 			return
 		}
