@@ -310,27 +310,27 @@ func TestABadFileAtReloadLeavesTheLastGoodOneInForce(t *testing.T) {
 	} {
 		l.Write("etc/ds01/resource-limits.yaml", bad)
 		l.Signal(syscall.SIGHUP)
-		l.Eventually("doctor says that the file isn't in force: "+name, 5*time.Second, func() bool {
+		l.Eventually("doctor says that the file isn't in force: "+name, 30*time.Second, func() bool {
 			r := l.DS01("dean", "doctor")
 			return strings.Contains(r.Out, "is not in force") && strings.Contains(r.Out, "resource-limits.yaml:")
 		})
 		refused(name)
 		l.Write("etc/ds01/resource-limits.yaml", "defaults: {max_containers_per_user: 1}\n")
 		l.Signal(syscall.SIGHUP)
-		l.Eventually("doctor is content again", 5*time.Second, func() bool { return strings.Contains(l.DS01("dean", "doctor").Out, "on disk is in force") })
+		l.Eventually("doctor is content again", 30*time.Second, func() bool { return strings.Contains(l.DS01("dean", "doctor").Out, "on disk is in force") })
 	}
 	if n := strings.Count(l.Log(), "the last good one stays"); n != 3 {
 		t.Errorf("the log says it %d times, not 3", n)
 	}
 	l.Write("etc/ds01/ds01.yaml", "version: 2\n")
 	l.Signal(syscall.SIGHUP)
-	l.Eventually("doctor speaks of ds01.yaml", 5*time.Second, func() bool { return strings.Contains(l.DS01("dean", "doctor").Out, "ds01.yaml") })
+	l.Eventually("doctor speaks of ds01.yaml", 30*time.Second, func() bool { return strings.Contains(l.DS01("dean", "doctor").Out, "ds01.yaml") })
 	refused("with a bad ds01.yaml")
 	l.Write("etc/ds01/ds01.yaml", fmt.Sprintf("version: 1\ngpu: {provider: sim, sim: {gpus: [a100-80gb, a100-80gb, a100-80gb, a100-80gb]}}\ncgroup: {parent: %s/people}\nimages: {default: busybox}\n%s",
 		l.Engine.CgroupParent(), groupsLine(t, l)))
 	l.Write("etc/ds01/resource-limits.yaml", "defaults: {max_containers_per_user: 2}\n")
 	l.Signal(syscall.SIGHUP)
-	l.Eventually("a good file applies", 5*time.Second, func() bool { return l.Docker("alice", "create", "--name", "two", "busybox").Code == 0 })
+	l.Eventually("a good file applies", 30*time.Second, func() bool { return l.Docker("alice", "create", "--name", "two", "busybox").Code == 0 })
 }
 
 // groupsLine returns the line of ds01.yaml that names the lab's groups.

@@ -40,7 +40,7 @@ type cast struct {
 // An actor is one container.
 type actor struct {
 	part, who, name, id string
-	from                time.Time // when its owner had made it
+	asked, from         time.Time // when its owner asked for it, and had made it
 	turns               []span    // when its card worked
 }
 
@@ -138,7 +138,7 @@ func (c *cast) command(p part, verb, name string) []string {
 // cardOf waits a moment until the kernel has shown which card a container has, and
 // returns its UUID, "" if none.
 func (c *cast) cardOf(a *actor) string {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && !c.gone(a.id) && !c.isOver(); time.Sleep(20 * time.Millisecond) {
 		slot := c.slot(a.id)
 		if i := slices.IndexFunc(c.cards, func(g apitype.GPU) bool { return g.Slot == slot }); i >= 0 {
 			return c.cards[i].UUID
@@ -163,7 +163,7 @@ func (c *cast) plays(p part, number int, dice *rand.Rand) {
 		verb = "create"
 	}
 	for i := 1; !c.isOver(); i++ {
-		a := &actor{part: p.name, who: p.who, name: fmt.Sprintf("%s%d-%d", p.name, number, i)}
+		a := &actor{part: p.name, who: p.who, name: fmt.Sprintf("%s%d-%d", p.name, number, i), asked: time.Now()}
 		r := c.l.Run(p.who, c.command(p, verb, a.name)...)
 		if a.id, a.from = r.Out, time.Now(); r.Code != 0 {
 			time.Sleep(200 * time.Millisecond)
@@ -272,10 +272,10 @@ func (c *cast) unharmed() {
 	c.t.Helper()
 	for _, a := range c.keepers {
 		s := c.sight(a.id)
-		if !s.ended.IsZero() || s.again || c.l.AtEngine("inspect", "-f", "{{.State.Running}} {{.RestartCount}}", a.id) != "true 0" {
+		if !s.ended.to.IsZero() || s.again || c.l.AtEngine("inspect", "-f", "{{.State.Running}} {{.RestartCount}}", a.id) != "true 0" {
 			c.t.Errorf("%s was ended: %s", a.name, s)
 		}
-		if s.had && !s.lost.IsZero() || s.had != (a.part != "counts") {
+		if s.had && !s.lost.to.IsZero() || s.had != (a.part != "counts") {
 			c.t.Errorf("%s has no card: %s", a.name, s)
 		}
 		for _, n := range c.notices(a, "") {

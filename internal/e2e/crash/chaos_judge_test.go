@@ -5,7 +5,7 @@ import (
 )
 
 const (
-	// slack is by how much those who look may be late.
+	// slack is by how much clocks, and those who look, may be off.
 	slack = 700 * time.Millisecond
 	// felt is after how long ds01 must know of something, where it runs.
 	felt = 1500 * time.Millisecond
@@ -22,29 +22,29 @@ func (c *cast) judge() {
 		turns += len(a.turns)
 		switch a.part {
 		case "idle", "turns":
-			if s.lost.IsZero() {
+			if s.lost.to.IsZero() {
 				c.wrong("%s was ended with its card: %s", a.name, s)
 				continue
 			}
 			c.rested(a, s)
-			c.waited(a, "was idle with its card", s.from.Add(chaosGrace), s.lost, chaosIdle)
-			c.warned(a, "is taken back in", c.lastWork(a, s.lost), s.lost, chaosIdle)
-			c.waited(a, "was idle without a card", s.lost, s.ended, chaosBare)
-			c.warned(a, "is stopped in", s.lost, s.ended, chaosBare)
-			c.waited(a, "was kept", s.ended, c.left(a.id), chaosHold)
+			c.waited(a, "was idle with its card", s.from.Add(chaosGrace), s.lost.to, chaosIdle)
+			c.warned(a, "is taken back in", c.lastWork(a, s.lost), s.lost.to, chaosIdle)
+			c.waited(a, "was idle without a card", s.lost.from, s.ended.to, chaosBare)
+			c.warned(a, "is stopped in", s.lost.from, s.ended.to, chaosBare)
+			c.waited(a, "was kept", s.ended.from, c.left(a.id), chaosHold)
 		case "doze":
-			c.waited(a, "was idle", s.from.Add(chaosGrace), s.ended, chaosBare)
-			c.warned(a, "is stopped in", s.lost, s.ended, chaosBare)
-			c.waited(a, "was kept", s.ended, c.left(a.id), chaosHold)
+			c.waited(a, "was idle", s.from.Add(chaosGrace), s.ended.to, chaosBare)
+			c.warned(a, "is stopped in", s.lost.from, s.ended.to, chaosBare)
+			c.waited(a, "was kept", s.ended.from, c.left(a.id), chaosHold)
 		case "long":
-			if !s.lost.IsZero() {
+			if !s.lost.to.IsZero() {
 				c.wrong("%s lost its card while it worked: %s", a.name, s)
 			}
-			c.waited(a, "ran", s.from, s.ended, chaosRuntime)
-			c.warned(a, "is stopped in", s.from, s.ended, chaosRuntime)
-			c.waited(a, "was kept", s.ended, c.left(a.id), chaosHold)
+			c.waited(a, "ran", s.from, s.ended.to, chaosRuntime)
+			c.warned(a, "is stopped in", s.from, s.ended.to, chaosRuntime)
+			c.waited(a, "was kept", s.ended.from, c.left(a.id), chaosHold)
 		case "left":
-			ended := s.ended
+			ended := s.ended.from
 			if s.from.IsZero() { // it ran between two looks of the witness: it ended after it was made
 				c.t.Logf("nobody saw %s run", a.name)
 				ended = a.from
@@ -54,7 +54,7 @@ func (c *cast) judge() {
 			if !s.from.IsZero() {
 				c.wrong("%s was started: %s", a.name, s)
 			}
-			c.waited(a, "was kept", a.from, c.left(a.id), chaosUnused)
+			c.waited(a, "was kept", c.since(a), c.left(a.id), chaosUnused)
 		}
 	}
 	c.t.Logf("whose time ran out: %v; cards worked %d times in between", count, turns)
@@ -85,7 +85,7 @@ func (c *cast) warned(a *actor, says string, since, deed time.Time, limit time.D
 	least := limit - time.Duration(float64(limit)*chaosLast)
 	warnings := 0
 	for _, n := range c.notices(a, says) {
-		if n.at.After(since) && deed.Sub(n.at) >= least-slack {
+		if n.at.to.After(since) && deed.Sub(n.at.from) >= least-slack {
 			warnings++
 		}
 	}
@@ -99,20 +99,24 @@ func (c *cast) warned(a *actor, says string, since, deed time.Time, limit time.D
 func (c *cast) rested(a *actor, s sighting) {
 	for _, w := range c.work(a) {
 		switch {
-		case s.lost.After(w.from.Add(felt)) && s.lost.Before(w.to):
-			c.wrong("%s lost its card while that worked, or couldn't be read: from %s to %s, at %s", a.name, clock(w.from), clock(w.to), clock(s.lost))
-		case s.lost.After(w.to) && c.known(w):
-			c.waited(a, "was idle since its card worked, or could be read again,", w.to, s.lost, chaosIdle)
+		case !w.before(s.lost):
+		case s.lost.to.Before(w.to):
+			c.wrong("%s lost its card while that worked, or couldn't be read: from %s to %s, at %s", a.name, clock(w.from), clock(w.to), clock(s.lost.to))
+		case c.known(w):
+			c.waited(a, "was idle since its card worked, or could be read again,", w.to, s.lost.to, chaosIdle)
 		}
 	}
 }
 
+// before reports whether ds01 must have known of something before a deed.
+func (s span) before(deed span) bool { return deed.from.After(s.from.Add(felt)) }
+
 // lastWork returns when a container last counted as working before a deed, as far
 // as ds01 must know.
-func (c *cast) lastWork(a *actor, deed time.Time) time.Time {
+func (c *cast) lastWork(a *actor, deed span) time.Time {
 	var last time.Time
 	for _, w := range c.work(a) {
-		if w.to.Before(deed) && w.to.After(last) && c.known(w) {
+		if w.before(deed) && w.to.Before(deed.to) && w.to.After(last) && c.known(w) {
 			last = w.to
 		}
 	}

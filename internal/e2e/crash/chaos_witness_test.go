@@ -17,14 +17,14 @@ type span struct{ from, to time.Time }
 type sighting struct {
 	inside lab.Inside // at first
 	from   time.Time
-	had    bool      // a card
-	lost   time.Time // the card, while it ran
-	ended  time.Time
+	had    bool // a card
+	lost   span // the card, while it ran: between two looks
+	ended  span // between two looks
 	again  bool // it was started again
 }
 
 func (s sighting) String() string {
-	return fmt.Sprintf("it ran from %s, its card %v is lost since %s, it ended at %s, started again: %t", clock(s.from), s.inside.Cards, clock(s.lost), clock(s.ended), s.again)
+	return fmt.Sprintf("it ran from %s, its card %v is lost since %s, it ended at %s, started again: %t", clock(s.from), s.inside.Cards, clock(s.lost.to), clock(s.ended.to), s.again)
 }
 
 // clock writes a moment, as the daemon's log does.
@@ -38,7 +38,7 @@ func clock(t time.Time) string {
 // A notice is a line on somebody's terminal.
 type notice struct {
 	who, text string
-	at        time.Time
+	at        span // between two looks
 }
 
 // Witnesses look all the while at what the kernel, the engine and people's
@@ -49,7 +49,7 @@ type witnesses struct {
 
 	mu     sync.Mutex
 	seen   map[string]*sighting // by the engine's id
-	listed map[string]bool      // what the engine has, and has had: false
+	made   map[string]time.Time // when the engine made what it has, and has had
 	leaves map[string]time.Time // when the engine had it no more
 	told   []notice
 	spans  map[string][]span // when something was ill, or not there
@@ -58,7 +58,7 @@ type witnesses struct {
 
 func watch(t *testing.T, l *lab.Lab, log func(string, ...any), people ...string) *witnesses {
 	t.Helper()
-	w := &witnesses{l: l, log: log, seen: map[string]*sighting{}, listed: map[string]bool{}, leaves: map[string]time.Time{}, spans: map[string][]span{}}
+	w := &witnesses{l: l, log: log, seen: map[string]*sighting{}, made: map[string]time.Time{}, leaves: map[string]time.Time{}, spans: map[string][]span{}}
 	over := make(chan struct{})
 	var eyes sync.WaitGroup
 	regularly := func(look func()) {
@@ -77,8 +77,13 @@ func watch(t *testing.T, l *lab.Lab, log func(string, ...any), people ...string)
 	for _, who := range people {
 		screens[who] = lab.Screen(t, l, who)
 	}
-	read := map[string]int{}
-	regularly(func() { w.look(l.Insides()); w.read(screens, read) })
+	read, last := map[string]int{}, time.Now()
+	regularly(func() {
+		began := time.Now()
+		w.look(l.Insides(), last)
+		w.read(screens, read, last)
+		last = began
+	})
 	regularly(w.list)
 	t.Cleanup(func() { close(over); eyes.Wait() })
 	return w
@@ -99,47 +104,48 @@ func (w *witnesses) note(what string, s span) {
 	w.spans[what] = append(w.spans[what], s)
 }
 
-// look takes note of what the kernel shows.
-func (w *witnesses) look(all map[string]lab.Inside) {
+// look takes note of what the kernel shows, and what is new since it began to look
+// the last time.
+func (w *witnesses) look(all map[string]lab.Inside, last time.Time) {
+	between := span{last, time.Now()}
 	for _, twice := range lab.SharedCards(all) {
 		w.wrong("%s", twice)
 	}
-	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, in := range all {
 		s := w.seen[id]
 		if s == nil {
-			s = &sighting{inside: in, from: now}
+			s = &sighting{inside: in, from: in.Began()}
 			w.seen[id] = s
 		}
 		s.again = s.again || in.PID != s.inside.PID || in.Since != s.inside.Since
 		s.had = s.had || len(in.Cards) > 0
 		switch {
 		case len(in.Cards) > 0:
-			s.inside.Cards, s.lost = in.Cards, time.Time{}
-		case s.had && s.lost.IsZero():
-			s.lost = now
+			s.inside.Cards, s.lost = in.Cards, span{}
+		case s.had && s.lost.to.IsZero():
+			s.lost = between
 		}
-		s.ended = time.Time{}
+		s.ended = span{}
 	}
 	for id, s := range w.seen {
-		if _, runs := all[id]; !runs && s.ended.IsZero() {
-			s.ended = now
+		if _, runs := all[id]; !runs && s.ended.to.IsZero() {
+			s.ended = between
 		}
 	}
 }
 
-// read takes note of what is new on people's terminals.
-func (w *witnesses) read(screens map[string]func() string, read map[string]int) {
-	now := time.Now()
+// read takes note of what is new on people's terminals since the last time.
+func (w *witnesses) read(screens map[string]func() string, read map[string]int, last time.Time) {
 	for who, screen := range screens {
 		text := screen()
+		at := span{last, time.Now()}
 		end := strings.LastIndexByte(text, '\n') + 1
 		for line := range strings.Lines(text[min(read[who], end):end]) {
 			if line = strings.TrimSpace(line); line != "" {
 				w.mu.Lock()
-				w.told = append(w.told, notice{who, line, now})
+				w.told = append(w.told, notice{who, line, at})
 				w.mu.Unlock()
 			}
 		}
@@ -150,7 +156,8 @@ func (w *witnesses) read(screens map[string]func() string, read map[string]int) 
 // list takes note of what the engine has, while it answers.
 func (w *witnesses) list() {
 	var rows []struct {
-		ID string `json:"Id"`
+		ID      string `json:"Id"`
+		Created int64  // in seconds
 	}
 	if w.l.AskEngine("GET", "/containers/json?all=1", &rows) != nil {
 		return // it is what fails
@@ -160,9 +167,9 @@ func (w *witnesses) list() {
 	defer w.mu.Unlock()
 	has := map[string]bool{}
 	for _, r := range rows {
-		has[r.ID], w.listed[r.ID] = true, true
+		has[r.ID], w.made[r.ID] = true, time.Unix(r.Created, 0)
 	}
-	for id := range w.listed {
+	for id := range w.made {
 		if _, known := w.leaves[id]; !known && !has[id] {
 			w.leaves[id] = now
 		}
@@ -181,10 +188,21 @@ func (w *witnesses) sight(id string) sighting {
 
 // slot returns the card that a container has now, "" if none.
 func (w *witnesses) slot(id string) string {
-	if s := w.sight(id); s.had && s.lost.IsZero() && s.ended.IsZero() {
+	if s := w.sight(id); s.had && s.lost.to.IsZero() && s.ended.to.IsZero() {
 		return s.inside.Cards[0]
 	}
 	return ""
+}
+
+// since returns when a container was made at the earliest, by the engine's clock,
+// which shows it in seconds, and by who asked for it.
+func (w *witnesses) since(a *actor) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if made := w.made[a.id]; made.After(a.asked) {
+		return made
+	}
+	return a.asked
 }
 
 // gone reports whether the engine had a container and has it no more.

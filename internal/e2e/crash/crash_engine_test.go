@@ -80,7 +80,7 @@ func TestAContainerMadePastDS01IsQuarantinedAndItsDeviceIsTaken(t *testing.T) {
 				words = append(words, strings.ReplaceAll(w, "NODES", l.Root+"/run/ds01/dev"))
 			}
 			id := l.AtEngine(append(words, "busybox", "sleep", "1000")...)
-			l.Eventually("the device counts as taken", 5*time.Second, func() bool { return strings.HasSuffix(l.Holder("0"), "quarantined") })
+			l.Eventually("the device counts as taken", 30*time.Second, func() bool { return strings.HasSuffix(l.Holder("0"), "quarantined") })
 			if out := l.OK("alice", "docker", "ps", "-aq"); out != "" {
 				t.Errorf("alice sees %s", out)
 			}
@@ -100,7 +100,7 @@ func TestAContainerMadePastDS01IsQuarantinedAndItsDeviceIsTaken(t *testing.T) {
 				t.Error(wrong)
 			}
 			l.AtEngine("rm", "-f", "smuggled")
-			l.Eventually("its device is free again", 5*time.Second, func() bool { return !strings.HasSuffix(l.Holder("0"), "quarantined") })
+			l.Eventually("its device is free again", 30*time.Second, func() bool { return !strings.HasSuffix(l.Holder("0"), "quarantined") })
 		})
 	}
 }
@@ -119,7 +119,7 @@ func disagreementsOf(l *lab.Lab, word string) []string {
 func TestAQuarantinedContainerIsAdoptedWithItsDevice(t *testing.T) {
 	l := start(t, lab.Options{Limits: crashLimits, Admins: []string{"dean"}})
 	pastDS01(l, "found", "2", "-v", l.Root+"/run/ds01/dev/nvidia2:/dev/nvidia2")
-	l.Eventually("it is quarantined", 5*time.Second, func() bool { return strings.HasSuffix(l.Holder("2"), "quarantined") })
+	l.Eventually("it is quarantined", 30*time.Second, func() bool { return strings.HasSuffix(l.Holder("2"), "quarantined") })
 	if r := l.DS01("alice", "container", "adopt", "found", "--user", l.Login("alice")); r.Code != 5 {
 		t.Errorf("alice adopts it herself: exit code %d: %s", r.Code, r.Err)
 	}
@@ -195,12 +195,12 @@ func TestWithItsStoreLostTheDaemonGrantsNothingTwice(t *testing.T) {
 }
 
 func TestAContainerStartedPastDS01OnALostDeviceIsStopped(t *testing.T) {
-	l := start(t, lab.Options{GPU: oneCard, Limits: crashLimits})
+	l := start(t, lab.Options{GPU: oneCard, Limits: strings.Replace(crashLimits, "{", "{stop_timeout: 2m, ", 1)})
 	id := l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
 	l.OK("alice", "docker", "stop", "-t", "0", "web")
 	l.Eventually("its device is free", 10*time.Second, func() bool { return l.Holder("0") == "free" })
 	l.AtEngine("start", id)
-	l.Eventually("it has its device again", 5*time.Second, func() bool { return l.Holder("0") == l.Login("alice")+" running" })
+	l.Eventually("it has its device again", 30*time.Second, func() bool { return l.Holder("0") == l.Login("alice")+" running" })
 	l.OK("alice", "docker", "stop", "-t", "0", "web")
 	l.Eventually("its device is free once more", 10*time.Second, func() bool { return l.Holder("0") == "free" })
 	l.OK("bob", "docker", "run", "-d", "--name", "api", "--gpus", "1", "busybox", "sleep", "1000")
@@ -212,8 +212,8 @@ func TestAContainerStartedPastDS01OnALostDeviceIsStopped(t *testing.T) {
 		if strings.HasSuffix(how, "away") {
 			l.StartDaemon()
 		}
-		// The container ignores SIGTERM: nobody waits for it ten seconds.
-		l.Eventually("it is stopped, "+how, 5*time.Second, func() bool {
+		// The container ignores SIGTERM: nobody waits for it two minutes.
+		l.Eventually("it is stopped, "+how, 30*time.Second, func() bool {
 			return len(lab.SharedDevices(byID(l.EngineContainers()))) == 0 && l.AtEngine("inspect", "-f", "{{.State.Running}}", id) == "false"
 		})
 		if got := l.Holder("0"); got != l.Login("bob")+" running" {

@@ -51,10 +51,12 @@ func hasOnly(l *lab.Lab, names ...string) bool {
 }
 
 // killAt lets alice make something, kills the daemon when it has asked the
-// engine for what fits and then holds, and starts it again.
+// engine for what fits and then holds, and starts it again. It never hears the
+// engine's answer.
 func killAt(t *testing.T, l *lab.Lab, words []string, fits func(*http.Request) bool, fate lab.Fate, then func() bool) {
 	t.Helper()
-	fate.Arrived = make(chan struct{})
+	fate.Arrived, fate.Until = make(chan struct{}), make(chan struct{})
+	defer close(fate.Until)
 	l.Proxy.Decide(lab.Once(fits, fate))
 	client := l.Command("alice", append([]string{"docker"}, words...)...)
 	if err := client.Start(); err != nil {
@@ -65,7 +67,7 @@ func killAt(t *testing.T, l *lab.Lab, words []string, fits func(*http.Request) b
 	case <-time.After(l.Patience(20 * time.Second)):
 		t.Fatalf("docker %v doesn't come that far", words)
 	}
-	l.Eventually("the engine has done it", 5*time.Second, then)
+	l.Eventually("the engine has done it", 30*time.Second, then)
 	l.EndDaemon(syscall.SIGKILL)
 	_ = client.Wait() // load and import may have told all they had to
 	l.StartDaemon()
@@ -91,18 +93,18 @@ func TestACrashLeavesNoImageToNobody(t *testing.T) {
 	}
 	for way, m := range makers(l) {
 		moments := map[string]moment{
-			"the engine is done":        {m.asks, lab.Fate{LoseReply: true, Delay: time.Second}, marked},
+			"the engine is done":        {m.asks, lab.Fate{LoseReply: true}, marked},
 			"the engine is at it still": {m.asks, lab.Fate{LoseReply: true, Late: 500 * time.Millisecond}, always},
 		}
 		if way == "load" { // from here on all ways are one
-			moments["it has an owner"] = moment{tags, lab.Fate{LoseRequest: true, Delay: time.Second}, always}
-			moments["it has its name"] = moment{tags, lab.Fate{LoseReply: true, Delay: time.Second}, func() bool { return slices.Contains(named(l), app) }}
-			moments["its mark is gone"] = moment{untags, lab.Fate{LoseReply: true, Delay: time.Second}, func() bool { return hasOnly(l, app) }}
+			moments["it has an owner"] = moment{tags, lab.Fate{LoseRequest: true}, always}
+			moments["it has its name"] = moment{tags, lab.Fate{LoseReply: true}, func() bool { return slices.Contains(named(l), app) }}
+			moments["its mark is gone"] = moment{untags, lab.Fate{LoseReply: true}, func() bool { return hasOnly(l, app) }}
 		}
 		for moment, c := range moments {
 			t.Run(way+" when "+moment, func(t *testing.T) {
 				killAt(t, l, m.words, c.fits, c.fate, c.then)
-				l.Eventually("the image is alice's", 5*time.Second, func() bool {
+				l.Eventually("the image is alice's", 30*time.Second, func() bool {
 					return hasOnly(l, app) && l.Docker("alice", "image", "inspect", "app:1").Code == 0
 				})
 				if got := l.OK("alice", "docker", "run", "--rm", "app:1", "cat", "/note"); got != "hers" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ds01.dev/ds01/internal/e2e/lab"
 )
@@ -25,9 +26,10 @@ type load struct {
 	end     chan struct{} // closed to end it
 	workers sync.WaitGroup
 
-	mu   sync.Mutex
-	done map[string]int // what went well, by verb
-	odd  []string       // answers that nobody should get
+	mu    sync.Mutex
+	done  map[string]int // what went well, by verb
+	since int            // how much of it since the gate was opened
+	odd   []string       // answers that nobody should get
 }
 
 // seedOf returns the seed of a test's dice, and says it: DS01_TEST_SEED sets
@@ -115,6 +117,7 @@ func (w *load) note(words []string, r lab.Result) {
 	defer w.mu.Unlock()
 	if r.Code == 0 {
 		w.done[words[0]]++
+		w.since++
 		return
 	}
 	for _, word := range []string{"constraint failed", "panic", "SQLITE", "runtime error", "Internal Server Error"} {
@@ -130,6 +133,20 @@ func (w *load) during(look func()) {
 	w.gate.Lock()
 	defer w.gate.Unlock()
 	look()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since = 0
+}
+
+// underWay waits until a run has ever gone well, and anything since the gate was
+// opened: a load that is always disturbed sooner is none.
+func (w *load) underWay() {
+	w.t.Helper()
+	w.l.Eventually("the load is under way", time.Minute, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.done["run"] > 0 && w.since > 0
+	})
 }
 
 // fewCommands are so few that one kind of them may not be among what went well: on

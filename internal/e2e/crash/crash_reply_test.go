@@ -143,6 +143,8 @@ func TestClientsThatHangUpInMidCreateLeaveNothingHalfMade(t *testing.T) {
 		cmd.Wait()
 	}
 	all.Wait()
+	// A create goes on without its client, and may have no claim yet.
+	l.Eventually("the gateway is done with all of them", time.Minute, func() bool { return lab.Connections(t, l) == 0 })
 	lab.Settled(t, l, pendingIsSettled)
 	removeEverything(t, l, append(people, "root"))
 }

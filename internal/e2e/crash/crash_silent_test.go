@@ -33,6 +33,7 @@ func shimOf(t *testing.T, l *lab.Lab, who, name string) int {
 func TestAContainerThatTheEngineSaysNothingAboutKeepsNobodyWaiting(t *testing.T) {
 	l := start(t, lab.Options{Limits: crashLimits, Admins: []string{"dean"}, GPU: "{provider: sim, sim: {gpus: [a100-80gb, a100-80gb]}}"})
 	l.OK("alice", "docker", "run", "-d", "--name", "web", "--gpus", "1", "busybox", "sleep", "1000")
+	l.OK("alice", "docker", "run", "-d", "--name", "other", "busybox", "sleep", "1000")
 	shim := shimOf(t, l, "alice", "web")
 	if err := syscall.Kill(shim, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -46,7 +47,7 @@ func TestAContainerThatTheEngineSaysNothingAboutKeepsNobodyWaiting(t *testing.T)
 	told := func(who, what string) bool { return strings.Contains(l.DS01(who, "doctor").Out, what) }
 	_, end := lab.Background(t, l, "alice", "docker", "kill", "-s", "USR1", "web") // the engine locks web, and waits
 	defer end()
-	l.Eventually("the engine waits", 10*time.Second, func() bool { return !answers(l, l.EngineName("alice", "web")) })
+	l.Eventually("the engine waits", 30*time.Second, func() bool { return silent(l, l.EngineName("alice", "web"), l.EngineName("alice", "other")) })
 
 	l.EndDaemon(syscall.SIGKILL)
 	l.StartDaemon()
@@ -73,14 +74,20 @@ func TestAContainerThatTheEngineSaysNothingAboutKeepsNobodyWaiting(t *testing.T)
 	removeEverything(t, l, []string{"alice"})
 }
 
-// answers reports whether the engine says anything about a container.
-func answers(l *lab.Lab, name string) bool {
+// silent reports whether the engine says nothing about a container, though it does
+// about another one that it is asked about a second later.
+func silent(l *lab.Lab, name, other string) bool {
+	ask := func(name string) error { return l.AskEngine("GET", "/containers/"+name+"/json", nil) }
 	word := make(chan error, 1)
-	go func() { word <- l.AskEngine("GET", "/containers/"+name+"/json", nil) }()
+	go func() { word <- ask(name) }()
+	time.Sleep(time.Second)
+	if ask(other) != nil {
+		return false
+	}
 	select {
 	case <-word:
-		return true
-	case <-time.After(time.Second):
 		return false
+	default:
+		return true
 	}
 }

@@ -33,6 +33,7 @@ func TestClaimsSurviveKillsOfTheDaemonUnderLoad(t *testing.T) {
 	w := lab.PlaceWitness(t, l, "eve")
 	work := startLoad(t, l, seed, people...)
 	for range kills() {
+		work.underWay()
 		time.Sleep(time.Duration(100+dice.IntN(1400)) * time.Millisecond)
 		l.EndDaemon(syscall.SIGKILL)
 		work.during(func() {
@@ -71,6 +72,7 @@ func TestClaimsSurviveEngineRestartsUnderLoad(t *testing.T) {
 	w := lab.PlaceWitness(t, l, "eve")
 	work := startLoad(t, l, seed, people...)
 	for round := range max(kills()/2, 4) {
+		work.underWay()
 		time.Sleep(time.Duration(200+dice.IntN(1000)) * time.Millisecond)
 		if round%2 == 0 {
 			if err := l.Engine.Kill(); err != nil {

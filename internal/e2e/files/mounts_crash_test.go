@@ -1,11 +1,9 @@
 package files_test
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,14 +19,9 @@ func TestMountsOfAKilledDaemonGoAway(t *testing.T) {
 	l := start(t, lab.Options{Proxy: true})
 	work := folder(t, l, "alice", "work")
 	l.OK("alice", "docker", "create", "--name", "web", "-v", work+":/w", "-v", work+":/again:ro", "busybox", "touch", "/w/ran")
-	asked := make(chan struct{})
-	tell := sync.OnceFunc(func() { close(asked) })
-	l.Proxy.Decide(lab.Once(func(r *http.Request) bool {
-		if lab.Starts(r) {
-			tell()
-		}
-		return lab.Starts(r)
-	}, lab.Fate{LoseRequest: true, Delay: time.Second}))
+	asked, killed := make(chan struct{}), make(chan struct{})
+	defer close(killed)
+	l.Proxy.Decide(lab.Once(lab.Starts, lab.Fate{LoseRequest: true, Arrived: asked, Until: killed}))
 	client := l.Command("alice", "docker", "start", "web")
 	lab.Must(t, client.Start())
 	<-asked
