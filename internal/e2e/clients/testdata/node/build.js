@@ -25,8 +25,10 @@ async function run(image) {
   const stream = await container.attach({ stream: true, stdout: true });
   const chunks = [];
   container.modem.demuxStream(stream, { write: (chunk) => chunks.push(chunk) }, process.stderr);
+  const said = new Promise((resolve) => stream.on('end', resolve));
   await container.start();
   await container.wait();
+  await said;
   await container.remove();
   return Buffer.concat(chunks).toString();
 }

@@ -38,8 +38,10 @@ async function day() {
   heard.pipe(events.stream);
 
   const out = collect();
+  const said = ended(out.stream);
   const [result, once] = await docker.run('busybox', ['echo', who], out.stream, { Tty: false });
   assert.strictEqual(result.StatusCode, 0);
+  await said;
   await once.remove();
   assert(out.text().includes(who), out.text());
 
@@ -63,7 +65,7 @@ async function day() {
 
   assert.deepStrictEqual((await docker.listContainers()).map((c) => c.Names), [['/web']]);
   assert.deepStrictEqual((await docker.listVolumes()).Volumes.map((v) => v.Name), ['data']);
-  assert.strictEqual(await exec(web, ['wget', '-qO-', 'web']), who + '\n');
+  assert.strictEqual(await exec(web, ['sh', '-c', 'until wget -qO- web 2>/dev/null; do sleep 0.1; done']), who + '\n');
   assert.strictEqual(await exec(web, ['cat'], 'in'), 'in');
   const devices = (await exec(web, ['ls', '/dev'])).split('\n');
   assert.strictEqual(devices.filter((d) => /^nvidia[0-9]/.test(d)).length, 1, devices);
@@ -73,7 +75,7 @@ async function day() {
   const logs = collect();
   const follow = await web.logs({ follow: true, stdout: true, stderr: true });
   docker.modem.demuxStream(follow, logs.stream, logs.stream);
-  for (let i = 0; i < 100 && !logs.text().includes('serving'); i++) await sleep(50);
+  for (let i = 0; i < 600 && !logs.text().includes('serving'); i++) await sleep(50);
   assert(logs.text().includes('serving'));
   follow.destroy();
   assert.strictEqual((await web.stats({ stream: false })).id, web.id);
@@ -93,7 +95,7 @@ async function day() {
   await docker.getImage('mine:1').remove();
   await docker.getVolume('data').remove();
   await net.remove();
-  for (let i = 0; i < 100 && !events.text().includes('"destroy"'); i++) await sleep(50);
+  for (let i = 0; i < 600 && !events.text().includes('"destroy"'); i++) await sleep(50);
   assert(events.text().includes('"destroy"'));
   heard.destroy();
 }

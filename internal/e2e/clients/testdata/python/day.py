@@ -48,7 +48,7 @@ meet("up")
 assert [c.name for c in client.containers.list()] == ["web"]
 assert [n.name for n in client.networks.list(filters={"label": "course"})] == ["net"]
 assert [v.name for v in client.volumes.list()] == ["data"]
-assert output("busybox", ["wget", "-qO-", "web"], network="net").strip() == who
+assert output("busybox", ["sh", "-c", "until wget -qO- web 2>/dev/null; do sleep 0.1; done"], network="net").strip() == who
 for line in web.logs(stream=True, follow=True):
     assert line == b"serving\n", line
     break

@@ -2,7 +2,12 @@
 case $WHO in alice) other=bob ;; *) other=alice ;; esac
 "$PROGRAM" leave >out 2>&1 &
 test=$!
-soon test -e "$MEETING/labels-$WHO" || { cat out; exit 1; }
+labelled() { test -s "$MEETING/labels-$WHO"; }
+for _ in $(seq 1200); do
+	if labelled || ! kill -0 $test; then break; fi
+	sleep 0.1
+done
+labelled || { cat out; exit 1; }
 docker volume create $(cat "$MEETING/labels-$WHO") left >/dev/null
 docker network ls --filter label=org.testcontainers --format '{{.Name}}' | grep -q .
 # what another person's reaper would take, were it that person's

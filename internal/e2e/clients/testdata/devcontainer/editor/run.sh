@@ -16,7 +16,7 @@ events=$!
 
 # a shell that lives long, as remoteUser, which is asked one thing after the other
 serve() {
-	rm -f in
+	rm -f in out
 	mkfifo in
 	docker exec -i -u dev -w /workspaces/work -e MODE=debug "$id" sh <in >out 2>err &
 	server=$!

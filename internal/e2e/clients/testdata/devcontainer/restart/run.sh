@@ -18,6 +18,7 @@ soon sh -c "echo x | docker exec -i $id nc 127.0.0.1 9000 | grep -q x"
 
 # holds a shell, a forwarded connection, an attach and events open
 hold() {
+	rm -f shell attached events
 	(sleep 1000 | docker exec -i -u dev "$id" sh -c 'echo up; cat') >shell 2>&1 &
 	held=$!
 	(sleep 1000 | docker exec -i -u dev "$id" nc 127.0.0.1 9000) >way 2>&1 &
@@ -27,6 +28,8 @@ hold() {
 	docker events --filter type=container --format '{{.Action}}' >events 2>&1 &
 	held="$held $!"
 	soon grep -q up shell
+	# what its first process says and what is run in it shows there once they are connected
+	soon sh -c "docker exec -u root $id sh -c 'echo shown >/proc/1/fd/1' && grep -q shown attached && grep -q exec_start events"
 	soon sh -c "docker exec $id ps | grep -q 'nc 127.0.0.[1]'"
 }
 # its clients are told that what they held has ended
