@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -62,15 +63,23 @@ func TestADrainedCardIsVerified(t *testing.T) {
 		t.Error("alice may name what is on a drained card")
 	}
 
-	daemon := l.PID()
-	go func() { // in the place of systemd
-		for syscall.Kill(daemon, 0) == nil { // however long it takes until it is killed
-			time.Sleep(50 * time.Millisecond)
+	over := make(chan struct{})
+	var systemd sync.WaitGroup
+	systemd.Go(func() { // in its place
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			if l.Ended() {
+				l.Spawn()
+			}
 		}
-		l.Exited()
-		l.Spawn()
-	}()
+	})
 	r := verify("--crash")
+	close(over)
+	systemd.Wait()
 	record := keptRecord(t, dir)
 	if r.Code != 0 || cutsOf(t, l) != before {
 		t.Fatalf("the card is %q and was %q: %+v\n%s", cutsOf(t, l), before, r, record)
