@@ -3,6 +3,7 @@ package images_test
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,7 +101,7 @@ func TestKilledBuilds(t *testing.T) {
 	s.stock()
 	absent := contextOf(t, l, "alice", recipe("FROM "+s.first()))
 	pulling := buildStage{"while its base is pulled", func(*lab.Lab, string) bool { return s.registry.HeldUp() > 0 }, false, absent, nil}
-	before := leftovers(t, l)
+	before, builds := leftovers(t, l), 0
 	for kit, stages := range map[string][]buildStage{
 		"0": {
 			{"while the context is sent", nil, false, "-", unended},
@@ -123,18 +124,20 @@ func TestKilledBuilds(t *testing.T) {
 					if err := os.Chtimes(last, time.Now(), time.Now()); err != nil {
 						t.Fatal(err)
 					}
-					for tries := 1; !killBuild(t, l, kit, stage, who == "the daemon"); tries++ {
+					builds++
+					name := fmt.Sprintf("killed-%d", builds) // what one leaves to the engine comes late
+					for tries := 1; !killBuild(t, l, kit, stage, name, who == "the daemon"); tries++ {
 						if tries == 20 {
 							t.Fatal("each build was over first")
 						}
 					}
 					l.Eventually("nothing is left", time.Minute, func() bool { return leftovers(t, l) == before })
 					// what the engine has finished by itself meanwhile is hers
-					if got := l.OK("alice", lab.Debian, "images", "-q", "killed"); got != "" {
+					if got := l.OK("alice", lab.Debian, "images", "-q", name); got != "" {
 						if !stage.finishes {
 							t.Errorf("the image is there: %s", got)
 						}
-						l.OK("alice", lab.Debian, "rmi", "killed")
+						l.OK("alice", lab.Debian, "rmi", name)
 					}
 				})
 			}
@@ -144,10 +147,10 @@ func TestKilledBuilds(t *testing.T) {
 
 // killBuild begins a build and kills it, or ds01, once it has come so far. It reports
 // whether the build was still under way.
-func killBuild(t *testing.T, l *lab.Lab, kit string, s buildStage, daemon bool) bool {
+func killBuild(t *testing.T, l *lab.Lab, kit string, s buildStage, name string, daemon bool) bool {
 	t.Helper()
 	var said lines
-	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT="+kit, lab.Debian, "build", "--no-cache", "-t", "killed", s.dir)
+	cmd := l.Command("alice", "env", "DOCKER_BUILDKIT="+kit, lab.Debian, "build", "--no-cache", "-t", name, s.dir)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.SysProcAttr.Setpgid = true
 	reached, letGo := func() bool { return s.reached(l, said.String()) }, func() {}
