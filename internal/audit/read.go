@@ -47,6 +47,9 @@ func Unmoved(list func() ([]string, error), read func(files []string) error) err
 			err = read(files)
 		}
 		after, errList := list()
+		if errList != nil && !errors.Is(errList, fs.ErrNotExist) {
+			return errList
+		}
 		still := errList == nil && slices.Equal(files, after) && slices.EqualFunc(before, look(after), os.SameFile)
 		if still || tries == maxTries {
 			return err

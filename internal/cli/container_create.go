@@ -86,17 +86,15 @@ func (a *app) create(ctx context.Context, c *client.Client, f *requestFlags, arg
 		defer close(said)
 		fmt.Fprintln(a.Err, "Interrupted: waiting for the daemon, to undo what it began. Ctrl-C again leaves at once.")
 	})
-	defer func() {
-		if !unless() {
-			<-said // before anything that comes of it
-		}
-	}()
 	err = a.inTurn(ctx, c, &f.waitFlags, apitype.JoinQueue{GPUs: ask.GPUs, Wanted: ask.Wanted, TimeSeconds: ask.TimeSeconds}, func() error {
 		return a.progressOf(whileCutting(ctx, c, "Creating "+ask.Name), func() error {
 			made, err = c.Create(context.WithoutCancel(ctx), ask)
 			return err
 		})
 	})
+	if !unless() {
+		<-said // before what comes of it is
+	}
 	if err == nil && ctx.Err() != nil {
 		err = a.undo(ctx, c, made, ctx.Err())
 	}

@@ -37,8 +37,9 @@ func (v *verifier) tryCrash(ctx context.Context) {
 	if !v.cut(ctx, "nothing, before the crash", empty) {
 		return
 	}
+	wanted := func() bool { return ctx.Err() == nil }
 	v.check(ctx, name, "it is "+describeCard(want)+", or "+describeCard(empty)+", once the daemon is there again", func(ctx context.Context) (string, error) {
-		pid, steps, err := v.killInTime(ctx, want, empty)
+		pid, steps, err := v.killInTime(ctx, want, empty, wanted)
 		if err != nil {
 			return "", err
 		}
@@ -48,10 +49,11 @@ func (v *verifier) tryCrash(ctx context.Context) {
 	})
 }
 
-// killInTime tries again where the daemon was killed too late.
-func (v *verifier) killInTime(ctx context.Context, want, empty apitype.MIGCard) (pid, steps int, err error) {
+// killInTime tries again where the daemon was killed too late, as long as that is
+// wanted.
+func (v *verifier) killInTime(ctx context.Context, want, empty apitype.MIGCard, wanted func() bool) (pid, steps int, err error) {
 	for tries := 1; ; tries++ {
-		if pid, steps, err = v.killWhileCutting(ctx, want); !errors.Is(err, errDone) || tries == 5 {
+		if pid, steps, err = v.killWhileCutting(ctx, want); !errors.Is(err, errDone) || tries == 5 || !wanted() {
 			return pid, steps, err
 		}
 		if _, err := v.settled(want, empty); err != nil { //nolint:contextcheck // what was begun is waited for

@@ -11,9 +11,10 @@ import (
 const (
 	// lookTimeout bounds the look at a container whose command ended badly.
 	lookTimeout = 2 * time.Second
-	// lookAgain is how soon the daemon is asked again: it reads of what the kernel
-	// ended a moment later.
+	// lookAgain is how soon the daemon is asked again, mostLooks how often: it reads of
+	// what the kernel ended a moment later.
 	lookAgain = 100 * time.Millisecond
+	mostLooks = 10
 	// killedCode is the exit code of a command that SIGKILL ended, as the kernel does for
 	// want of memory.
 	killedCode = 137
@@ -24,7 +25,7 @@ const (
 func (a *app) sayWhyEnded(ctx context.Context, c *client.Client, name string, began time.Time, exitCode int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
-	for {
+	for range mostLooks {
 		now, err := c.Container(ctx, name)
 		if err != nil {
 			return // it is gone, or nobody says more

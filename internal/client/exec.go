@@ -65,7 +65,7 @@ func (c *Client) Exec(ctx context.Context, id string, o ExecOptions) (ExecResult
 	if err := output(s, o); err != nil {
 		return ExecResult{}, c.broken(ctx, err)
 	}
-	return c.result(ctx, execID, o.TTY && keys.typed.Load())
+	return c.result(ctx, execID, o.TTY, keys.typed.Load())
 }
 
 type execCreate struct {
@@ -101,8 +101,8 @@ func feed(s *stream, keys *detachKeys, stdin io.Reader) {
 	_ = s.closeWrite() // fails only where the command has ended already
 }
 
-// detachKeys is told all input and knows whether the last of it was Ctrl-P
-// Ctrl-Q, at which the engine ends the stream of a terminal.
+// detachKeys is told all input and knows whether Ctrl-P Ctrl-Q was in it, at which
+// the engine ends the stream of a terminal.
 type detachKeys struct {
 	last  byte
 	typed atomic.Bool
@@ -111,7 +111,9 @@ type detachKeys struct {
 func (k *detachKeys) Write(p []byte) (int, error) {
 	const ctrlP, ctrlQ = 0x10, 0x11
 	for _, b := range p {
-		k.typed.Store(k.last == ctrlP && b == ctrlQ)
+		if k.last == ctrlP && b == ctrlQ {
+			k.typed.Store(true)
+		}
 		k.last = b
 	}
 	return len(p), nil
@@ -128,9 +130,13 @@ func output(s *stream, o ExecOptions) error {
 }
 
 // The engine answers the start before the process runs, and the stream's end
-// before it notes the exit: both are asked again, for half a minute where the
-// engine is busy.
-const attempts = 80
+// before it notes the exit: both are asked again. How often is in tries of pause:
+// 2 s, 5 s and half a minute.
+const (
+	resizeTries   = 8
+	terminalTries = 16
+	exitTries     = 80
+)
 
 // pause waits after a try, longer each time, and reports whether ctx still lives.
 func pause(ctx context.Context, try int) bool {
@@ -162,7 +168,7 @@ func (c *Client) followSize(ctx context.Context, execID string, sizes <-chan Siz
 // resize is best effort: a terminal of the wrong size is still a terminal.
 func (c *Client) resize(ctx context.Context, execID string, size Size) {
 	query := url.Values{"h": {strconv.Itoa(size.Rows)}, "w": {strconv.Itoa(size.Columns)}}
-	for try := range attempts {
+	for try := range resizeTries {
 		_, err := sendDocker[struct{}](ctx, c, http.MethodPost, "/exec/"+url.PathEscape(execID)+"/resize", query, nil)
 		if err == nil || !pause(ctx, try) {
 			return
@@ -175,17 +181,21 @@ type execState struct {
 	ExitCode *int
 }
 
-// result asks how a command ended whose stream has ended. One that runs on is
-// left where the person wanted to leave it.
-func (c *Client) result(ctx context.Context, execID string, leaving bool) (ExecResult, error) {
-	for try := range attempts {
+// result asks how a command ended whose stream has ended. A terminal's that runs on
+// has been left: at once where the keys for that were typed.
+func (c *Client) result(ctx context.Context, execID string, tty, keys bool) (ExecResult, error) {
+	tries := exitTries
+	if tty { // who sits there can't even interrupt it
+		tries = terminalTries
+	}
+	for try := range tries {
 		state, err := getDocker[execState](ctx, c, "/exec/"+url.PathEscape(execID)+"/json", nil)
 		switch {
 		case err != nil:
 			return ExecResult{}, err
 		case !state.Running && state.ExitCode != nil:
 			return ExecResult{ExitCode: *state.ExitCode}, nil
-		case state.Running && leaving:
+		case state.Running && tty && (keys || try == tries-1):
 			return ExecResult{Detached: true}, nil
 		case !pause(ctx, try):
 			return ExecResult{}, ctx.Err()

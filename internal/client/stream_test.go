@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,7 @@ func TestATerminalIsOneRawStreamWithItsSize(t *testing.T) {
 // ended ends the stream of a terminal's process, which runs on.
 func ended(p *clienttest.Process) { _ = p.Stdout.(io.Closer).Close() }
 
+// Whatever is typed after them.
 func TestATerminalIsLeftByItsKeys(t *testing.T) {
 	over := make(chan struct{})
 	defer close(over)
@@ -102,10 +104,14 @@ func TestATerminalIsLeftByItsKeys(t *testing.T) {
 		return 0
 	}})
 	result, err := connect(t, f).Exec(t.Context(), "id-web", client.ExecOptions{
-		Command: []string{"sh"}, TTY: true, Stdin: strings.NewReader("ls\r\x10\x11"), Stdout: io.Discard,
+		Command: []string{"sh"}, TTY: true, Stdin: strings.NewReader("ls\r\x10\x11\r"), Stdout: io.Discard,
 	})
 	if err != nil || !result.Detached {
 		t.Errorf("got %+v, %v", result, err)
+	}
+	looks := slices.DeleteFunc(f.Requests(), func(r string) bool { return !strings.HasSuffix(r, "/exec/exec1/json") })
+	if len(looks) != 1 {
+		t.Errorf("it is asked %d times how the command ended", len(looks))
 	}
 }
 

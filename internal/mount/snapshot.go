@@ -132,7 +132,7 @@ func TidySnapshots() error {
 		if err == nil {
 			err = errors.Join(endSnapshot(m.target), dead.Close())
 		}
-		if err != nil && !errors.Is(err, unix.EINVAL) { // nothing is mounted there any more: ended since, too
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) { // nothing is mounted there any more: ended since, too
 			return err
 		}
 	}

@@ -402,6 +402,28 @@ func TestAStartThatNeverReachedTheEngineIsTakenBack(t *testing.T) {
 	})
 }
 
+// The daemon ended between the engine's create and what is put into a container
+// beside it. Nobody waits until its claim is given up.
+func TestWhatIsOnlyHalfMadeIsRemovedAtTheFirstLook(t *testing.T) {
+	var r container.Record
+	inBubble(t, func(t *testing.T, s *scene) {
+		var err error
+		if r, err = s.create(1, "web"); err == nil {
+			err = s.ledger.Update(t.Context(), r.ID, func(c *container.Record) { c.ContainerID, c.State, c.Waits = "", gpu.Pending, true })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}, func(t *testing.T, s *scene) {
+		if _, ok := s.ledger.Record(r.ID); ok || !s.wrote("discard") {
+			t.Errorf("known: %t; written down: %+v", ok, s.recorded)
+		}
+		if _, err := s.engine.Inspect(t.Context(), r.ContainerID); !errors.Is(err, problem.ErrNotFound) {
+			t.Errorf("the engine says %v of it", err)
+		}
+	})
+}
+
 func TestAMissedEventIsMadeUpForByTheSweep(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *scene) {
 		r := s.running(t)

@@ -44,8 +44,8 @@ type Step struct {
 	Message string
 	// Save keeps the Id of the answer as {made}.
 	Save bool
-	// Stays keeps the connection open both ways until the answer ends, for what
-	// ends with its client, and for what works on once it has answered.
+	// Stays listens until the answer ends, and ends nothing of its own meanwhile, for
+	// what ends with its client, and for what works on once it has answered.
 	Stays bool
 	// Run starts the container that the answer names, and waits for its end.
 	Run bool

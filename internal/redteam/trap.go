@@ -81,7 +81,9 @@ func (t *trap) told(ctx context.Context) []string {
 	conn, err := d.DialContext(ctx, "tcp", t.listener.Addr().String())
 	if err == nil {
 		defer func() { _ = conn.Close() }()
-		_, err = conn.Write([]byte("\n"))
+		if half, ok := conn.(*net.TCPConn); ok {
+			err = half.CloseWrite()
+		}
 	}
 	if err == nil {
 		_, err = io.Copy(io.Discard, conn)

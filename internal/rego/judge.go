@@ -14,9 +14,9 @@ import (
 	"ds01.dev/ds01/internal/policy"
 )
 
-// Deadline is how long all rules together may take over one request. They take
+// deadline is how long all rules together may take over one request. They take
 // a few milliseconds; the rest is for a host that is busy with other things.
-const Deadline = time.Second
+const deadline = time.Second
 
 // errLate is the error of rules that take too long.
 var errLate = errors.New("the rules took too long")

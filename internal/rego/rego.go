@@ -56,7 +56,7 @@ const marked = "__ds01_"
 
 // A Policy is a set of rules that compiled. It is safe for concurrent use.
 type Policy struct {
-	Deadline time.Duration // of one judgement; the constant, unless it is set before the first
+	Deadline time.Duration // how long all rules may take over one request; a second unless set
 
 	compiler *ast.Compiler
 	store    storage.Store
@@ -73,7 +73,7 @@ func (p *Policy) Rules() []Rule { return p.rules }
 // line.
 func Compile(files []File) (*Policy, error) {
 	files = slices.DeleteFunc(slices.Clone(files), File.IsTest)
-	p := &Policy{Deadline: Deadline, store: inmem.New(), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	p := &Policy{Deadline: deadline, store: inmem.New(), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	modules, faults := parse(files)
 	packages := map[string]bool{}
 	for _, f := range files {

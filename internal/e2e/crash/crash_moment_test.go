@@ -83,7 +83,7 @@ func TestAContainerThatIsOnlyHalfMadeWhenTheDaemonIsKilledIsRemoved(t *testing.T
 		t.Error("create went well without a daemon")
 	}
 	l.StartDaemon()
-	l.Eventually("the half-made container is gone", 130*time.Second, func() bool { return len(l.EngineContainers()) == 0 })
+	l.Eventually("the half-made container is gone", pendingIsSettled, func() bool { return len(l.EngineContainers()) == 0 })
 	lab.Settled(t, l, 10*time.Second)
 	if r := l.DS01("alice", "container", "create", "web", "--gpus", "1"); r.Code != 0 {
 		t.Errorf("the name and the device aren't free again: %s", r.Err)

@@ -25,7 +25,7 @@ type Fate struct {
 	LoseReply   bool          // the engine does it, nobody hears the answer
 	Delay       time.Duration // the answer, or its loss, comes so much later
 	Arrived     chan struct{} // closed when the whole request has come; nil: nobody waits for it
-	Until       chan struct{} // the answer, or its loss, comes when this is closed; nil: after Delay
+	Until       chan struct{} // the answer, or its loss, comes when this is closed, too
 }
 
 func (f Fate) wait() {
