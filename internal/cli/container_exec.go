@@ -15,7 +15,7 @@ func (a *app) containerExec() *cobra.Command {
 		use:   "exec NAME -- COMMAND…",
 		short: "Run a command in a running container",
 		long: "Runs a command in a running container and ends with its exit code. As with docker exec, stdin is\n" +
-			"connected with -i only, and -t gives the command a terminal.",
+			"connected with -i only, and -t gives the command a terminal. Ctrl-P Ctrl-Q there leaves it running.",
 		examples: []string{
 			"ds01 container exec web -- nvidia-smi",
 			"ds01 container exec -it web -- python3",

@@ -8,8 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync/atomic"
 	"time"
+
+	"github.com/moby/term"
 
 	"ds01.dev/ds01/internal/problem"
 )
@@ -60,12 +61,18 @@ func (c *Client) Exec(ctx context.Context, id string, o ExecOptions) (ExecResult
 		go func() { defer close(done); c.followSize(ctx, execID, o.Sizes) }()
 		defer func() { cancel(); <-done }()
 	}
-	var keys detachKeys
-	go feed(s, &keys, o.Stdin)
-	if err := output(s, o); err != nil {
+	left := make(chan struct{})
+	go feed(s, o, func() { close(left); drop(s) })
+	err = output(s, o)
+	select {
+	case <-left:
+		return ExecResult{Detached: true}, nil
+	default:
+	}
+	if err != nil {
 		return ExecResult{}, c.broken(ctx, err)
 	}
-	return c.result(ctx, execID, o.TTY, keys.typed.Load())
+	return c.result(ctx, execID, o.TTY)
 }
 
 type execCreate struct {
@@ -90,33 +97,24 @@ func (c *Client) createExec(ctx context.Context, id string, o ExecOptions) (stri
 	return created.ID, err
 }
 
-// feed copies the input to the command and closes its input at the end. It
-// isn't waited for: a read of a terminal returns when somebody types.
-func feed(s *stream, keys *detachKeys, stdin io.Reader) {
-	if stdin != nil {
-		if _, err := io.Copy(io.MultiWriter(keys, s), stdin); err != nil {
+// feed copies the input to the command and closes its input at the end, or leaves
+// the terminal at Ctrl-P Ctrl-Q: as docker does it, for engine 20.10 takes these
+// keys for a failure. It isn't waited for: a read of a terminal returns when
+// somebody types.
+func feed(s *stream, o ExecOptions, leave func()) {
+	if in := o.Stdin; in != nil {
+		if o.TTY {
+			const ctrlP, ctrlQ = 0x10, 0x11
+			in = term.NewEscapeProxy(in, []byte{ctrlP, ctrlQ})
+		}
+		if _, err := io.Copy(s, in); errors.Is(err, term.EscapeError{}) {
+			leave()
+			return
+		} else if err != nil {
 			return // the command ended, and the reader of its output says how
 		}
 	}
 	_ = s.closeWrite() // fails only where the command has ended already
-}
-
-// detachKeys is told all input and knows whether Ctrl-P Ctrl-Q was in it, at which
-// the engine ends the stream of a terminal.
-type detachKeys struct {
-	last  byte
-	typed atomic.Bool
-}
-
-func (k *detachKeys) Write(p []byte) (int, error) {
-	const ctrlP, ctrlQ = 0x10, 0x11
-	for _, b := range p {
-		if k.last == ctrlP && b == ctrlQ {
-			k.typed.Store(true)
-		}
-		k.last = b
-	}
-	return len(p), nil
 }
 
 func output(s *stream, o ExecOptions) error {
@@ -182,8 +180,8 @@ type execState struct {
 }
 
 // result asks how a command ended whose stream has ended. A terminal's that runs on
-// has been left: at once where the keys for that were typed.
-func (c *Client) result(ctx context.Context, execID string, tty, keys bool) (ExecResult, error) {
+// counts as left.
+func (c *Client) result(ctx context.Context, execID string, tty bool) (ExecResult, error) {
 	tries := exitTries
 	if tty { // who sits there can't even interrupt it
 		tries = terminalTries
@@ -195,7 +193,7 @@ func (c *Client) result(ctx context.Context, execID string, tty, keys bool) (Exe
 			return ExecResult{}, err
 		case !state.Running && state.ExitCode != nil:
 			return ExecResult{ExitCode: *state.ExitCode}, nil
-		case state.Running && tty && (keys || try == tries-1):
+		case state.Running && tty && try == tries-1:
 			return ExecResult{Detached: true}, nil
 		case !pause(ctx, try):
 			return ExecResult{}, ctx.Err()

@@ -111,6 +111,20 @@ func aTerminalIsOne(t *testing.T, l *lab.Lab, docker string) {
 	if r.Code != 5 || !strings.HasSuffix(r.Out, "33 91") {
 		t.Errorf("container exec: exit code %d: %q", r.Code, r.Out)
 	}
+	r = leaves(l, "alice", l.Binary()+" container exec -it web -- sh -c 'echo up; exec sleep 4321'")
+	if r.Code != 0 || !strings.Contains(r.Out, "You left; the command goes on in web.") || strings.Contains(r.Out, "escape sequence") {
+		t.Errorf("left: exit code %d: %q %s", r.Code, r.Out, r.Err)
+	}
+	lab.Contains(t, l.OK("alice", docker, "top", "web"), "sleep 4321")
+}
+
+// leaves types Ctrl-P Ctrl-Q into a terminal once the program in it has said that it
+// is up.
+func leaves(l *lab.Lab, who, line string) lab.Result {
+	const script = `cd "$2" && rm -f left && : >shown
+{ until grep -q up shown; do sleep 0.1; done; printf '\020\021'; until [ -e left ]; do sleep 0.1; done; } |
+	{ timeout 60 script -qefc "$1" shown; code=$?; touch left; exit $code; }`
+	return l.Run(who, "sh", "-c", script, "sh", line, l.Home(who))
 }
 
 func exitCodesComeThrough(t *testing.T, l *lab.Lab, docker string) {
