@@ -89,9 +89,6 @@ func TestATerminalIsOneRawStreamWithItsSize(t *testing.T) {
 	}
 }
 
-// ended ends the stream of a terminal's process, which runs on.
-func ended(p *clienttest.Process) { _ = p.Stdout.(io.Closer).Close() }
-
 // The engine never sees the keys, nor what is typed after them.
 func TestATerminalIsLeftByItsKeys(t *testing.T) {
 	typed := make(chan string, 1)
@@ -115,7 +112,7 @@ func TestATerminalIsLeftByItsKeys(t *testing.T) {
 func TestALateExitCodeIsWaitedFor(t *testing.T) {
 	f := withContainer(&clienttest.Fake{Run: func(p *clienttest.Process) int {
 		_, _ = io.ReadFull(p.Stdin, make([]byte, len("exit 7\r")))
-		ended(p)
+		_ = p.Stdout.(io.Closer).Close()
 		time.Sleep(1500 * time.Millisecond)
 		return 7
 	}})
